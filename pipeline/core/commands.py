@@ -1,0 +1,187 @@
+"""
+The only place for what a decision can ask for: intents to the executor, requests for data, words to account and people.
+
+Every one is an output of ``engine.step``. Intents are imperative; the executor turns them into requests of its own
+and answers with ``events.RequestEnded`` lines. The id of an output is derived from its cause
+(``pipeline.core.identity``), so folding again gives the same ids and every consumer drops one it knows.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pipeline.core.events import Leg, Side
+from pipeline.core.units import E8, Lots, Milliseconds, Ticks
+
+
+class OpenBracket(msgspec.Struct, frozen=True, tag="open_bracket"):
+    """
+    Enter with LIMIT IOC at a bounded price and arm both rails on the first fill evidence (domain 6.7).
+
+    The position's id is the id of this intent. The executor places and sizes the rails without asking again:
+    FAR is STOP_MARKET closePosition at ``far_trigger``, WORKING is STOP_MARKET reduceOnly with the filled quantity at
+    ``working_trigger``, both by mark price. ``expires_ms`` is log time: later the executor refuses it as stale.
+    """
+
+    side: Side
+    lots: Lots
+    limit: Ticks
+    far_trigger: Ticks
+    working_trigger: Ticks
+    expires_ms: Milliseconds
+
+
+class MoveStop(msgspec.Struct, frozen=True, tag="move_stop"):
+    """
+    State the wanted level and quantity of a rail; the newest of a (position, leg) wins (``superseded``).
+
+    WORKING: place the new one, then cancel the old one on the confirmed successor. FAR: cancel then place while
+    WORKING covers (−4130). ``side`` is the position's side, the order's is its opposite.
+    """
+
+    position: str
+    leg: Leg
+    side: Side
+    trigger: Ticks
+    lots: Lots
+
+
+class PlaceTarget(msgspec.Struct, frozen=True, tag="place_target"):
+    """
+    Rest a target. TARGET: reduce-only LIMIT (GTX, then GTC if it would take) of ``lots`` at ``price``.
+    LAST_TARGET: TAKE_PROFIT_MARKET closePosition at trigger ``price``, so no dust stays.
+    """
+
+    position: str
+    leg: Leg
+    side: Side
+    price: Ticks
+    lots: Lots
+
+
+class CancelLeg(msgspec.Struct, frozen=True, tag="cancel_leg"):
+    """Cancel every live order of one leg of a position."""
+
+    position: str
+    leg: Leg
+
+
+class ClosePosition(msgspec.Struct, frozen=True, tag="close_position"):
+    """
+    Close now, whatever it takes (close ladder of pains 20): cancel own targets, market reduce-only in slices of at most
+    the market lot maximum with the quantity re-read from the venue, until the venue says zero. Stops stay. Never expires.
+    ``lots`` is decide's view of the open quantity, signed by the position; the venue's read wins.
+    """
+
+    position: str
+    side: Side
+    lots: Lots
+    reason: str
+
+
+class Sweep(msgspec.Struct, frozen=True, tag="sweep"):
+    """After flat: cancel every leftover of the position, entries and targets first, stops last."""
+
+    position: str
+
+
+Intent = OpenBracket | MoveStop | PlaceTarget | CancelLeg | ClosePosition | Sweep
+
+
+class RequestData(msgspec.Struct, frozen=True, tag="request_data"):
+    """
+    Ask the executor for a REST answer; it comes back as an ``inputs`` line of the symbol.
+
+    ``kind``: ``depth`` (limit 1000), ``klines`` (5m, ``limit``), ``premium_index``, ``open_interest``,
+    ``exchange_info`` or ``audit`` (positionRisk + openOrders + openAlgoOrders, lane ``query``). ``held`` symbols come first.
+    """
+
+    kind: str
+    limit: int = 0
+    held: bool = False
+    expires_ms: Milliseconds = Milliseconds(0)
+
+
+class AnswerAdmission(msgspec.Struct, frozen=True, tag="answer_admission"):
+    """Tell account what became of an admission: ``used`` or ``declined`` (then the slot is free), with the reason."""
+
+    admission: str
+    used: bool
+    position: str
+    reason: str
+
+
+class ReportPosition(msgspec.Struct, frozen=True, tag="report_position"):
+    """Tell account about the open position (at changes and once a second): state, quantity, open PnL at mark."""
+
+    position: str
+    state: str
+    lots: Lots
+    entry_price: E8
+    stop: Ticks
+    open_pnl: E8
+
+
+class ReportTrade(msgspec.Struct, frozen=True, tag="report_trade"):
+    """
+    The whole story of a position that is now flat (topic ``trades``); money in E8 USDT, times in log ms.
+
+    ``realised`` is before fees, ``reason`` the exit rule (X-id) that ended it, ``outcome`` a word for people
+    (target, trailing_stop, hard_stop, breakeven_stop, killed, closed_by_hand, time, external).
+    """
+
+    position: str
+    side: Side
+    lots: Lots
+    entry_price: E8
+    exit_price: E8
+    opened_ms: Milliseconds
+    closed_ms: Milliseconds
+    realised: E8
+    fees: E8
+    initial_stop: Ticks
+    last_stop: Ticks
+    stop_moves: int
+    reason: str
+    outcome: str
+
+
+class Alert(msgspec.Struct, frozen=True, tag="alert"):
+    """A word for people (topic ``alerts``); ``code`` is a stable name, ``severity`` info | warning | critical."""
+
+    code: str
+    severity: str
+    text: str
+
+
+class Note(msgspec.Struct, frozen=True, tag="note"):
+    """A transition that belongs into the decision record but asks for nothing (state changes, gates, resyncs)."""
+
+    code: str
+    text: str
+
+
+Output = Intent | RequestData | AnswerAdmission | ReportPosition | ReportTrade | Alert | Note
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """
+    What one line of the log led to for one symbol (topic ``decisions``); at most one per line and symbol.
+
+    ``causes`` are the positions ``partition/offset/line`` of the lines that the decision rests on, this line first.
+    ``ids[i]`` is the id of ``outputs[i]``. ``chain`` is blake2b-16 over (previous chain, position, outputs), hex;
+    ``state_digest`` is taken at every 1,000th line of the symbol, else empty. No wall clock, host or worker name.
+    """
+
+    symbol: str
+    partition: int
+    offset: int
+    line: int
+    log_ms: Milliseconds
+    fold: str
+    rules: list[str]
+    causes: list[str]
+    ids: list[str]
+    outputs: list[Output]
+    chain: str
+    state_digest: str = ""

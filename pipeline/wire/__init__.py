@@ -1,0 +1,1 @@
+"""Pure wire formats: topics, lines and records, and nothing that sends them."""

@@ -1,0 +1,311 @@
+"""The only place for the records of every topic but ``inputs``: one struct each, JSON on the wire (msgspec)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pipeline.core.commands import Decision, Intent, ReportPosition, ReportTrade, RequestData
+from pipeline.core.events import Leg, RequestEnded, Side
+from pipeline.core.units import E8, Lots, Milliseconds
+
+# ------------------------------------------------------------------------------------- intents, intents.data
+
+
+class IntentRecord(msgspec.Struct, frozen=True):
+    """
+    Topic ``intents``, key = symbol. ``id`` names the output (``core.identity``), ``at_ms`` is the log time of its
+    cause: the executor judges lateness by it. ``fold`` is the digest of the code and configuration that decided.
+    """
+
+    id: str
+    symbol: str
+    cause: str
+    at_ms: Milliseconds
+    fold: str
+    intent: Intent
+
+
+class DataIntentRecord(msgspec.Struct, frozen=True):
+    """Topic ``intents.data``, key = symbol: a REST answer wanted in ``inputs``; shed first when the budget is short."""
+
+    id: str
+    symbol: str
+    at_ms: Milliseconds
+    request: RequestData
+
+
+# ------------------------------------------------------------------------------------------------- attempts
+
+
+class EpochStarted(msgspec.Struct, frozen=True, tag="epoch"):
+    """An executor took over: attempts of an older epoch behind this record are void (architecture 2.4)."""
+
+    epoch: int
+    executor: str
+    lease_ms: int
+    at_ms: Milliseconds
+
+
+class LeaseRenewed(msgspec.Struct, frozen=True, tag="lease"):
+    """The executor of *epoch* is alive."""
+
+    epoch: int
+    executor: str
+    at_ms: Milliseconds
+
+
+class Attempted(msgspec.Struct, frozen=True, tag="attempt"):
+    """
+    Write-ahead: this request is about to be sent. ``action`` is place | cancel; ``path`` tells the regular from the
+    conditional book (``order`` | ``algoOrder``); ``parameters`` are what is sent less timestamp and signature.
+    """
+
+    epoch: int
+    intent: str
+    position: str
+    symbol: str
+    leg: Leg
+    action: str
+    path: str
+    client_id: str
+    parameters: dict[str, str]
+    at_ms: Milliseconds
+    record: IntentRecord | None = None  # the whole intent with its first attempt, so that a start needs only this topic
+
+
+class AttemptEnded(msgspec.Struct, frozen=True, tag="ended"):
+    """How it ended; the same words go to ``inputs`` as an ``outcome`` line."""
+
+    epoch: int
+    symbol: str
+    outcome: RequestEnded
+    at_ms: Milliseconds
+
+
+class IntentSettled(msgspec.Struct, frozen=True, tag="settled"):
+    """Nothing more will be sent for this intent."""
+
+    epoch: int
+    intent: str
+    symbol: str
+    at_ms: Milliseconds
+
+
+AttemptRecord = EpochStarted | LeaseRenewed | Attempted | AttemptEnded | IntentSettled
+
+# -------------------------------------------------------------------------------------------------- account
+
+
+class OpenCommand(msgspec.Struct, frozen=True, tag="open"):
+    """A person or a signal wants a position. Texts are as typed; account checks them against the instrument."""
+
+    command: str
+    symbol: str
+    side: Side
+    quantity: str = ""
+    notional: str = ""
+    stop: str = ""
+    target: str = ""
+    last_target: str = ""
+
+
+class CloseCommand(msgspec.Struct, frozen=True, tag="close"):
+    """Close one position, or all with symbol ``*``."""
+
+    command: str
+    symbol: str
+    reason: str = "closed by hand"
+
+
+class ModeCommand(msgspec.Struct, frozen=True, tag="mode"):
+    """Set the trading state: ``halted`` closes everything (X3), ``reduce_only`` stops entries, ``active`` resumes."""
+
+    command: str
+    mode: str
+    reason: str = ""
+
+
+class UserFrame(msgspec.Struct, frozen=True, tag="user"):
+    """A raw user-stream frame that concerns the account (ACCOUNT_UPDATE, MARGIN_CALL, ACCOUNT_CONFIG_UPDATE …)."""
+
+    at: int
+    src: str
+    frame: msgspec.Raw
+
+
+class AdmissionAnswered(msgspec.Struct, frozen=True, tag="answered"):
+    """Decide's word on an admission: used or declined."""
+
+    symbol: str
+    cause: str
+    admission: str
+    used: bool
+    position: str
+    reason: str
+
+
+class PositionReported(msgspec.Struct, frozen=True, tag="position"):
+    """Decide's word on an open position."""
+
+    symbol: str
+    cause: str
+    report: ReportPosition
+
+
+class TradeReported(msgspec.Struct, frozen=True, tag="trade"):
+    """A position is flat: its slot is free."""
+
+    symbol: str
+    cause: str
+    trade: ReportTrade
+
+
+class InstrumentsKnown(msgspec.Struct, frozen=True, tag="instruments"):
+    """The executor read exchangeInfo: symbol objects untouched, of the configured universe only."""
+
+    at_ms: Milliseconds
+    symbols: dict[str, msgspec.Raw]
+
+
+class BalanceRead(msgspec.Struct, frozen=True, tag="balance"):
+    """The executor read balance v3 (body untouched)."""
+
+    at_ms: Milliseconds
+    body: msgspec.Raw
+
+
+class AccountTick(msgspec.Struct, frozen=True, tag="tick"):
+    """Time passed for account, written by its own worker."""
+
+    at_ms: Milliseconds
+
+
+AccountMessage = (
+    OpenCommand
+    | CloseCommand
+    | ModeCommand
+    | UserFrame
+    | AdmissionAnswered
+    | PositionReported
+    | TradeReported
+    | InstrumentsKnown
+    | BalanceRead
+    | AccountTick
+)
+
+
+class CommandAnswered(msgspec.Struct, frozen=True):
+    """
+    What became of a command, for the person who waits: topic ``alerts`` with code ``command_answered`` and this as JSON
+    text. ``accepted`` means admitted by account; the position's own story follows in ``decisions`` and ``trades``.
+    """
+
+    command: str
+    accepted: bool
+    reason: str
+
+
+# -------------------------------------------------------------------------------- trades, alerts, quarantine
+
+
+class TradeRecord(msgspec.Struct, frozen=True):
+    """Topic ``trades``, key = symbol."""
+
+    id: str
+    symbol: str
+    cause: str
+    trade: ReportTrade
+
+
+class AlertRecord(msgspec.Struct, frozen=True):
+    """Topic ``alerts``, key = symbol or writer. ``at_ms`` is log time when the fold speaks, else the writer's clock."""
+
+    id: str
+    symbol: str
+    source: str
+    code: str
+    severity: str
+    text: str
+    at_ms: Milliseconds
+
+
+class QuarantineRecord(msgspec.Struct, frozen=True):
+    """Topic ``quarantine``: refused bytes (base64 in JSON by msgspec), where they came from and why they were refused."""
+
+    source: str
+    reason: str
+    at_ms: Milliseconds
+    payload: bytes
+    symbol: str = ""
+    cause: str = ""
+
+
+class LogIdentity(msgspec.Struct, frozen=True):
+    """Topic ``log-identity``, key ``identity``: seven base-62 characters drawn when the topics were made."""
+
+    identity: str
+    created_ms: Milliseconds
+
+
+# ---------------------------------------------------------------------------------------- manifest and views
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """
+    Last record of a checkpoint round of a partition (architecture section 3, point 3), table ``checkpoints``.
+
+    ``next_offset`` is the first record not yet applied, ``applied`` maps each symbol to the (offset, line) its stored
+    state has applied, ``clean`` is true when a worker stopped here with no output beyond it.
+    """
+
+    log_identity: str
+    fold: str
+    partition: int
+    next_offset: int
+    applied: dict[str, tuple[int, int]]
+    clean: bool = False
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """Topic ``anchors``: all states of a partition at a manifest (msgpack bytes and their digests)."""
+
+    manifest: Manifest
+    states: dict[str, bytes]
+    digests: dict[str, str]
+    at_ms: Milliseconds
+
+
+class PositionView(msgspec.Struct, frozen=True):
+    """Table ``positions``, key = symbol: what people and the dashboard read."""
+
+    symbol: str
+    position: str
+    state: str
+    side: Side
+    lots: Lots
+    entry_price: E8
+    stop: E8
+    target: E8
+    last_target: E8
+    mark: E8
+    open_pnl: E8
+    protected: bool
+    opened_ms: Milliseconds
+    log_ms: Milliseconds
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """Write a record of any topic here."""
+    return msgspec.json.encode(record)
+
+
+decode_intent = msgspec.json.Decoder(IntentRecord).decode
+decode_data_intent = msgspec.json.Decoder(DataIntentRecord).decode
+decode_attempt = msgspec.json.Decoder(AttemptRecord).decode
+decode_account = msgspec.json.Decoder(AccountMessage).decode
+decode_decision = msgspec.json.Decoder(Decision).decode
+decode_trade = msgspec.json.Decoder(TradeRecord).decode
+decode_alert = msgspec.json.Decoder(AlertRecord).decode
+decode_quarantine = msgspec.json.Decoder(QuarantineRecord).decode
+decode_log_identity = msgspec.json.Decoder(LogIdentity).decode
+decode_anchor = msgspec.json.Decoder(Anchor).decode
