@@ -1,0 +1,59 @@
+"""The only place for the table of commands; each command's body is loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from types import MappingProxyType
+
+import click
+
+# Name → "module:attribute" of a click command. Loading them one by one keeps `perpguard --help` fast (no Faust, no
+# Kafka client) and lets one broken part fail alone.
+COMMANDS = MappingProxyType(
+    {
+        "kafka": "pipeline.commands.kafka:kafka",
+    }
+)
+
+# One line each, so that `--help` need not import the commands to describe them.
+SUMMARIES = MappingProxyType(
+    {
+        "kafka": "Run a real Kafka on this machine, without Docker.",
+    }
+)
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the table's order, which is the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command *cmd_name*, or return None when the table does not have it."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, attribute = target.split(":")
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            raise click.ClickException(f"the command {cmd_name} cannot be loaded from {target}: {error}") from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in COMMANDS])
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(package_name="perpguard")
+def main() -> None:
+    """Guard Binance USD-M futures positions on every market event."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""The only place for fixtures that every test may use: one real Kafka for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.embedded_kafka import EmbeddedKafka
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+    """
+    Run one broker for the whole session; its address is ``kafka.bootstrap``.
+
+    Tests share it: each uses topics with a prefix of its own, and none stops or freezes it (a test of that starts its
+    own ``EmbeddedKafka``). It is started synchronously, so it belongs to no test's event loop.
+    """
+    directory: Path = tmp_path_factory.mktemp("kafka")
+    with EmbeddedKafka(directory=directory) as broker:
+        yield broker
