@@ -1,0 +1,1 @@
+"""The edges towards a venue: the Binance connector, and an exchange simulated for tests and the demo."""

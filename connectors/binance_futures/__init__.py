@@ -1,0 +1,1 @@
+"""The connector: routed sockets of the venue in, untouched frames into the log."""

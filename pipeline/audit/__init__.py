@@ -1,0 +1,1 @@
+"""Reading the log again: sources, replay, comparison and the digest of the fold."""

@@ -1,0 +1,1 @@
+"""The figures anyone can run again: one benchmark a module, one JSON schema for all."""

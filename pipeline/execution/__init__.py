@@ -1,0 +1,1 @@
+"""The road of an intent to the venue: governor, journal, doubt and reconciliation."""

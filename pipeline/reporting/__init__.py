@@ -1,0 +1,1 @@
+"""What people read: folds over records, and where they are written."""
