@@ -1,0 +1,73 @@
+# Everything here needs only Python (3.11 to 3.13), git and make; each target sets up what it lacks.
+#
+#   make install   .venv with the locked dependencies and the project itself
+#   make demo      the whole pipeline on this machine (RECORDING=file SPEED=x JSON=file)
+#   make test      every test that needs no outside network (TESTS="tests/pipeline/core -k book")
+#   make check     format, lint, types, import contracts; no tests
+#   make bench     the figures of docs/benchmarks.md (NAME=latency JSON=file)
+#   make lock      resolve the dependencies anew
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS ?= tests
+
+# A stamp carries the checksum of what it stands for: unchanged locks cost nothing, a changed one installs again.
+RUN_STAMP := $(VENV)/.run-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+TEST_STAMP := $(VENV)/.test-$(shell cat requirements-test.lock pyproject.toml | cksum | cut -d' ' -f1)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: install install-test demo test check bench lock clean
+
+install: $(RUN_STAMP)
+
+install-test: $(TEST_STAMP)
+
+$(BIN)/python:
+	@set -e; \
+	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	    echo "making $(VENV) with $$("$$candidate" --version)"; \
+	    "$$candidate" -m venv $(VENV) && exit 0; \
+	    rm -rf $(VENV); \
+	    echo "$$candidate cannot make a virtual environment (on Debian: install python3-venv)" >&2; exit 1; \
+	  fi; \
+	done; \
+	echo "no Python from 3.11 to 3.13 found; name one with: make PYTHON=/path/to/python3" >&2; exit 1
+
+$(RUN_STAMP): | $(BIN)/python
+	@echo "installing the locked dependencies"
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.run-* && touch $@
+
+$(TEST_STAMP): $(RUN_STAMP)
+	@echo "installing the locked dependencies of the tests"
+	@$(PIP) install --require-hashes --requirement requirements-test.lock
+	@rm -f $(VENV)/.test-* && touch $@
+
+demo: install
+	@$(BIN)/perpguard demo $(if $(RECORDING),--recording $(RECORDING)) $(if $(SPEED),--speed $(SPEED)) $(if $(JSON),--json $(JSON))
+
+test: install-test
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: install-test
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: install
+	@$(BIN)/perpguard bench $(NAME) $(if $(JSON),--json $(JSON))
+
+# No index address gets into a lock: everybody resolves from the index that his own pip is set up for.
+COMPILE := $(BIN)/python -m uv pip compile --quiet --generate-hashes --no-emit-index-url --universal \
+  --python-version 3.11 --no-header pyproject.toml --extra build
+lock: | $(BIN)/python
+	@$(PIP) install uv
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --extra test --constraint requirements.lock --output-file requirements-test.lock
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
