@@ -1,0 +1,358 @@
+"""
+The only place for what the processes are told at start: environment and configuration file become one ``Settings``.
+
+The file's keys stand in ``pipeline.configuration``. Every problem of both is collected and named at once. Secrets come
+from the environment or from files only, and never show in a repr. The venue is a simulator on this machine unless
+somebody says otherwise, and the real one is refused unless ``PERPGUARD_REAL_MONEY=yes`` says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pipeline.configuration import (
+    NOT_YET,
+    SECTIONS,
+    STREAMS,
+    ConfigurationError,
+    Json,
+    accept,
+    contradictions,
+    defaults,
+    flatten,
+    read_json,
+    wrong,
+)
+from pipeline.core.policies import Policy
+from pipeline.core.units import E8, ONE_E8
+
+DEFAULT_REST_URL: Final = "http://127.0.0.1:18080"
+DEFAULT_WS_URL: Final = "ws://127.0.0.1:18080"
+ROLES: Final = ("all", "decide", "account", "execute")
+REAL_MONEY: Final = "PERPGUARD_REAL_MONEY"
+SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SASL_SSL")
+
+
+class Secret:
+    """A text that shows itself only to who asks for it by ``reveal()``: repr, str, JSON and logs get a placeholder."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(***)" if self._text else "Secret(empty)"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a secret is not written anywhere")
+
+
+# ------------------------------------------------------------------------------------------------ what comes out
+
+
+class DataSource(msgspec.Struct, frozen=True):
+    """Where market data come from; ``ws_streams`` in the design document's names (see ``STREAMS``)."""
+
+    primary: str
+    fallback: str
+    ws_streams: tuple[str, ...]
+
+
+class Polling(msgspec.Struct, frozen=True):
+    """REST polling while sockets are down."""
+
+    enabled: bool
+    fallback_interval_sec: int
+
+
+class Cache(msgspec.Struct, frozen=True):
+    """Lives of cached values, in seconds."""
+
+    enabled: bool
+    factor_cache_ttl_sec: int
+    data_cache_ttl_sec: int
+
+
+class RateLimitConfig(msgspec.Struct, frozen=True):
+    """
+    The design document's own REST budget; it binds the lanes ``entry`` and ``data`` only (domain 6.7).
+
+    ``safety_margin`` is the largest share of the venue's weight those lanes may use.
+    """
+
+    rest_api_per_minute: int
+    safety_margin: float
+    daily_budget: int
+
+
+class Performance(msgspec.Struct, frozen=True):
+    """``max_positions`` are the slots of account; the latency is what reports compare with."""
+
+    max_positions: int
+    target_latency_ms: int
+    recompute_threshold: float
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the executor never exceeds, whatever a topic says (architecture 2.4); notional in E8 USDT per position."""
+
+    symbols: tuple[str, ...]
+    max_notional_e8: E8
+    max_leverage: int
+    max_positions: int
+    entries_per_minute: int
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """
+    Everything the processes are told at start (see ``load``).
+
+    ``config_digest`` is the hash of the effective configuration, also in ``policy.digest``. ``warnings`` are things
+    that are accepted but served otherwise than the words say; ``notices`` say what a real venue will be used for.
+    """
+
+    brokers: str
+    prefix: str
+    role: str
+    instance: str
+    data_directory: Path
+    rest_url: str
+    ws_url: str
+    api_key: Secret
+    api_secret: Secret
+    symbols: tuple[str, ...]
+    policy: Policy
+    limits: Limits
+    data_source: DataSource
+    polling: Polling
+    cache: Cache
+    rate_limit: RateLimitConfig
+    performance: Performance
+    config_digest: str
+    venue: str
+    session_timeout_s: int = 6
+    metrics_port: int = 0
+    kafka_security: str = "PLAINTEXT"
+    kafka_username: str = ""
+    kafka_password: Secret = Secret("")
+    warnings: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------- reading the environment
+
+
+class _Environment:
+    """Reads variables and collects what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str, *, pattern: str = r".+", allowed: str = "a text") -> str:
+        value = self._environ.get(name, "") or default
+        if value != default and not re.fullmatch(pattern, value):
+            self.problems.append(wrong(name, value, allowed))
+        return value
+
+    def choice(self, name: str, default: str, words: tuple[str, ...]) -> str:
+        return self.text(name, default, pattern="|".join(words), allowed=" or ".join(words))
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        text = self._environ.get(name, "") or str(default)
+        if re.fullmatch(r"[0-9]{1,9}", text) and low <= int(text) <= high:
+            return int(text)
+        self.problems.append(wrong(name, text, f"an integer from {low} to {high}"))
+        return default
+
+    def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
+        value = (self._environ.get(name, "") or default).rstrip("/")
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not parts.hostname or parts.query or parts.username:
+            self.problems.append(wrong(name, value, " or ".join(f"{s}://host[:port]" for s in schemes)))
+        return value
+
+    def secret(self, name: str) -> Secret:
+        """From ``name`` or from the file that ``name_FILE`` names; the value itself is never part of a problem."""
+        direct, path = self._environ.get(name, ""), self._environ.get(f"{name}_FILE", "")
+        if direct and path:
+            self.problems.append(f"{name}: set, and {name}_FILE too; allowed: one of them")
+        if direct or not path:
+            return Secret(direct.strip())
+        try:
+            return Secret(Path(path).read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            self.problems.append(
+                f"{name}_FILE: found {path!r}, which cannot be read ({reason}); allowed: a readable file"
+            )
+            return Secret("")
+
+
+def venue_of(url: str) -> str:
+    """Tell the kind of venue: ``local`` (this machine), ``real``, ``demo`` (the venue's play money) or ``other``."""
+    host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return "local"
+    if host.endswith(".binancefuture.com") or (host.startswith("demo-") and host.endswith(".binance.com")):
+        return "demo"
+    if host == "binance.com" or host.endswith((".binance.com", ".binance.us", ".binance.org")):
+        return "real"
+    return "other"
+
+
+def _guard_money(
+    venues: list[str], environ: Mapping[str, str], settings: dict[str, Json]
+) -> tuple[list[str], list[str]]:
+    """Problems and notices of pointing at a venue where orders cost money."""
+    problems: list[str] = []
+    notices: list[str] = []
+    word = environ.get(REAL_MONEY, "")
+    if word not in ("", "yes", "no"):
+        problems.append(wrong(REAL_MONEY, word, '"yes" or "no"'))
+    if "real" not in venues:
+        return problems, notices
+    rest_url, brokers = settings["rest_url"], settings["brokers"]
+    if word != "yes":
+        problems.append(
+            f"PERPGUARD_REST_URL, PERPGUARD_WS_URL: found {rest_url!r} and {settings['ws_url']!r}, the real venue, "
+            f"where orders cost money; allowed: another venue, or {REAL_MONEY}=yes"
+        )
+        return problems, notices
+    if not settings["api_key"] or not settings["api_secret"]:
+        problems.append("PERPGUARD_API_KEY: the real venue needs it and PERPGUARD_API_SECRET (or their _FILE)")
+    if settings["kafka_security"] == "PLAINTEXT":
+        problems.append(
+            f"PERPGUARD_KAFKA_SECURITY: found 'PLAINTEXT' at {brokers!r} with keys of the real venue: whoever reaches "
+            "that broker could trade; allowed: SASL_SSL with PERPGUARD_KAFKA_USERNAME and PERPGUARD_KAFKA_PASSWORD"
+        )
+    notices.append(
+        f"REAL MONEY: orders will be sent to {rest_url} for {', '.join(settings['symbols'])}; stops are placed, moved "
+        "and cancelled without asking; positions opened by hand on these symbols will be adopted"
+    )
+    return problems, notices
+
+
+def _digest(values: Mapping[str, Json]) -> str:
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+    return blake2b(canonical, digest_size=16).hexdigest()
+
+
+def _nested(values: Mapping[str, Json], section: str) -> dict[str, Json]:
+    return {name: values[f"{section}.{name}"] for name in SECTIONS[section]}
+
+
+def load(environ: Mapping[str, str], config_path: Path | str | None = None) -> Settings:
+    """
+    Read the settings from *environ* and the file *config_path* (else ``PERPGUARD_CONFIG``, else the defaults).
+
+    Raises:
+        ConfigurationError: with one line for every problem in the file and in the environment together.
+    """
+    name = str(config_path or environ.get("PERPGUARD_CONFIG", "") or "")
+    problems: list[str] = []
+    values, standing = defaults(), defaults()
+    if name:
+        try:
+            values, problems = flatten(read_json(Path(name).read_text(encoding="utf-8"), name))
+        except OSError as error:
+            problems = [
+                f"PERPGUARD_CONFIG: found {name!r}, which cannot be read ({error.strerror}); allowed: a readable file"
+            ]
+        except UnicodeDecodeError as error:
+            problems = [f"{name}: no UTF-8 at byte {error.start}; allowed: JSON text in UTF-8"]
+        except ConfigurationError as error:
+            problems = list(error.problems)
+
+    reader = _Environment(environ)
+    listed = [s.strip() for s in environ.get("PERPGUARD_SYMBOLS", "").split(",") if s.strip()]
+    if listed:
+        problems += [
+            problem.replace("symbols:", "PERPGUARD_SYMBOLS:", 1) for problem in accept(values, "symbols", listed)
+        ]
+        if (
+            values["limits.symbols"] is not None
+        ):  # the environment narrows or replaces the universe: keep what is in both
+            values["limits.symbols"] = [s for s in values["limits.symbols"] if s in values["symbols"]]
+    if not problems:
+        problems += contradictions(values)
+
+    symbols = tuple(values["symbols"])
+    outer: dict[str, Json] = {
+        "brokers": reader.text(
+            "PERPGUARD_BROKERS",
+            "127.0.0.1:9092",
+            pattern=r"[^,\s:]+:\d+(,[^,\s:]+:\d+)*",
+            allowed="host:port[,host:port…]",
+        ),
+        "prefix": reader.text(
+            "PERPGUARD_PREFIX", "perpguard.", pattern=r"[a-z0-9.-]{1,60}", allowed="small letters, digits, . and -"
+        ),
+        "role": reader.choice("PERPGUARD_ROLE", "all", ROLES),
+        "instance": reader.text(
+            "PERPGUARD_INSTANCE", "0", pattern=r"[A-Za-z0-9.-]{1,60}", allowed="letters, digits, . and -"
+        ),
+        "data_directory": Path(reader.text("PERPGUARD_DATA_DIRECTORY", "data")),
+        "rest_url": reader.url("PERPGUARD_REST_URL", DEFAULT_REST_URL, ("http", "https")),
+        "ws_url": reader.url("PERPGUARD_WS_URL", DEFAULT_WS_URL, ("ws", "wss")),
+        "api_key": reader.secret("PERPGUARD_API_KEY"),
+        "api_secret": reader.secret("PERPGUARD_API_SECRET"),
+        "session_timeout_s": reader.integer("PERPGUARD_SESSION_TIMEOUT_S", 6, low=1, high=60),
+        "metrics_port": reader.integer("PERPGUARD_METRICS_PORT", 0, low=0, high=65_535),
+        "kafka_security": reader.choice("PERPGUARD_KAFKA_SECURITY", "PLAINTEXT", SECURITY_PROTOCOLS),
+        "kafka_username": reader.text("PERPGUARD_KAFKA_USERNAME", ""),
+        "kafka_password": reader.secret("PERPGUARD_KAFKA_PASSWORD"),
+        "symbols": symbols,
+    }
+    venues = [venue_of(outer["rest_url"]), venue_of(outer["ws_url"])]
+    money_problems, notices = _guard_money(venues, environ, outer)
+    problems += reader.problems + money_problems
+    if problems:
+        raise ConfigurationError(problems)
+
+    digest = _digest(values)
+    policy = _nested(values, "policy")
+    policy["disabled_exits"] = tuple(policy["disabled_exits"])
+    streams = tuple(values["data_source.ws_streams"])
+    slots = values["performance.max_positions"]
+    return Settings(
+        **outer,
+        policy=Policy(digest=digest, **policy),
+        limits=Limits(
+            symbols=tuple(values["limits.symbols"] or symbols),
+            max_notional_e8=E8(values["limits.max_notional_usdt"] * ONE_E8),
+            max_leverage=values["limits.max_leverage"],
+            max_positions=values["limits.max_positions"] or slots,
+            entries_per_minute=values["limits.entries_per_minute"],
+        ),
+        data_source=DataSource(values["data_source.primary"], values["data_source.fallback"], streams),
+        polling=Polling(**_nested(values, "polling")),
+        cache=Cache(**_nested(values, "cache")),
+        rate_limit=RateLimitConfig(**_nested(values, "rate_limit")),
+        performance=Performance(**_nested(values, "performance")),
+        config_digest=digest,
+        venue="real" if "real" in venues else venues[0],
+        warnings=(
+            *(f'data_source.ws_streams: "{s}" is {STREAMS[s]}' for s in streams if STREAMS[s]),
+            *(f"{path}: no effect yet, {why}" for path, why in NOT_YET.items() if values[path] != standing[path]),
+        ),
+        notices=tuple(notices),
+    )

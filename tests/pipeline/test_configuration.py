@@ -1,0 +1,140 @@
+"""The only place for what the strict configuration file accepts and how it answers what it does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.configuration import (
+    KEYS,
+    ConfigurationError,
+    contradictions,
+    defaults,
+    flatten,
+    nested,
+    read_json,
+    reference,
+)
+
+ROOT = Path(__file__).parents[2]
+DESIGN_KEYS = {
+    "data_source.primary",
+    "data_source.fallback",
+    "data_source.ws_streams",
+    "polling.enabled",
+    "polling.fallback_interval_sec",
+    "cache.enabled",
+    "cache.factor_cache_ttl_sec",
+    "cache.data_cache_ttl_sec",
+    "rate_limit.rest_api_per_minute",
+    "rate_limit.safety_margin",
+    "rate_limit.daily_budget",
+    "performance.max_positions",
+    "performance.target_latency_ms",
+    "performance.recompute_threshold",
+}
+
+
+def test_the_design_documents_file_is_the_default() -> None:
+    """The shipped file has exactly the design document's keys, and says what stands without any file."""
+    document = read_json((ROOT / "config" / "optimized_execution.json").read_text(), "file")
+    found = {f"{section}.{name}" for section, body in document.items() for name in body}
+
+    assert found == DESIGN_KEYS
+    assert flatten(document) == (defaults(), [])
+
+
+def test_the_full_file_names_every_key() -> None:
+    """The documented full configuration holds every key of the table, each at its default."""
+    document = read_json((ROOT / "config" / "full_configuration.json").read_text(), "file")
+    values, problems = flatten(document)
+
+    assert problems == []
+    assert nested(values) == document
+    assert nested({**defaults(), "limits.symbols": values["symbols"], "limits.max_positions": 5}) == document
+
+
+def test_the_reference_page_is_the_table() -> None:
+    """docs/configuration.md is what ``perpguard config keys`` prints."""
+    assert reference() == (ROOT / "docs" / "configuration.md").read_text()
+
+
+def test_every_problem_is_named_at_once() -> None:
+    """An unknown key, a wrong type and a value out of range in one file give one line each, with what is allowed."""
+    document = {
+        "rate_limit": {"rest_api_per_minut": 60, "safety_margin": "a quarter"},
+        "polling": {"enabled": 1},
+        "performance": 5,
+        "surprise": [],
+    }
+
+    assert flatten(document)[1] == [
+        "rate_limit.rest_api_per_minut: found 60, but there is no such key; allowed here: rest_api_per_minute, "
+        'safety_margin, daily_budget; did you mean "rest_api_per_minute"?',
+        'rate_limit.safety_margin: found "a quarter"; allowed: a number above 0 and at most 1',
+        "polling.enabled: found 1; allowed: true or false",
+        "performance: found 5; allowed: an object with the keys max_positions, target_latency_ms, recompute_threshold",
+        "surprise: found [], but there is no such key; allowed here: data_source, polling, cache, rate_limit, "
+        "performance, symbols, limits, policy",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"polling": {"enabled": true, "enabled": false}}', '"enabled" stands there twice'),
+        ('{"polling": // why\n {}}', "comments are not allowed"),
+        ('{"a": NaN}', "found NaN"),
+        ("", "line 1"),
+    ],
+)
+def test_what_is_no_strict_json_is_refused(text: str, part: str) -> None:
+    """Keys that stand twice, comments, NaN and an empty file are refused with the place."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_json(text, "file.json")
+
+    assert part in str(caught.value)
+
+
+def test_contradicting_values_are_refused() -> None:
+    """Two values that turn a rule into its opposite are refused, although each is allowed alone."""
+    values = defaults() | {
+        "policy.stop_atr_min_permille": 2_000,
+        "policy.far_rail_permille": 900,
+        "limits.max_positions": 3,
+    }
+
+    assert contradictions(values) == [
+        "policy.stop_atr_min_permille: found 2000; allowed: at most policy.stop_atr_permille (1800)",
+        "performance.max_positions: found 5; allowed: at most limits.max_positions (3)",
+        "policy.far_rail_permille: found 900; allowed: at least 1001, because the far rail lies beyond the working "
+        "stop",
+    ]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(KEYS), JSON_VALUES)
+def test_a_value_is_taken_or_named(key: Any, value: Any) -> None:
+    """Any JSON value at any key is taken as it is, or answered by one line with the path and what is allowed."""
+    section, dot, name = key.path.partition(".")
+    document = {section: {name: value}} if dot else {section: value}
+    values, problems = flatten(document)
+
+    if problems:
+        assert len(problems) == 1
+        assert problems[0].startswith(f"{key.path}: found ")
+        assert "; allowed: " in problems[0]
+        assert values == defaults()
+    else:
+        assert json.dumps(value) == json.dumps(values[key.path])
