@@ -1,0 +1,215 @@
+"""
+The only place for how lines become records: ack-clocked, in order, within a bound of bytes (architecture 2.2).
+
+Rules:
+
+1. Per partition at most one record is in flight. While there is none, a line goes out at once; what arrives meanwhile
+   goes out together when the acknowledgement is there. So nothing is delayed at low load, and at high load the number
+   of records stays near 1/RTT.
+2. A record holds at most ``lines.MAX_RECORD_LINES`` lines and ``lines.MAX_RECORD_BYTES`` bytes; a longer line gets a
+   record of its own.
+3. All queues together are bounded by bytes. Over the bound, the oldest lines that were added with an ``Origin`` (market
+   frames) give way: those of symbols nobody holds first, then the others. Lines without an origin never give way, even
+   if the bound is exceeded by them.
+4. What gave way is named: one ``lost`` line per source, symbol and stream stands where the first line stood that is
+   missing, carries its running number, and counts the missing in its reason. The running numbers of the others stay
+   missing, so that the fold sees the hole by them too.
+
+Nothing here sends: the owner calls ``take``, produces the record (again and again until it is acknowledged) and calls
+``acknowledged``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from pipeline.core.events import FeedLost
+from pipeline.wire import lines
+from pipeline.wire.topics import INPUT_PARTITIONS
+
+MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
+LINE_OVERHEAD: Final = 128  # what Python adds to a queued line: the bytes object, its tuple, its place in the queue
+LOST_LINE_BYTES: Final = 512  # what a ``lost`` line is reckoned at: it is encoded only when it is taken
+FREED_SHARE: Final = 8  # over the bound, an eighth of it is freed at once, so that the search is rare
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What a line that may give way is about: symbol and stream name of the venue. Made once, shared by its lines."""
+
+    symbol: str
+    stream: str
+
+
+class _Lost(msgspec.Struct):
+    """Lines of one stream that gave way and are not yet reported; takes the first one's place and running number."""
+
+    first: lines.Line
+    stream: str
+    last_at: int
+    count: int = 1
+
+    def line(self) -> bytes:
+        first = self.first
+        reason = f"{self.count} frames gave way to the memory bound, received from {first.at} to {self.last_at} ns"
+        lost = FeedLost(stream=self.stream, reason=reason)
+        return lines.encode(lines.Line(at=first.at, src=first.src, inc=first.inc, n=first.n, sym=first.sym, lost=lost))
+
+
+_Entry = tuple[int, bytes | _Lost, Origin | None]  # (order of arrival over all partitions, line, origin)
+_LostKey = tuple[int, str, str, Origin]  # (partition, source, incarnation, origin)
+
+
+class Batcher:
+    """Queues of lines per partition; see the rules above. Not thread-safe: one event loop owns it."""
+
+    def __init__(self, partitions: int = INPUT_PARTITIONS, *, max_bytes: int = MAX_QUEUED_BYTES) -> None:
+        self._queues: list[deque[_Entry]] = [deque() for _ in range(partitions)]
+        self._in_flight: list[int] = [0] * partitions  # bytes; 0 = none
+        self._held: frozenset[str] = frozenset()
+        self._lost: dict[_LostKey, _Lost] = {}
+        self._max_bytes = max_bytes
+        self._search_above = max_bytes
+        self._sequence = 0
+        self._bytes = 0
+        self._given_way = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes queued and in flight over all partitions, Python's overhead reckoned in."""
+        return self._bytes
+
+    @property
+    def given_way(self) -> int:
+        """How many lines have given way since the start."""
+        return self._given_way
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing is queued and nothing is in flight."""
+        return not any(self._in_flight) and not any(self._queues)
+
+    def queued(self, partition: int) -> int:
+        """How many lines wait in *partition* (in flight ones not counted)."""
+        return len(self._queues[partition])
+
+    def hold(self, symbols: Iterable[str]) -> None:
+        """From now on the lines of these symbols give way after all others."""
+        self._held = frozenset(symbols)
+
+    def add(self, partition: int, line: bytes, origin: Origin | None = None) -> None:
+        """
+        Queue *line* (one whole line of ``lines``, without newline). With *origin* it may give way, else never.
+
+        Lines of one partition keep their order. The line's running number must be set already: a line that is added
+        is either in a record or counted by a ``lost`` line.
+        """
+        self._sequence += 1
+        self._queues[partition].append((self._sequence, line, origin))
+        self._bytes += len(line) + LINE_OVERHEAD
+        if self._bytes > self._search_above:
+            self._give_way()
+
+    def take(self, partition: int) -> bytes | None:
+        """Return the next record and count it as in flight; None when one is in flight or nothing waits."""
+        queue = self._queues[partition]
+        if not queue or self._in_flight[partition]:
+            return None
+        taken: list[bytes] = []
+        size = -1  # no newline before the first line
+        while queue and len(taken) < lines.MAX_RECORD_LINES:
+            payload = queue[0][1]
+            line = payload if isinstance(payload, bytes) else payload.line()
+            if taken and size + 1 + len(line) > lines.MAX_RECORD_BYTES:
+                break
+            origin = queue.popleft()[2]
+            if isinstance(payload, bytes):
+                self._bytes -= len(line) + LINE_OVERHEAD
+            else:
+                assert origin is not None, "a lost line keeps the origin of the lines it stands for"
+                del self._lost[(partition, payload.first.src, payload.first.inc, origin)]
+                self._bytes -= LOST_LINE_BYTES
+            taken.append(line)
+            size += 1 + len(line)
+        record = lines.join(taken)
+        self._in_flight[partition] = len(record)
+        self._bytes += len(record)
+        return record
+
+    def acknowledged(self, partition: int) -> None:
+        """The record in flight is durable: the next may be taken."""
+        assert self._in_flight[partition], "nothing was in flight"
+        self._bytes -= self._in_flight[partition]
+        self._in_flight[partition] = 0
+        if self._bytes <= self._max_bytes:
+            self._search_above = self._max_bytes
+
+    # ------------------------------------------------------------------------------------------ giving way (rule 3)
+
+    def _give_way(self) -> None:
+        """Let the oldest lines give way until an eighth of the bound is free again, or nothing is left that may."""
+        goal = self._max_bytes - self._max_bytes // FREED_SHARE
+        for held in (False, True):
+            if self._bytes > goal:
+                self._drop_through(self._cutoff(self._bytes - goal, held=held), held=held)
+        # When too little may give way, searching again at every line would walk the whole queue each time.
+        self._search_above = max(self._max_bytes, self._bytes + self._max_bytes // FREED_SHARE)
+
+    def _may_go(self, entry: _Entry, *, held: bool) -> bool:
+        _, payload, origin = entry
+        return isinstance(payload, bytes) and origin is not None and (origin.symbol in self._held) == held
+
+    def _cutoff(self, wanted: int, *, held: bool) -> int:
+        """The place in the order of arrival up to which lines must go so that *wanted* bytes become free."""
+
+        def candidates(queue: deque[_Entry]) -> Iterator[tuple[int, int]]:
+            for entry in queue:
+                if self._may_go(entry, held=held):
+                    yield entry[0], len(entry[1]) + LINE_OVERHEAD  # type: ignore[arg-type]  # bytes, says _may_go
+
+        sequence = freed = 0
+        for sequence, size in heapq.merge(*map(candidates, self._queues)):  # noqa: B007  # the last one counts
+            freed += size
+            if freed >= wanted:
+                break
+        return sequence
+
+    def _drop_through(self, cutoff: int, *, held: bool) -> None:
+        """Replace every line that may go and came not after *cutoff* by the lost line of its stream."""
+        for partition, queue in enumerate(self._queues):
+            kept: list[_Entry] = []
+            while queue and queue[0][0] <= cutoff:
+                entry = queue.popleft()
+                if not self._may_go(entry, held=held):
+                    kept.append(entry)
+                    continue
+                replacement = self._replace(partition, entry)
+                if replacement is not None:
+                    kept.append(replacement)
+            queue.extendleft(reversed(kept))
+
+    def _replace(self, partition: int, entry: _Entry) -> _Entry | None:
+        """Count the line in the lost line of its stream; the first of them is returned to stand in its place."""
+        sequence, payload, origin = entry
+        assert isinstance(payload, bytes) and origin is not None
+        self._bytes -= len(payload) + LINE_OVERHEAD
+        self._given_way += 1
+        line = lines.decode(payload)
+        key = (partition, line.src, line.inc, origin)
+        standing = self._lost.get(key)
+        if standing is not None:
+            standing.count += 1
+            standing.last_at = line.at
+            return None
+        self._lost[key] = lost = _Lost(first=_without_frame(line), stream=origin.stream, last_at=line.at)
+        self._bytes += LOST_LINE_BYTES
+        return sequence, lost, origin
+
+
+def _without_frame(line: lines.Line) -> lines.Line:
+    """The head of the line alone: the frame is a view that would keep the whole line in memory."""
+    return lines.Line(at=line.at, src=line.src, inc=line.inc, n=line.n, sym=line.sym)
