@@ -68,8 +68,9 @@ class CancelLeg(msgspec.Struct, frozen=True, tag="cancel_leg"):
 
 class ClosePosition(msgspec.Struct, frozen=True, tag="close_position"):
     """
-    Close now, whatever it takes (close ladder of pains 20): cancel own targets, market reduce-only in slices of at most
-    the market lot maximum with the quantity re-read from the venue, until the venue says zero. Stops stay. Never expires.
+    Close now, whatever it takes (close ladder of pains 20): cancel own targets, market reduce-only in slices of at
+    most the market lot maximum with the quantity re-read from the venue, until the venue says zero. Stops stay. Never
+    expires.
     ``lots`` is decide's view of the open quantity, signed by the position; the venue's read wins.
     """
 
@@ -93,7 +94,8 @@ class RequestData(msgspec.Struct, frozen=True, tag="request_data"):
     Ask the executor for a REST answer; it comes back as an ``inputs`` line of the symbol.
 
     ``kind``: ``depth`` (limit 1000), ``klines`` (5m, ``limit``), ``premium_index``, ``open_interest``,
-    ``exchange_info`` or ``audit`` (positionRisk + openOrders + openAlgoOrders, lane ``query``). ``held`` symbols come first.
+    ``exchange_info`` or ``audit`` (positionRisk + openOrders + openAlgoOrders, lane ``query``). ``held`` symbols come
+    first.
     """
 
     kind: str

@@ -30,7 +30,7 @@ def base62(number: int) -> str:
 
 
 def symbol_tag(symbol: str) -> str:
-    """Four base-62 characters that tell the symbols of one line apart (a test holds the universe free of collisions)."""
+    """Four base-62 characters that tell the symbols of one line apart (a test holds real ones free of collisions)."""
     number = int.from_bytes(blake2b(symbol.encode(), digest_size=8).digest(), "big") % 62**TAG_CHARACTERS
     return base62(number).rjust(TAG_CHARACTERS, "0")
 

@@ -1,4 +1,4 @@
-"""The only place for the parameters that change a decision; they come from the configuration and reach the fold as a line."""
+"""The only place for the parameters that change a decision; the configuration states them, a line carries them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Policy(msgspec.Struct, frozen=True):
     stop_atr_min_permille: int = 1_200
     stop_atr_max_permille: int = 3_000
     target_atr_permille: int = 2_500
+    target_atr_min_permille: int = 1_500
+    target_atr_max_permille: int = 4_500
     last_target_permille: int = 1_500  # TP2 distance as a share of TP1's
     far_rail_permille: int = 1_250  # rail (a) at 1.25 × D (domain 6.7)
     stop_min_bps: int = 35

@@ -1,0 +1,142 @@
+"""
+The only place that asks for REST answers: what is missing, how often it may be asked for, in log time alone.
+
+Each kind has a pace; a kind asked in vain waits longer (doubling up to its limit). Nothing is asked for on a timer of
+the machine: the same log asks the same questions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from pipeline.core.bars import BAR_MS
+from pipeline.core.commands import RequestData
+from pipeline.core.feeds import BARS, USER
+from pipeline.core.positions import Stage
+from pipeline.core.state import DataAsk, SymbolState
+from pipeline.core.turn import Turn
+from pipeline.core.units import Milliseconds
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """First wait before the same question, the longest wait, and how long the question is worth answering (ms)."""
+
+    wait_ms: int
+    longest_ms: int
+    valid_ms: int
+    limit: int = 0
+
+
+PACES: Final[dict[str, Pace]] = {
+    "exchange_info": Pace(wait_ms=10_000, longest_ms=60_000, valid_ms=10_000),
+    "depth": Pace(wait_ms=2_000, longest_ms=60_000, valid_ms=5_000, limit=1_000),
+    "klines": Pace(wait_ms=10_000, longest_ms=300_000, valid_ms=60_000, limit=200),
+    "audit": Pace(wait_ms=1_000, longest_ms=30_000, valid_ms=10_000),
+    "open_interest": Pace(wait_ms=75_000, longest_ms=600_000, valid_ms=30_000),
+}
+OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held
+BAR_LATE_MS: Final = 5_000  # venue sheet 2.6: no x:true within 2–5 s of the close, fetch the row
+NEVER_MS: Final = 1 << 62
+
+
+def ask(turn: Turn, kind: str) -> bool:
+    """Ask for *kind* unless it was asked too recently; returns True when the question went out."""
+    state = turn.state
+    pace = PACES[kind]
+    known = state.asks.get(kind)
+    if known is None:
+        known = state.asks[kind] = DataAsk()
+    if turn.now < known.next_ms:
+        return False
+    wait = min(pace.wait_ms << min(known.tries, 8), pace.longest_ms)
+    known.tries += 1
+    known.next_ms = turn.now + wait
+    turn.emit(
+        RequestData(
+            kind=kind,
+            limit=pace.limit,
+            held=state.position is not None,
+            expires_ms=Milliseconds(turn.now + pace.valid_ms),
+        ),
+        rule=f"ask_{kind}",
+    )
+    return True
+
+
+def answered(state: SymbolState, kind: str, *, useful: bool = True) -> None:
+    """An answer of *kind* came; a useful one ends the row of tries in vain."""
+    known = state.asks.get(kind)
+    if known is not None and useful:
+        known.tries = 0
+
+
+def failed(state: SymbolState, kind: str) -> None:
+    """The question came back without an answer: the wait already set stands (it has grown with each try)."""
+    state.asks.setdefault(kind, DataAsk())
+    state.wake_ms = 0
+
+
+def ask_what_is_missing(turn: Turn) -> None:
+    """Ask for whatever the symbol lacks now, and note when a tick must look again."""
+    state = turn.state
+    if state.instrument is None:
+        ask(turn, "exchange_info")
+        state.wake_ms = state.asks["exchange_info"].next_ms
+        return
+    wake = NEVER_MS
+    for kind, wanted, due_ms in (
+        ("depth", state.book.wants_snapshot, 0),
+        ("klines", _bars_wanted(state, turn.now), _next_bar_ms(state)),
+        ("audit", _audit_wanted(state, turn.now), _next_audit_ms(state)),
+        ("open_interest", _open_interest_wanted(state, turn.now), _next_open_interest_ms(state)),
+    ):
+        at_ms = due_ms
+        if wanted:
+            ask(turn, kind)
+            at_ms = state.asks[kind].next_ms
+        if at_ms:
+            wake = min(wake, at_ms)
+    state.wake_ms = wake
+
+
+def _bars_wanted(state: SymbolState, now: int) -> bool:
+    history = state.bars
+    return history.gapped or BARS in state.feeds or now > _next_bar_ms(state)
+
+
+def _next_bar_ms(state: SymbolState) -> int:
+    last = state.bars.last_close_ms
+    return last + BAR_MS + BAR_LATE_MS if last else 0
+
+
+def _audit_wanted(state: SymbolState, now: int) -> bool:
+    """
+    A complete read is due: lost user data, something unexplained on the venue, or the interval while a position is
+    open or pending (domain 6.7: every 60 s).
+    """
+    if USER in state.feeds or state.foreign is not None:
+        return True
+    position = state.position
+    if position is None:
+        return False
+    if position.dispute is not None and position.dispute.from_read:
+        return True
+    return now >= position.audit_ms + state.policy.audit_interval_ms
+
+
+def _next_audit_ms(state: SymbolState) -> int:
+    position = state.position
+    return position.audit_ms + state.policy.audit_interval_ms if position is not None else 0
+
+
+def _open_interest_wanted(state: SymbolState, now: int) -> bool:
+    position = state.position
+    if position is None or position.stage is Stage.PENDING:
+        return False
+    return now >= state.open_interest_ms + OPEN_INTEREST_HELD_MS
+
+
+def _next_open_interest_ms(state: SymbolState) -> int:
+    return state.open_interest_ms + OPEN_INTEREST_HELD_MS if state.position is not None else 0

@@ -1,0 +1,166 @@
+"""
+The only place that folds market data into a symbol's state: quote, mark, book, bars, open interest, instrument.
+
+What follows for an open position is decided elsewhere (``engine`` calls ``exits`` afterwards).
+"""
+
+from __future__ import annotations
+
+from pipeline.core.bars import add_closed, backfill
+from pipeline.core.book import BookOutcome, BookStatus, apply_diff, apply_snapshot
+from pipeline.core.data_requests import answered, ask, ask_what_is_missing
+from pipeline.core.events import (
+    Bar,
+    Bars,
+    DepthDiff,
+    DepthSnapshot,
+    FeedLost,
+    InstrumentChanged,
+    Malformed,
+    MarkPrice,
+    OpenInterest,
+    Quote,
+    SourceGap,
+)
+from pipeline.core.feeds import BARS, DEPTH, INSTRUMENT, MARK, QUOTE, break_feeds, heal
+from pipeline.core.rescale import rescale
+from pipeline.core.turn import Turn
+
+
+def quote(turn: Turn, event: Quote) -> None:
+    """Take a newer best bid and ask; an older one (second connection) is dropped by its update id."""
+    state = turn.state
+    known = state.quote
+    if known is not None and event.update_id < known.update_id and QUOTE not in state.feeds:
+        return
+    state.quote = event
+    state.quote_stamp = turn.stamp
+    if state.feeds:
+        heal(state, QUOTE)
+
+
+def mark_price(turn: Turn, event: MarkPrice) -> bool:
+    """Take a newer mark price; returns False for an older one."""
+    state = turn.state
+    known = state.mark
+    if known is not None and event.event_ms < known.event_ms and MARK not in state.feeds:
+        return False
+    state.mark = event
+    state.mark_stamp = turn.stamp
+    if state.feeds:
+        heal(state, MARK)
+    return True
+
+
+def depth_diff(turn: Turn, event: DepthDiff) -> None:
+    """Fold a diff; a gap or a cross drops the book, is noted, and asks for a snapshot."""
+    state = turn.state
+    book = state.book
+    first = book.status is BookStatus.UNUSED
+    outcome = apply_diff(book, event)
+    if outcome is BookOutcome.APPLIED:
+        if state.feeds:
+            heal(state, DEPTH)
+        return
+    _after_book(turn, outcome)
+    if first or (outcome is BookOutcome.BUFFERED and turn.now >= state.wake_ms):
+        ask(turn, "depth")
+
+
+def depth_snapshot(turn: Turn, event: DepthSnapshot) -> None:
+    """Start the book from a snapshot; one that is too old is asked for again with back-off (rule 6)."""
+    outcome = apply_snapshot(turn.state.book, event)
+    answered(turn.state, "depth", useful=outcome is BookOutcome.APPLIED)
+    if outcome is BookOutcome.APPLIED:
+        heal(turn.state, DEPTH)
+        turn.note("book_whole", f"synchronised at {event.last_update_id}")
+    else:
+        _after_book(turn, outcome)
+    turn.state.wake_ms = 0
+
+
+def _after_book(turn: Turn, outcome: BookOutcome) -> None:
+    match outcome:
+        case BookOutcome.GAP | BookOutcome.CROSSED:
+            turn.state.feeds[DEPTH] = f"book {outcome.value}"
+            turn.note(f"book_{outcome.value}", "dropped, a snapshot is wanted")
+            ask(turn, "depth")
+        case BookOutcome.TOO_OLD:
+            turn.note("book_snapshot_too_old", "asked for again")
+        case BookOutcome.STALE | BookOutcome.BUFFERED | BookOutcome.APPLIED:
+            pass
+
+
+def bar(turn: Turn, event: Bar) -> bool:
+    """Fold a bar of the stream; returns True when it was the next closed one."""
+    state = turn.state
+    if not event.closed:
+        return False
+    whole = not state.bars.gapped
+    added = add_closed(state.bars, event)
+    if added:
+        return True
+    if state.bars.gapped:
+        if whole:
+            turn.note("bars_gap", f"bar {event.open_ms} does not follow, history is asked for")
+        ask(turn, "klines")
+        state.wake_ms = 0
+    return False
+
+
+def bars(turn: Turn, event: Bars) -> None:
+    """Merge a REST answer of klines."""
+    state = turn.state
+    whole = backfill(state.bars, event.bars)
+    answered(state, "klines", useful=whole)
+    if whole:
+        heal(state, BARS)
+    turn.note("bars_filled" if state.bars.ready else "bars_short", f"{len(state.bars.bars)} closed bars")
+    state.wake_ms = 0
+
+
+def open_interest(turn: Turn, event: OpenInterest) -> None:
+    """Take the polled open interest."""
+    state = turn.state
+    state.open_interest_lots = event.lots
+    state.open_interest_ms = turn.now
+    answered(state, "open_interest")
+
+
+def instrument_changed(turn: Turn, event: InstrumentChanged) -> None:
+    """Take what the venue now says about the symbol; another tick or lot rescales every stored integer at once."""
+    state = turn.state
+    known = state.instrument
+    answered(state, "exchange_info")
+    if known == event.instrument:
+        return
+    if known is None:
+        state.instrument = event.instrument
+        turn.note("instrument_known", f"status {event.instrument.status}")
+    else:
+        if (known.tick_e8, known.step_e8) != (event.instrument.tick_e8, event.instrument.step_e8):
+            rescale(state, event.instrument)
+            turn.alert("instrument_rescaled", "warning", "tick or lot size changed; every stored integer was rescaled")
+        elif known.status != event.instrument.status:
+            turn.alert("instrument_status", "warning", f"{known.status} became {event.instrument.status}")
+        state.instrument = event.instrument
+    heal(state, INSTRUMENT)
+    state.wake_ms = 0
+    ask_what_is_missing(turn)
+
+
+def not_whole(turn: Turn, event: Malformed | SourceGap | FeedLost) -> None:
+    """Something of a feed is missing or unreadable: entries close until the feed proves itself again (P5)."""
+    match event:
+        case Malformed(stream=stream, reason=reason):
+            source = stream
+        case SourceGap(source=source, missing=missing):
+            reason = f"{missing} lines missing"
+        case FeedLost(stream=source, reason=reason):
+            pass
+    broken = break_feeds(turn.state, source, reason)
+    if broken:
+        turn.note("feed_broken", f"{', '.join(broken)}: {reason} ({source})")
+    turn.state.wake_ms = 0
+    if turn.state.instrument is not None:
+        ask_what_is_missing(turn)
