@@ -1,1 +1,1 @@
-"""The only code that knows Faust: app, topics, tables, checkpoints and the continuity guard."""
+"""The only code that knows Faust: apps, topics, tables, checkpoints, the guard and the loop around a fold."""
