@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import msgspec
 
 from pipeline.core.commands import Decision, Intent, ReportPosition, ReportTrade, RequestData
@@ -266,13 +268,28 @@ class Manifest(msgspec.Struct, frozen=True):
     clean: bool = False
 
 
-class Anchor(msgspec.Struct, frozen=True):
+class Anchor(msgspec.Struct, frozen=True, tag="anchor"):
     """Topic ``anchors``: all states of a partition at a manifest (msgpack bytes and their digests)."""
 
     manifest: Manifest
     states: dict[str, bytes]
     digests: dict[str, str]
     at_ms: Milliseconds
+
+
+class SegmentSealed(msgspec.Struct, frozen=True, tag="sealed"):
+    """
+    Topic ``anchors``, partition = the partition of ``inputs``: what the fold read, record by record.
+
+    ``digests[i]`` is the digest (``record_digest``) of the record at ``first_offset + i``. Decisions prove what was
+    decided; seals prove what was read, also where it decided nothing: a changed byte is found and its position named.
+    Seals may overlap after a restart; the digests of one offset are always equal.
+    """
+
+    log_identity: str
+    partition: int
+    first_offset: int
+    digests: list[str]
 
 
 class PositionView(msgspec.Struct, frozen=True):
@@ -294,6 +311,14 @@ class PositionView(msgspec.Struct, frozen=True):
     log_ms: Milliseconds
 
 
+AnchorRecord = Anchor | SegmentSealed
+
+
+def record_digest(*, offset: int, append_ms: int, value: bytes) -> str:
+    """Digest of one record of ``inputs`` (place, append time and bytes), 16 hex digits; see ``SegmentSealed``."""
+    return blake2b(b"%d/%d/%b" % (offset, append_ms, value), digest_size=8).hexdigest()
+
+
 def encode(record: msgspec.Struct) -> bytes:
     """Write a record of any topic here."""
     return msgspec.json.encode(record)
@@ -308,4 +333,4 @@ decode_trade = msgspec.json.Decoder(TradeRecord).decode
 decode_alert = msgspec.json.Decoder(AlertRecord).decode
 decode_quarantine = msgspec.json.Decoder(QuarantineRecord).decode
 decode_log_identity = msgspec.json.Decoder(LogIdentity).decode
-decode_anchor = msgspec.json.Decoder(Anchor).decode
+decode_anchor = msgspec.json.Decoder(AnchorRecord).decode

@@ -1,0 +1,123 @@
+"""The only place that says which topic each output of a decision goes to, and as which record."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from pipeline.core.commands import (
+    Alert,
+    AnswerAdmission,
+    CancelLeg,
+    ClosePosition,
+    Decision,
+    MoveStop,
+    Note,
+    OpenBracket,
+    Output,
+    PlaceTarget,
+    ReportPosition,
+    ReportTrade,
+    RequestData,
+    Sweep,
+)
+from pipeline.core.identity import cause
+from pipeline.wire import topics
+from pipeline.wire.records import (
+    AdmissionAnswered,
+    AlertRecord,
+    DataIntentRecord,
+    IntentRecord,
+    PositionReported,
+    QuarantineRecord,
+    SegmentSealed,
+    TradeRecord,
+    TradeReported,
+    encode,
+)
+from pipeline.wire.topics import Topic
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One record to produce. ``partition`` None leaves it to the producer's partitioner (topics of one partition)."""
+
+    topic: Topic
+    partition: int | None
+    key: bytes
+    value: bytes
+
+
+def records_of(decision: Decision, log_identity: str) -> list[Outgoing]:
+    """
+    Every record that *decision* leads to, the decision itself last: when it is in the log, its consequences are too.
+
+    The id of an intent, alert or trade is the output's own (``decision.ids``), so that re-sent ones are known.
+    """
+    place = cause(partition=decision.partition, offset=decision.offset, line=decision.line)
+    assert len(decision.ids) == len(decision.outputs), place
+    assert all(name.startswith(f"{log_identity}.") for name in decision.ids), (log_identity, decision.ids)
+    key = decision.symbol.encode()
+    outgoing: list[Outgoing] = []
+    for name, output in zip(decision.ids, decision.outputs, strict=True):
+        for topic, record in _records(decision, place, name, output):
+            outgoing.append(Outgoing(topic=topic, partition=None, key=key, value=encode(record)))
+    outgoing.append(
+        Outgoing(topic=topics.DECISIONS, partition=decision.partition, key=key, value=encode(decision)),
+    )
+    return outgoing
+
+
+def _records(decision: Decision, place: str, name: str, output: Output) -> list[tuple[Topic, msgspec.Struct]]:
+    symbol = decision.symbol
+    match output:
+        case OpenBracket() | MoveStop() | PlaceTarget() | CancelLeg() | ClosePosition() | Sweep():
+            intent = IntentRecord(
+                id=name, symbol=symbol, cause=place, at_ms=decision.log_ms, fold=decision.fold, intent=output
+            )
+            return [(topics.INTENTS, intent)]
+        case RequestData():
+            wanted = DataIntentRecord(id=name, symbol=symbol, at_ms=decision.log_ms, request=output)
+            return [(topics.DATA_INTENTS, wanted)]
+        case AnswerAdmission():
+            answered = AdmissionAnswered(
+                symbol=symbol,
+                cause=place,
+                admission=output.admission,
+                used=output.used,
+                position=output.position,
+                reason=output.reason,
+            )
+            return [(topics.ACCOUNT, answered)]
+        case ReportPosition():
+            return [(topics.ACCOUNT, PositionReported(symbol=symbol, cause=place, report=output))]
+        case ReportTrade():
+            return [
+                (topics.TRADES, TradeRecord(id=name, symbol=symbol, cause=place, trade=output)),
+                (topics.ACCOUNT, TradeReported(symbol=symbol, cause=place, trade=output)),
+            ]
+        case Alert():
+            alert = AlertRecord(
+                id=name,
+                symbol=symbol,
+                source="decide",
+                code=output.code,
+                severity=output.severity,
+                text=output.text,
+                at_ms=decision.log_ms,
+            )
+            return [(topics.ALERTS, alert)]
+        case Note():
+            return []
+        case _:
+            assert_never(output)
+
+
+def quarantine_record(record: QuarantineRecord) -> Outgoing:
+    """A refused line on its way to people."""
+    return Outgoing(topic=topics.QUARANTINE, partition=None, key=record.symbol.encode(), value=encode(record))
+
+
+def seal_record(sealed: SegmentSealed) -> Outgoing:
+    """The seal of a segment of ``inputs`` on its way to the audit."""
+    return Outgoing(topic=topics.ANCHORS, partition=sealed.partition, key=b"sealed", value=encode(sealed))
