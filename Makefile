@@ -5,6 +5,7 @@
 #   make test      every test that needs no outside network (TESTS="tests/pipeline/core -k book")
 #   make check     format, lint, types, import contracts; no tests
 #   make bench     the figures of docs/benchmarks.md (NAME=latency JSON=file)
+#   make manifests topics and users of k8s/ from pipeline/wire/topics.py
 #   make lock      resolve the dependencies anew
 
 SHELL := /bin/sh
@@ -17,7 +18,7 @@ RUN_STAMP := $(VENV)/.run-$(shell cat requirements.lock pyproject.toml | cksum |
 TEST_STAMP := $(VENV)/.test-$(shell cat requirements-test.lock pyproject.toml | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: install install-test demo test check bench lock clean
+.PHONY: install install-test demo test check bench manifests lock clean
 
 install: $(RUN_STAMP)
 
@@ -57,6 +58,9 @@ check: install-test
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+manifests: install
+	@$(BIN)/python -m pipeline.strimzi k8s/base/kafka
 
 bench: install
 	@$(BIN)/perpguard bench $(NAME) $(if $(JSON),--json $(JSON))

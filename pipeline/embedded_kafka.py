@@ -46,6 +46,7 @@ JVM_FLAGS: dict[Profile, tuple[str, ...]] = {
     "bench": ("-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:-UsePerfData"),
 }
 
+# message.max.bytes: an anchor holds every state of a partition (16 MiB at most, and the batch's own header).
 # broker.session.timeout.ms: a killed broker's lease must run out before the next one is registered; with the default of
 # 9 s a start after SIGKILL took 11.5 s.
 PROPERTIES = """\
@@ -71,6 +72,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+message.max.bytes=17825792
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 log.cleaner.dedupe.buffer.size=4194304

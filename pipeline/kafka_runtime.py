@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 KAFKA_VERSION = "4.3.1"
 LOG4J_VERSION = "2.25.3"
 MINIMUM_JAVA = 17
+RETRY_AFTER_SECONDS = (1.0, 4.0)  # a repository that serves 120 files now and then drops one
 
 # The trailing "!" asks for each coordinate as it stands. Without it jgo lets log4j's own dependency management replace
 # kafka-clients by 3.9.1, and the broker dies with NoSuchMethodError. Kafka 4.3.1 pulls slf4j 1.7, hence
@@ -73,7 +75,7 @@ def kafka_jars(*, cache: Path | None = None, progress: Progress | None = None) -
         root.mkdir(parents=True, exist_ok=True)
         with _exclusive(root / f"{final.name}.lock"):
             if not final.is_dir():
-                _download(final, report)
+                _download_with_retries(final, report)
     except OSError as error:  # requests' own errors are OSErrors too
         raise DownloadFailed(
             f"Kafka {KAFKA_VERSION} could not be fetched from Maven Central: {_first(error)}"
@@ -87,6 +89,16 @@ def _exclusive(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _download_with_retries(final: Path, report: Progress) -> None:
+    for seconds in RETRY_AFTER_SECONDS:
+        try:
+            return _download(final, report)
+        except (DownloadFailed, OSError) as error:
+            report(f"{_first(error)}; trying again in {seconds:.0f} s")
+            time.sleep(seconds)
+    return _download(final, report)
 
 
 def _download(final: Path, report: Progress) -> None:

@@ -38,11 +38,14 @@ def test_without_network_and_cache_the_failure_is_one_line(tmp_path: Path, monke
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pipeline.kafka_runtime.RETRY_AFTER_SECONDS", (0.0, 0.0))
+    said: list[str] = []
 
     with pytest.raises(DownloadFailed) as caught:
-        kafka_jars(cache=tmp_path)
+        kafka_jars(cache=tmp_path, progress=said.append)
 
     assert 1 == len(str(caught.value).splitlines())
+    assert 2 == len([line for line in said if "trying again" in line])
     assert [] == [path.name for path in tmp_path.iterdir() if path.is_dir()]
 
 
