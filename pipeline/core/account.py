@@ -8,6 +8,7 @@ A pure fold like ``engine.step``: ``account_step(state, event, stamp, rules)`` m
 * One position a symbol, at most ``rules.slots`` in all, pending entries counted.
 * HALTED is left only by an explicit resume. Closing is allowed in every mode (P4).
 * A refusal says what was found and what would be allowed; a command id is answered once.
+* Decide folds again after a crash and says again what it said: words from before the last one of a symbol are dropped.
 * Every line for ``inputs`` carries a running number per scope (symbol or ``*``) that is part of the state: folding
   again gives the same numbers, and the reader drops what it knows.
 """
@@ -85,10 +86,14 @@ class ModeAsked(msgspec.Struct, frozen=True, tag="mode_asked"):
     reason: str = ""
 
 
+Place = tuple[int, int]  # (offset, line) in the symbol's partition of ``inputs``: the cause of a word of decide
+
+
 class AdmissionEnded(msgspec.Struct, frozen=True, tag="admission_ended"):
     """Decide used or declined an admission."""
 
     symbol: str
+    place: Place
     admission: str
     used: bool
     position: str
@@ -99,6 +104,7 @@ class PositionSeen(msgspec.Struct, frozen=True, tag="position_seen"):
     """Decide reports an open position."""
 
     symbol: str
+    place: Place
     report: ReportPosition
 
 
@@ -106,6 +112,7 @@ class TradeSeen(msgspec.Struct, frozen=True, tag="trade_seen"):
     """Decide reports that a position is flat."""
 
     symbol: str
+    place: Place
     trade: ReportTrade
 
 
@@ -209,8 +216,9 @@ class AccountState(msgspec.Struct):
     Everything the account knows; ``encode`` is its durable image and ``digest`` its name.
 
     ``applied`` is the offset of the last folded record (−1: none). ``numbers`` are the running numbers of the lines
-    written per scope. ``commands`` maps answered command ids to their answers, oldest first, bounded. ``chain`` is
-    hashed over (previous chain, offset, outputs).
+    written per scope. ``commands`` maps answered command ids to their answers, oldest first, bounded. ``heard`` is the
+    place of decide's last word per symbol, ``traded`` of its last trade. ``chain`` is hashed over (previous chain,
+    offset, outputs).
     """
 
     applied: int = -1
@@ -221,6 +229,8 @@ class AccountState(msgspec.Struct):
     slots: dict[str, Slot] = {}
     numbers: dict[str, int] = {}
     commands: dict[str, str] = {}
+    heard: dict[str, Place] = {}
+    traded: dict[str, Place] = {}
     entry_times: list[Milliseconds] = []
     state_spoken_ms: Milliseconds = Milliseconds(0)
     wallet: E8 = E8(0)
@@ -282,12 +292,10 @@ def _dispatch(
             _answer_once(state, event.command, event.symbol, outputs, lambda: _close(state, event, rules, outputs))
         case ModeAsked():
             _answer_once(state, event.command, "", outputs, lambda: _set_mode(state, event, outputs))
-        case AdmissionEnded():
-            _end_admission(state, event)
-        case PositionSeen():
-            _see_position(state, event, rules, outputs)
-        case TradeSeen():
-            _see_trade(state, event)
+        case AdmissionEnded() | PositionSeen() | TradeSeen():
+            if event.place >= state.heard.get(event.symbol, event.place):
+                state.heard[event.symbol] = event.place
+                _hear(state, event, rules, outputs)
         case InstrumentsRead():
             state.instruments.update(event.instruments)
         case BalanceSeen():
@@ -445,6 +453,25 @@ def _set_mode(state: AccountState, asked: ModeAsked, outputs: list[AccountOutput
 
 
 # --------------------------------------------------------------------------------------------------- decide's words
+
+
+def _hear(
+    state: AccountState,
+    word: AdmissionEnded | PositionSeen | TradeSeen,
+    rules: AccountRules,
+    outputs: list[AccountOutput],
+) -> None:
+    match word:
+        case AdmissionEnded():
+            _end_admission(state, word)
+        case PositionSeen():
+            _see_position(state, word, rules, outputs)
+        case TradeSeen():
+            if word.place != state.traded.get(word.symbol):  # one line can end at most one position
+                state.traded[word.symbol] = word.place
+                _see_trade(state, word)
+        case _:
+            assert_never(word)
 
 
 def _end_admission(state: AccountState, ended: AdmissionEnded) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -59,6 +60,14 @@ def instrument(symbol: str, status: str = "TRADING") -> Instrument:
         max_market_lots=120_000,
         min_notional_e8=5 * ONE_E8,
     )
+
+
+PLACES = itertools.count(1)
+
+
+def place() -> tuple[int, int]:
+    """The next place in the log."""
+    return next(PLACES), 0
 
 
 class Account:
@@ -196,7 +205,7 @@ def test_slots_count_pending_entries() -> None:
     assert "a pending entry" in account.answer(entry("BTCUSDT", "again")).reason
     assert "all 2 are taken by BTCUSDT, ETHUSDT" in account.answer(entry("SOLUSDT", "third")).reason
 
-    account.fold(AdmissionEnded("BTCUSDT", first.admission, True, "p1", ""))
+    account.fold(AdmissionEnded("BTCUSDT", place(), first.admission, True, "p1", ""))
     assert "an open position" in account.answer(entry("BTCUSDT", "more")).reason
 
 
@@ -208,13 +217,13 @@ def test_a_slot_is_freed_by_declined_and_by_flat_only() -> None:
         account.fold(AccountTicked(), after_ms=60_000)
     assert list(account.state.slots) == ["BTCUSDT", "ETHUSDT"]
 
-    account.fold(AdmissionEnded("BTCUSDT", first.admission, False, "", "expired"))
+    account.fold(AdmissionEnded("BTCUSDT", place(), first.admission, False, "", "expired"))
     assert list(account.state.slots) == ["ETHUSDT"]
 
-    account.fold(AdmissionEnded("ETHUSDT", second.admission, True, "p2", ""))
-    account.fold(TradeSeen("ETHUSDT", trade("other")))
+    account.fold(AdmissionEnded("ETHUSDT", place(), second.admission, True, "p2", ""))
+    account.fold(TradeSeen("ETHUSDT", place(), trade("other")))
     assert list(account.state.slots) == ["ETHUSDT"]
-    account.fold(TradeSeen("ETHUSDT", trade("p2")))
+    account.fold(TradeSeen("ETHUSDT", place(), trade("p2")))
     assert account.state.slots == {}
     assert (account.state.trades, account.state.realised, account.state.fees) == (2, 100, 8)
 
@@ -235,7 +244,7 @@ def test_an_unanswered_admission_is_asked_again() -> None:
     assert asked(1_000) == []
     assert asked(5_000) == [LineWanted("BTCUSDT", 3, first)]
 
-    account.fold(AdmissionEnded("BTCUSDT", first.admission, True, "p", ""))
+    account.fold(AdmissionEnded("BTCUSDT", place(), first.admission, True, "p", ""))
     assert asked(60_000) == []
 
 
@@ -243,18 +252,32 @@ def test_declined_does_not_free_an_open_position() -> None:
     """A late declined for an admission that decide has used (it was asked twice) leaves the open position its slot."""
     account = ready()
     first = account.admitted("BTCUSDT")
-    account.fold(AdmissionEnded("BTCUSDT", first.admission, True, "p", ""))
-    account.fold(PositionSeen("BTCUSDT", report("p", 5)))
-    account.fold(AdmissionEnded("BTCUSDT", first.admission, False, "", "known already"))
+    account.fold(AdmissionEnded("BTCUSDT", place(), first.admission, True, "p", ""))
+    account.fold(PositionSeen("BTCUSDT", place(), report("p", 5)))
+    account.fold(AdmissionEnded("BTCUSDT", place(), first.admission, False, "", "known already"))
 
     assert account.state.slots["BTCUSDT"].stage is Stage.OPEN
+
+
+def test_words_that_come_again_are_dropped() -> None:
+    """Decide folds again after a crash: a repeated trade counts once, a report from before the end opens nothing."""
+    account = ready()
+    history = [
+        PositionSeen("BTCUSDT", (7, 1), report("p", 5)),
+        TradeSeen("BTCUSDT", (7, 3), trade("p")),
+    ]
+    for event in (*history, *history):
+        account.fold(event)
+
+    assert account.state.trades == 1
+    assert account.state.slots == {}
 
 
 def test_an_answer_for_another_admission_changes_nothing() -> None:
     """Only the admission that holds the slot can end it."""
     account = ready()
     account.admitted("BTCUSDT")
-    account.fold(AdmissionEnded("BTCUSDT", "ABCDEFG.a999.xxxx", False, "", "old"))
+    account.fold(AdmissionEnded("BTCUSDT", place(), "ABCDEFG.a999.xxxx", False, "", "old"))
 
     assert account.state.slots["BTCUSDT"].stage is Stage.PENDING
 
@@ -263,12 +286,12 @@ def test_a_position_nobody_admitted_takes_a_slot() -> None:
     """A position that decide reports without an admission counts; beyond the slots an alert says so."""
     account = ready()
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        assert account.fold(PositionSeen(symbol, report(f"p-{symbol}", 5))) == []
-    outputs = account.fold(PositionSeen("SOLUSDT", report("p3", 5)))
+        assert account.fold(PositionSeen(symbol, place(), report(f"p-{symbol}", 5))) == []
+    outputs = account.fold(PositionSeen("SOLUSDT", place(), report("p3", 5)))
 
     assert [o.code for o in outputs if isinstance(o, AlertWanted)] == ["beyond_slots"]
     assert list(account.state.slots) == list(SYMBOLS)
-    assert account.fold(PositionSeen("DOGEUSDT", report("p4", 0, "closed"))) == []
+    assert account.fold(PositionSeen("DOGEUSDT", place(), report("p4", 0, "closed"))) == []
     assert "DOGEUSDT" not in account.state.slots
 
 
@@ -372,15 +395,22 @@ COMMANDS = st.builds(
     quantity=st.sampled_from(("", "0.001", "1", "x")),
     notional=st.sampled_from(("", "50", "1e9")),
 )
+WHERE = st.tuples(st.integers(0, 9), st.integers(0, 2))
 EVENTS = st.one_of(
     COMMANDS,
     st.builds(CloseAsked, st.integers(0, 30).map(str), st.sampled_from((*SYMBOLS, "*")), st.just("why")),
     st.builds(ModeAsked, st.integers(0, 30).map(str), st.sampled_from([m.value for m in TradingMode])),
     st.builds(
-        AdmissionEnded, st.sampled_from(SYMBOLS), st.text("a.1", max_size=4), st.booleans(), st.just("p"), st.just("")
+        AdmissionEnded,
+        st.sampled_from(SYMBOLS),
+        WHERE,
+        st.text("a.1", max_size=4),
+        st.booleans(),
+        st.just("p"),
+        st.just(""),
     ),
-    st.builds(PositionSeen, st.sampled_from(SYMBOLS), st.builds(report, st.just("p"), st.integers(-3, 3))),
-    st.builds(TradeSeen, st.sampled_from(SYMBOLS), st.builds(trade, st.sampled_from(("p", "q")))),
+    st.builds(PositionSeen, st.sampled_from(SYMBOLS), WHERE, st.builds(report, st.just("p"), st.integers(-3, 3))),
+    st.builds(TradeSeen, st.sampled_from(SYMBOLS), WHERE, st.builds(trade, st.sampled_from(("p", "q")))),
     st.just(InstrumentsRead({symbol: instrument(symbol) for symbol in SYMBOLS})),
     st.just(AccountTicked()),
 )

@@ -1,0 +1,345 @@
+"""
+The only place where the bytes of the ``account`` topic meet the account's fold, and where its words become records.
+
+Beside ``fold.PartitionFold``: same shape, one partition. Bytes that cannot be read are quarantined with the reason, and
+answered when they carry a command id; a fault in the fold closes entries and is recorded, it never stops the account.
+Lines carry the log time of their cause as ``at``, so folding again gives byte-equal lines.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+import msgspec
+
+from pipeline.binance.decode import instrument_of
+from pipeline.core import account
+from pipeline.core.account import (
+    AccountEvent,
+    AccountOutput,
+    AccountRules,
+    AccountStamp,
+    AccountState,
+    AlertWanted,
+    CommandEnded,
+    LineWanted,
+    StateSpoken,
+)
+from pipeline.core.events import CloseRequested, EntryAdmitted, TradingMode
+from pipeline.core.identity import base62
+from pipeline.core.instruments import Instrument
+from pipeline.core.policies import Policy
+from pipeline.core.units import E8, Milliseconds, NotADecimal, parse_e8
+from pipeline.settings import Settings
+from pipeline.wire import lines, records
+from pipeline.wire.topics import INPUT_PARTITIONS, partition_of
+
+SOURCE: Final = "account/main"
+COMMAND_ANSWERED: Final = "command_answered"
+NANOSECONDS_PER_MS: Final = 1_000_000
+
+
+class AccountApplied(msgspec.Struct, frozen=True):
+    """
+    What one record of the ``account`` topic led to.
+
+    ``lines`` are (partition of ``inputs``, encoded line) in writing order; one ``*`` line stands once per partition.
+    """
+
+    lines: list[tuple[int, bytes]]
+    alerts: list[records.AlertRecord]
+    quarantined: list[records.QuarantineRecord]
+
+
+def rules_of(settings: Settings) -> AccountRules:
+    """What the configuration allows the account to admit."""
+    return AccountRules(
+        symbols=settings.limits.symbols,
+        slots=min(settings.performance.max_positions, settings.limits.max_positions),
+        max_notional_e8=settings.limits.max_notional_e8,
+        entries_per_minute=settings.limits.entries_per_minute,
+    )
+
+
+class _Unreadable(Exception):
+    """The record cannot be folded; the text is the reason."""
+
+
+class _CommandId(msgspec.Struct):
+    """What is read of a record that is no message: perhaps a person waits for an answer."""
+
+    command: str = ""
+    symbol: str = ""
+
+
+class _Balance(msgspec.Struct):
+    """One row of balance v3 (venue sheet section 4)."""
+
+    asset: str
+    balance: str
+    availableBalance: str
+
+
+class _StreamBalance(msgspec.Struct):
+    """One row of ``a.B`` of ACCOUNT_UPDATE (venue sheet 3.4)."""
+
+    a: str
+    wb: str
+
+
+class _MarginPosition(msgspec.Struct):
+    """One row of ``p`` of MARGIN_CALL."""
+
+    s: str
+
+
+class _AccountData(msgspec.Struct):
+    """``a`` of ACCOUNT_UPDATE."""
+
+    B: list[_StreamBalance] = []
+
+
+class _EventName(msgspec.Struct):
+    e: str
+
+
+class _AccountUpdate(msgspec.Struct):
+    a: _AccountData
+
+
+class _MarginCall(msgspec.Struct):
+    p: list[_MarginPosition] = []
+
+
+class AccountFold:
+    """
+    Folds the one partition of ``account``; ``state`` and the offset it has applied are one thing.
+
+    *policy* goes out with every state line, so that the rules' parameters reach each symbol through the log. Offsets at
+    or below ``state.applied`` are skipped.
+    """
+
+    def __init__(
+        self, *, log_identity: str, fold: str, rules: AccountRules, policy: Policy, state: AccountState | None = None
+    ) -> None:
+        self.log_identity = log_identity
+        self.fold = fold
+        self.rules = rules
+        self.policy = policy
+        self.state = state if state is not None else AccountState()
+
+    def image(self) -> bytes:
+        """The state as it is stored."""
+        return account.encode(self.state)
+
+    def restore(self, image: bytes) -> None:
+        """Take over a stored state; raises msgspec.DecodeError when the bytes are none of this version."""
+        self.state = account.decode(image)
+
+    def digest(self) -> str:
+        """The name of the state."""
+        return account.digest(self.state)
+
+    def apply_record(self, *, offset: int, append_ms: Milliseconds | int, value: bytes) -> AccountApplied:
+        """Fold one record; never raises for what stands in it."""
+        applied = AccountApplied([], [], [])
+        if offset <= self.state.applied:
+            return applied
+        stamp = AccountStamp(self.log_identity, offset, Milliseconds(append_ms))
+        try:
+            event = _event_of(value)
+        except _Unreadable as refusal:
+            self._refuse(stamp, value, str(refusal), applied)
+            event = account.AccountTicked()  # the record's time still passes
+        try:
+            outputs = account.account_step(self.state, event, stamp, self.rules)
+        except Exception as fault:  # noqa: BLE001 - re-stated as a record: entries close, the account lives on
+            outputs = self._halt(stamp, fault)
+        self._write(stamp, outputs, applied)
+        return applied
+
+    # ------------------------------------------------------------------------------------------------- what goes out
+
+    def _write(self, stamp: AccountStamp, outputs: list[AccountOutput], applied: AccountApplied) -> None:
+        for output in outputs:
+            match output:
+                case LineWanted():
+                    self._write_line(output, applied)
+                case CommandEnded():
+                    self._alert(stamp, _answer(output), applied)
+                case AlertWanted():
+                    self._alert(stamp, output, applied)
+                case _:
+                    assert_never(output)
+
+    def _write_line(self, wanted: LineWanted, applied: AccountApplied) -> None:
+        line = lines.Line(
+            at=self.state.log_ms * NANOSECONDS_PER_MS,
+            src=SOURCE,
+            inc=self.log_identity,
+            n=wanted.number,
+            sym=wanted.symbol,
+        )
+        match wanted.body:
+            case EntryAdmitted():
+                line = msgspec.structs.replace(line, admission=wanted.body)
+            case CloseRequested():
+                line = msgspec.structs.replace(line, close=wanted.body)
+            case StateSpoken(mode=mode, reason=reason):
+                spoken = lines.TradingStateLine(mode=mode.value, reason=reason, policy=self.policy)
+                line = msgspec.structs.replace(line, state=spoken)
+            case _:
+                assert_never(wanted.body)
+        encoded = lines.encode(line)
+        every = wanted.symbol == lines.EVERY_SYMBOL
+        partitions = range(INPUT_PARTITIONS) if every else (partition_of(wanted.symbol),)
+        applied.lines.extend((partition, encoded) for partition in partitions)
+
+    def _alert(self, stamp: AccountStamp, wanted: AlertWanted, applied: AccountApplied) -> None:
+        ordinal = len(applied.alerts)
+        applied.alerts.append(
+            records.AlertRecord(
+                id=f"{self.log_identity}.a{base62(stamp.offset)}.{base62(ordinal)}",
+                symbol=wanted.symbol,
+                source="account",
+                code=wanted.code,
+                severity=wanted.severity,
+                text=wanted.text,
+                at_ms=self.state.log_ms,
+            )
+        )
+
+    # ----------------------------------------------------------------------------------------------- what went wrong
+
+    def _refuse(self, stamp: AccountStamp, value: bytes, reason: str, applied: AccountApplied) -> None:
+        """Quarantine the bytes, and answer when somebody waits for them."""
+        applied.quarantined.append(
+            records.QuarantineRecord(
+                source="account",
+                reason=reason,
+                at_ms=stamp.append_ms,
+                payload=value,
+                cause=f"account/{stamp.offset}",
+            )
+        )
+        try:
+            asked = msgspec.json.decode(value, type=_CommandId)
+        except msgspec.DecodeError:
+            return
+        if asked.command:
+            refusal = CommandEnded(asked.command, asked.symbol, False, f"the command cannot be read: {reason}")
+            self._alert(stamp, _answer(refusal), applied)
+
+    def _halt(self, stamp: AccountStamp, fault: Exception) -> list[AccountOutput]:
+        """We were wrong: entries stop until a person has looked; closes, halts and state lines go on."""
+        reason = f"{type(fault).__name__}: {fault} at account/{stamp.offset}"
+        self.state.applied = stamp.offset
+        self.state.halted = reason
+        if self.state.mode is TradingMode.ACTIVE:
+            self.state.mode, self.state.mode_reason = TradingMode.REDUCE_ONLY, "the account's fold failed"
+        return [
+            AlertWanted("", "account_halted", "critical", f"the account's fold failed, entries are closed: {reason}")
+        ]
+
+
+def _answer(ended: CommandEnded) -> AlertWanted:
+    """The answer to a command as an alert: the person who waits reads ``alerts``."""
+    answer = records.CommandAnswered(ended.command, ended.accepted, ended.reason)
+    return AlertWanted(ended.symbol, COMMAND_ANSWERED, "info", msgspec.json.encode(answer).decode())
+
+
+# ------------------------------------------------------------------------------------------------------- what comes in
+
+
+def _event_of(value: bytes) -> AccountEvent:
+    """Read a record into an event of the core; raises _Unreadable with the reason."""
+    try:
+        message = records.decode_account(value)
+    except msgspec.DecodeError as error:
+        raise _Unreadable(str(error)) from error
+    match message:
+        case records.OpenCommand():
+            return account.EntryAsked(
+                command=message.command,
+                symbol=message.symbol,
+                side=message.side,
+                quantity=message.quantity,
+                notional=message.notional,
+                stop=message.stop,
+                target=message.target,
+                last_target=message.last_target,
+            )
+        case records.CloseCommand():
+            return account.CloseAsked(message.command, message.symbol, message.reason)
+        case records.ModeCommand():
+            return account.ModeAsked(message.command, message.mode, message.reason)
+        case records.AdmissionAnswered():
+            return account.AdmissionEnded(
+                message.symbol,
+                _place(message.cause),
+                message.admission,
+                message.used,
+                message.position,
+                message.reason,
+            )
+        case records.PositionReported():
+            return account.PositionSeen(message.symbol, _place(message.cause), message.report)
+        case records.TradeReported():
+            return account.TradeSeen(message.symbol, _place(message.cause), message.trade)
+        case records.InstrumentsKnown():
+            return account.InstrumentsRead({name: _instrument(name, raw) for name, raw in message.symbols.items()})
+        case records.BalanceRead():
+            return _balance(message.body)
+        case records.UserFrame():
+            return _user_event(message.frame)
+        case records.AccountTick():
+            return account.AccountTicked()
+        case _:
+            assert_never(message)
+
+
+def _place(cause: str) -> account.Place:
+    parts = cause.split("/")
+    if len(parts) != 3 or not all(part.isdecimal() and part.isascii() for part in parts):
+        raise _Unreadable(f"cause {cause!r} is no partition/offset/line")
+    return int(parts[1]), int(parts[2])
+
+
+def _instrument(symbol: str, raw: msgspec.Raw) -> Instrument:
+    try:
+        return instrument_of(raw)
+    except (msgspec.DecodeError, ValueError, KeyError) as error:
+        raise _Unreadable(f"exchangeInfo of {symbol}: {error}") from error
+
+
+def _money(text: str) -> E8:
+    try:
+        return parse_e8(text)
+    except NotADecimal as error:
+        raise _Unreadable(str(error)) from error
+
+
+def _balance(body: msgspec.Raw) -> AccountEvent:
+    try:
+        rows = msgspec.json.decode(body, type=list[_Balance])
+    except msgspec.DecodeError as error:
+        raise _Unreadable(f"balance: {error}") from error
+    for row in rows:
+        if row.asset == "USDT":
+            return account.BalanceSeen(_money(row.balance), _money(row.availableBalance))
+    raise _Unreadable("balance: no row of USDT")
+
+
+def _user_event(frame: msgspec.Raw) -> AccountEvent:
+    """ACCOUNT_UPDATE and MARGIN_CALL concern the account; every other user event only says that time passed."""
+    try:
+        name = msgspec.json.decode(frame, type=_EventName).e
+        if name == "ACCOUNT_UPDATE":
+            for row in msgspec.json.decode(frame, type=_AccountUpdate).a.B:
+                if row.a == "USDT":
+                    return account.BalanceSeen(_money(row.wb))
+        if name == "MARGIN_CALL":
+            return account.MarginCalled(tuple(row.s for row in msgspec.json.decode(frame, type=_MarginCall).p))
+    except msgspec.DecodeError as error:
+        raise _Unreadable(f"user frame: {error}") from error
+    return account.AccountTicked()
