@@ -12,6 +12,7 @@ import click
 COMMANDS = MappingProxyType(
     {
         "kafka": "pipeline.commands.kafka:kafka",
+        "simulator": "pipeline.commands.simulator:simulator",
     }
 )
 
@@ -19,6 +20,7 @@ COMMANDS = MappingProxyType(
 SUMMARIES = MappingProxyType(
     {
         "kafka": "Run a real Kafka on this machine, without Docker.",
+        "simulator": "Run a Binance USDⓈ-M futures exchange on this machine.",
     }
 )
 

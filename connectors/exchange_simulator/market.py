@@ -1,0 +1,396 @@
+"""The only place that turns one symbol's market events into the public frames of sheet section 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from connectors.exchange_simulator.book import Level, MarketBook
+from connectors.exchange_simulator.candles import INTERVALS, CandleBook, open_time, stream_payload
+from connectors.exchange_simulator.fixed_point import E8, format_e8
+from connectors.exchange_simulator.instruments import Instrument
+from connectors.exchange_simulator.market_events import BookChange, MarketTrade, RecordedDiff
+
+Payload = dict[str, Any]  # Any: the venue's JSON
+Emit = Callable[[str, Payload], None]
+PARTIAL_DEPTHS: Final = (5, 10, 20)
+EIGHT_HOURS: Final = 28_800_000
+
+
+class DepthWindow:
+    """Changes gathered for one diff stream speed; keeps that stream's own U/u/pu chain (sheet 2.8)."""
+
+    __slots__ = ("asks", "bids", "first_id", "previous_id")
+
+    def __init__(self, previous_id: int) -> None:
+        self.previous_id = previous_id
+        self.first_id: int | None = None
+        self.bids: dict[int, int] = {}
+        self.asks: dict[int, int] = {}
+
+    def open(self, update_id: int) -> None:
+        """Note the first update id of the window."""
+        if self.first_id is None:
+            self.first_id = update_id
+
+
+class Market:
+    """
+    One symbol: book, last trade, mark and index, candles, day statistics, open interest.
+
+    `wanted(stream)` says whether anyone would read a stream, so that unread frames are never built.
+    """
+
+    def __init__(
+        self, row: Instrument, *, seed: int, stream: int, start_ms: int, wanted: Callable[[str], bool], emit: Emit
+    ) -> None:
+        self.row = row
+        self.name = row.symbol.lower()
+        self.wanted = wanted
+        self.emit = emit
+        self.book = MarketBook()
+        self.update_id = self.transaction_ms = 0
+        self.last_ticks = row.nearest_tick(row.price_e8)
+        self.last_lots, self.last_trade_ms = 0, start_ms
+        self.mark_e8 = self.index_e8 = self.mark_average_e8 = row.price_e8
+        # The venue's ids are global and never consecutive per symbol; the start time makes them grow over restarts.
+        self.trade_id = self.first_trade_id = start_ms // 10
+        self.aggregate_id = start_ms // 20
+        self.candles = CandleBook(row, seed=seed, stream=stream, start_ms=start_ms, start_ticks=self.last_ticks)
+        self.funding_rate_e8 = 4_127
+        self.open_interest_lots = row.open_interest_lots
+        self.windows: dict[int, DepthWindow] = {}
+        self._aggregate: list[int] | None = None  # ticks, lots, first id, last id, trade ms, maker flag
+        self._kline_dirty = self._day_dirty = True
+        self._depth_dirty = dict.fromkeys((100, 250, 500), True)
+        self._ticker_names = (f"{self.name}@bookTicker", "!bookTicker")
+        self.recorded = False
+        self.day_open = self.day_high = self.day_low = 0
+        self.day_lots = self.day_quote = self.day_count = 0
+        self._start_day(start_ms)
+
+    # ---- events -------------------------------------------------------------------------------------------------
+
+    def change_book(self, event: BookChange, *, update_id: int, now_ms: int) -> None:
+        """Apply a synthetic change: the book now, the diff streams at their own cadence."""
+        best = (self.book.best_bid, self.book.best_ask)
+        self.book.set_levels(event.bids, event.asks)
+        self.update_id, self.transaction_ms = update_id, now_ms
+        for window in self.windows.values():
+            window.open(update_id)
+            window.bids.update(event.bids)
+            window.asks.update(event.asks)
+        self._mark_depth_dirty()
+        top_touched = best != (self.book.best_bid, self.book.best_ask) or any(
+            ticks in best for ticks, _ in (*event.bids, *event.asks)
+        )
+        if top_touched and self.wanted(self._ticker_names[0]):
+            self.emit(self._ticker_names[0], self.book_ticker(now_ms))
+
+    def apply_recorded(self, event: RecordedDiff) -> None:
+        """Apply a recorded diff by the venue's own rules and serve it unchanged on the legal diff names."""
+        if event.final_id >= self.update_id:
+            self.book.set_levels(event.bids, event.asks)
+            self.update_id, self.transaction_ms = event.final_id, event.transaction_ms
+            self._mark_depth_dirty()
+        for stream in (f"{self.name}@depth@100ms", f"{self.name}@depth", f"{self.name}@depth@500ms"):
+            if self.wanted(stream):
+                self.emit(stream, event.payload)
+
+    def trade(self, event: MarketTrade, *, now_ms: int) -> None:
+        """Book a public trade: last price, candles, day statistics, aggregate trade."""
+        self.trade_id = self.trade_id + 1 if event.trade_id is None else event.trade_id
+        at_ms = now_ms if event.at_ms is None else event.at_ms
+        quote = self.row.notional(event.ticks, event.lots)
+        self.last_ticks, self.last_lots, self.last_trade_ms = event.ticks, event.lots, at_ms
+        self.candles.current.trade(event.ticks, event.lots, quote, event.buyer_is_maker, self.trade_id)
+        self.day_high, self.day_low = max(self.day_high, event.ticks), min(self.day_low, event.ticks)
+        self.day_lots += event.lots
+        self.day_quote += quote
+        self.day_count += 1
+        self._kline_dirty = self._day_dirty = True
+        pending = self._aggregate
+        maker = int(event.buyer_is_maker)
+        if pending is not None:
+            if pending[0] == event.ticks and pending[5] == maker and at_ms - pending[4] <= 100:
+                pending[1] += event.lots
+                pending[3] = self.trade_id
+                return
+            self.flush_aggregate(now_ms)
+        self._aggregate = [event.ticks, event.lots, self.trade_id, self.trade_id, at_ms, maker]
+
+    def set_mark(self, mark_e8: int, index_e8: int) -> None:
+        """Set mark and index; the moving average follows with a weight of 1/30 per second-sample (sheet 7.3)."""
+        self.mark_e8, self.index_e8 = mark_e8, index_e8
+        self.mark_average_e8 += (mark_e8 - self.mark_average_e8) // 30
+
+    @property
+    def middle_e8(self) -> int | None:
+        """Mid price in e8; None while a side is empty."""
+        bid, ask = self.book.best_bid, self.book.best_ask
+        return None if bid is None or ask is None else (bid + ask) * self.row.tick_e8 // 2
+
+    def _mark_depth_dirty(self) -> None:
+        dirty = self._depth_dirty
+        dirty[100] = dirty[250] = dirty[500] = True
+
+    def _start_day(self, start_ms: int) -> None:
+        """Take the rolling day from history. Approximation: the window then only grows, it never drops its tail."""
+        bars = self.candles.rows("5m", start=None, end=None, limit=288, now_ms=start_ms)
+        self.day_open_ms = bars[0].open_ms
+        self.day_open = bars[0].open
+        self.day_high, self.day_low = max(bar.high for bar in bars), min(bar.low for bar in bars)
+        self.day_lots, self.day_quote = sum(bar.lots for bar in bars), sum(bar.quote for bar in bars)
+        self.day_count = sum(bar.count for bar in bars)
+
+    # ---- frames at their cadence --------------------------------------------------------------------------------
+
+    def flush_depth(self, speed: int, now_ms: int) -> None:
+        """Send the diff and the partial books of one speed (100, 250 or 500 ms), when something changed."""
+        suffix = "" if speed == 250 else f"@{speed}ms"
+        name = f"{self.name}@depth{suffix}"
+        window = self.windows.get(speed)
+        if window is None:
+            if not self.recorded:
+                self.windows[speed] = DepthWindow(self.update_id)
+        elif window.first_id is not None:
+            if self.wanted(name):
+                self.emit(name, self._diff(window, now_ms))
+            self.windows[speed] = DepthWindow(self.update_id)
+        if self._depth_dirty[speed]:
+            self._depth_dirty[speed] = False
+            for count in PARTIAL_DEPTHS:
+                partial = f"{self.name}@depth{count}{suffix}"
+                if self.wanted(partial):
+                    self.emit(partial, self._partial(count, now_ms))
+
+    def flush_aggregate(self, now_ms: int) -> None:
+        """Send the aggregate trade that has been gathered."""
+        pending, self._aggregate = self._aggregate, None
+        if pending is None:
+            return
+        self.aggregate_id += 1
+        stream = f"{self.name}@aggTrade"
+        if self.wanted(stream):
+            quantity = self.row.quantity_text(pending[1])
+            self.emit(
+                stream,
+                {
+                    "e": "aggTrade",
+                    "E": now_ms,
+                    "a": self.aggregate_id,
+                    "s": self.row.symbol,
+                    "p": self.row.price_text(pending[0]),
+                    "q": quantity,
+                    "nq": quantity,
+                    "f": pending[2],
+                    "l": pending[3],
+                    "T": pending[4],
+                    "m": bool(pending[5]),
+                    "st": 1,
+                },
+            )
+
+    def close_candles(self, now_ms: int) -> None:
+        """End minutes and send the last update (`x: true`) of every wanted candle that ended with them."""
+        for minute in self.candles.advance(now_ms):
+            end = minute.open_ms + INTERVALS["1m"]
+            for interval in INTERVALS:
+                stream = f"{self.name}@kline_{interval}"
+                if self.wanted(stream) and open_time(end, interval) == end:
+                    bar = self.candles.closed(interval, open_time(minute.open_ms, interval))
+                    self.emit(stream, stream_payload(self.row, bar, interval, event_ms=now_ms, final=True))
+
+    def flush_klines(self, now_ms: int) -> None:
+        """Send running candles, only after trades (sheet 2.6)."""
+        if not self._kline_dirty:
+            return
+        self._kline_dirty = False
+        for interval in INTERVALS:
+            stream = f"{self.name}@kline_{interval}"
+            if self.wanted(stream):
+                bar = self.candles.candle(interval, now_ms)
+                self.emit(stream, stream_payload(self.row, bar, interval, event_ms=now_ms, final=False))
+
+    def take_day_changed(self) -> bool:
+        """Whether anything traded since the last all-market ticker; clears the flag."""
+        changed, self._day_dirty = self._day_dirty, False
+        return changed
+
+    # ---- payloads -----------------------------------------------------------------------------------------------
+
+    def _levels(self, levels: list[Level]) -> list[list[str]]:
+        price, quantity = self.row.price_text, self.row.quantity_text
+        return [[price(ticks), quantity(lots)] for ticks, lots in levels]
+
+    def _depth_head(self, now_ms: int) -> Payload:
+        return {
+            "e": "depthUpdate",
+            "E": now_ms,
+            "T": self.transaction_ms,
+            "s": self.row.symbol,
+            "ps": self.row.symbol,
+            "st": 1,
+        }
+
+    def _diff(self, window: DepthWindow, now_ms: int) -> Payload:
+        return self._depth_head(now_ms) | {
+            "U": window.first_id,
+            "u": self.update_id,
+            "pu": window.previous_id,
+            "b": self._levels(sorted(window.bids.items(), reverse=True)),
+            "a": self._levels(sorted(window.asks.items())),
+        }
+
+    def _partial(self, count: int, now_ms: int) -> Payload:
+        return self._depth_head(now_ms) | {
+            "U": self.update_id,
+            "u": self.update_id,
+            "pu": self.update_id - 1,
+            "b": self._levels(self.book.top_bids(count)),
+            "a": self._levels(self.book.top_asks(count)),
+        }
+
+    def depth_snapshot(self, limit: int, *, now_ms: int) -> Payload:
+        """REST depth."""
+        return {
+            "lastUpdateId": self.update_id,
+            "E": now_ms,
+            "T": self.transaction_ms or now_ms,
+            "bids": self._levels(self.book.top_bids(limit)),
+            "asks": self._levels(self.book.top_asks(limit)),
+        }
+
+    def touch(self, update_id: int) -> None:
+        """
+        Consume an update id without a visible change, so that a snapshot taken now is bridged by the next diff.
+
+        The venue's ids also move without visible changes (hidden RPI orders); on a sparse market this spares the
+        client of sheet 2.8 a second snapshot.
+        """
+        self.update_id = update_id
+        for window in self.windows.values():
+            window.open(update_id)
+
+    def best(self) -> tuple[int, int, int, int]:
+        """Best bid ticks and lots, best ask ticks and lots; zeros for an empty side."""
+        bid, ask = self.book.best_bid, self.book.best_ask
+        return (
+            bid or 0,
+            0 if bid is None else self.book.bids[bid],
+            ask or 0,
+            0 if ask is None else self.book.asks[ask],
+        )
+
+    def book_ticker(self, now_ms: int) -> Payload:
+        """The bookTicker event."""
+        bid, bid_lots, ask, ask_lots = self.best()
+        row = self.row
+        return {
+            "e": "bookTicker",
+            "u": self.update_id,
+            "E": now_ms,
+            "T": self.transaction_ms,
+            "s": row.symbol,
+            "ps": row.symbol,
+            "st": 1,
+            "b": row.price_text(bid),
+            "B": row.quantity_text(bid_lots),
+            "a": row.price_text(ask),
+            "A": row.quantity_text(ask_lots),
+        }
+
+    def mark_price(self, now_ms: int) -> Payload:
+        """The markPriceUpdate event."""
+        return {
+            "e": "markPriceUpdate",
+            "E": now_ms,
+            "s": self.row.symbol,
+            "st": 1,
+            "p": format_e8(self.mark_e8),
+            "ap": format_e8(self.mark_average_e8),
+            "i": format_e8(self.index_e8),
+            "P": format_e8(self.index_e8),
+            "r": format_e8(self.funding_rate_e8),
+            "T": next_funding(now_ms),
+        }
+
+    def _change(self) -> tuple[str, str, str]:
+        """Price change, percent and weighted average as text."""
+        row = self.row
+        change = (self.last_ticks - self.day_open) * row.tick_e8
+        percent = change * 100 * E8 // (self.day_open * row.tick_e8)
+        average = self.day_quote * E8 // max(1, self.day_lots * row.step_e8)
+        return format_e8(change, row.price_decimals), format_e8(percent, 3), format_e8(average, row.price_decimals)
+
+    def mini_ticker(self, now_ms: int) -> Payload:
+        """The 24hrMiniTicker event."""
+        row = self.row
+        return {
+            "e": "24hrMiniTicker",
+            "E": now_ms,
+            "s": row.symbol,
+            "ps": row.symbol,
+            "st": 1,
+            "c": row.price_text(self.last_ticks),
+            "o": row.price_text(self.day_open),
+            "h": row.price_text(self.day_high),
+            "l": row.price_text(self.day_low),
+            "v": row.quantity_text(self.day_lots),
+            "q": format_e8(self.day_quote, 2),
+        }
+
+    def ticker(self, now_ms: int) -> Payload:
+        """The 24hrTicker event."""
+        change, percent, average = self._change()
+        row = self.row
+        return {
+            "e": "24hrTicker",
+            "E": now_ms,
+            "s": row.symbol,
+            "ps": row.symbol,
+            "st": 1,
+            "p": change,
+            "P": percent,
+            "w": average,
+            "c": row.price_text(self.last_ticks),
+            "Q": row.quantity_text(self.last_lots),
+            "o": row.price_text(self.day_open),
+            "h": row.price_text(self.day_high),
+            "l": row.price_text(self.day_low),
+            "v": row.quantity_text(self.day_lots),
+            "q": format_e8(self.day_quote, 2),
+            "O": self.day_open_ms,
+            "C": self.last_trade_ms,
+            "F": self.first_trade_id,
+            "L": self.trade_id,
+            "n": self.day_count,
+        }
+
+    def rest_ticker(self) -> Payload:
+        """GET ticker/24hr."""
+        change, percent, average = self._change()
+        row = self.row
+        return {
+            "symbol": row.symbol,
+            "priceChange": change,
+            "priceChangePercent": percent,
+            "weightedAvgPrice": average,
+            "lastPrice": row.price_text(self.last_ticks),
+            "lastQty": row.quantity_text(self.last_lots),
+            "openPrice": row.price_text(self.day_open),
+            "highPrice": row.price_text(self.day_high),
+            "lowPrice": row.price_text(self.day_low),
+            "volume": row.quantity_text(self.day_lots),
+            "quoteVolume": format_e8(self.day_quote, 2),
+            "openTime": self.day_open_ms,
+            "closeTime": self.last_trade_ms,
+            "firstId": self.first_trade_id,
+            "lastId": self.trade_id,
+            "count": self.day_count,
+        }
+
+
+def next_funding(now_ms: int) -> int:
+    """The next settlement of the default eight-hour grid (sheet 7.2)."""
+    return (now_ms // EIGHT_HOURS + 1) * EIGHT_HOURS

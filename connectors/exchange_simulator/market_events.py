@@ -1,0 +1,64 @@
+"""The only definitions of what a market source tells the venue; integers in ticks, lots and exchange milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Levels = list[tuple[int, int]]
+
+
+class BookChange(msgspec.Struct, frozen=True):
+    """New absolute quantities from a synthetic market; the venue numbers and groups them into diffs."""
+
+    symbol: str
+    bids: Levels
+    asks: Levels
+
+
+class MarketTrade(msgspec.Struct, frozen=True):
+    """A public trade of strangers. *trade_id* and *at_ms* are given by recordings, else the venue assigns them."""
+
+    symbol: str
+    ticks: int
+    lots: int
+    buyer_is_maker: bool
+    trade_id: int | None = None
+    at_ms: int | None = None
+
+
+class RecordedDiff(msgspec.Struct, frozen=True):
+    """A recorded depthUpdate, served unchanged except for its shifted times."""
+
+    symbol: str
+    first_id: int
+    final_id: int
+    previous_id: int
+    event_ms: int
+    transaction_ms: int
+    bids: Levels
+    asks: Levels
+    payload: dict[str, Any]  # Any: the recorded JSON
+
+
+class RecordedFrame(msgspec.Struct, frozen=True):
+    """A recorded frame that is served under *stream* and changes nothing inside the venue (bookTicker, trade)."""
+
+    symbol: str
+    stream: str
+    payload: dict[str, Any]  # Any: the recorded JSON
+
+
+class RecordedSnapshot(msgspec.Struct, frozen=True):
+    """A recorded REST depth answer: the book from which the recorded diffs go on."""
+
+    symbol: str
+    last_update_id: int
+    event_ms: int
+    transaction_ms: int
+    bids: Levels
+    asks: Levels
+
+
+MarketEvent = BookChange | MarketTrade | RecordedDiff | RecordedFrame | RecordedSnapshot

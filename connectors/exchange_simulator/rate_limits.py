@@ -1,0 +1,86 @@
+"""The only place that counts request weight per address and orders per account (sheet 5.1, 5.2).
+
+The windows are fixed minutes and fixed ten seconds (the sheet leaves fixed or rolling open). 429 answers that are
+ignored *patience* times become a 418 ban of *ban_ms*.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from connectors.exchange_simulator.errors import VenueError
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue's figures of 2026; the demo venue has 6000 weight."""
+
+    weight_per_minute: int = 2_400
+    orders_per_10_seconds: int = 300
+    orders_per_minute: int = 1_200
+    patience: int = 20
+    ban_ms: int = 120_000
+
+
+class RateLimiter:
+    """Counters of one venue; *now_ms* is exchange time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._weights: dict[tuple[str, int], int] = {}
+        self._refusals: dict[tuple[str, int], int] = {}
+        self._banned_until: dict[str, int] = {}
+        self._orders_10s = self._orders_1m = (0, 0)
+
+    def used_weight(self, address: str, now_ms: int) -> int:
+        """Weight used by an address in the running minute."""
+        return self._weights.get((address, now_ms // 60_000), 0)
+
+    def order_counts(self, now_ms: int) -> tuple[int, int]:
+        """Orders in the running ten seconds and minute."""
+        ten, minute = now_ms // 10_000, now_ms // 60_000
+        return (
+            self._orders_10s[1] if self._orders_10s[0] == ten else 0,
+            self._orders_1m[1] if self._orders_1m[0] == minute else 0,
+        )
+
+    def banned_until(self, address: str, now_ms: int) -> int | None:
+        """End of a running ban, ms; None without one."""
+        until = self._banned_until.get(address, 0)
+        return until if until > now_ms else None
+
+    def charge_weight(self, address: str, weight: int, now_ms: int) -> None:
+        """Count a request; raises 429 over the limit, 418 for one who goes on."""
+        until = self.banned_until(address, now_ms)
+        if until is not None:
+            raise ban_error(until)
+        key = (address, now_ms // 60_000)
+        if key not in self._weights:
+            self._weights = {old: used for old, used in self._weights.items() if old[1] >= key[1]}
+            self._refusals = {old: count for old, count in self._refusals.items() if old[1] >= key[1]}
+        used = self._weights[key] = self._weights.get(key, 0) + weight
+        if used <= self.limits.weight_per_minute:
+            return
+        refusals = self._refusals[key] = self._refusals.get(key, 0) + 1
+        if refusals > self.limits.patience:
+            self._banned_until[address] = now_ms + self.limits.ban_ms
+            raise ban_error(now_ms + self.limits.ban_ms)
+        raise VenueError(-1003, limit=self.limits.weight_per_minute)
+
+    def charge_order(self, now_ms: int, count: int = 1) -> None:
+        """Count order attempts; raises -1015 over either window."""
+        ten, minute = self.order_counts(now_ms)
+        self._orders_10s = (now_ms // 10_000, ten + count)
+        self._orders_1m = (now_ms // 60_000, minute + count)
+        if ten + count > self.limits.orders_per_10_seconds:
+            raise VenueError(-1015, limit=self.limits.orders_per_10_seconds, interval="10 SECOND")
+        if minute + count > self.limits.orders_per_minute:
+            raise VenueError(-1015, limit=self.limits.orders_per_minute, interval="1 MINUTE")
+
+
+def ban_error(until_ms: int) -> VenueError:
+    """The 418 answer."""
+    error = VenueError(-1003, status=418, limit=0)
+    error.message = (
+        f"Way too many requests; IP banned until {until_ms}. Please use the websocket for live updates to avoid bans."
+    )
+    return error

@@ -1,0 +1,256 @@
+"""The composition of one running simulator: clock, exchange, hub, HTTP and WebSocket doors, admin, ledger file."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO, Final
+
+import msgspec
+from aiohttp import web
+
+from connectors.exchange_simulator import admin
+from connectors.exchange_simulator.endpoints import ROUTES
+from connectors.exchange_simulator.exchange import Exchange
+from connectors.exchange_simulator.faults import REQUEST_ACTIONS, FaultPlan, FaultRule
+from connectors.exchange_simulator.hub import Hub
+from connectors.exchange_simulator.instruments import Instrument
+from connectors.exchange_simulator.ledger import Ledger
+from connectors.exchange_simulator.rest import (
+    MAX_BODY,
+    Holds,
+    drop,
+    fault_reply,
+    find_fault,
+    read_request,
+    request_attributes,
+    write_reply,
+)
+from connectors.exchange_simulator.streams import serve_socket
+from connectors.exchange_simulator.synthetic import Source, SyntheticMarket
+from connectors.exchange_simulator.venue import Request, Venue, VenueSettings
+
+Payload = dict[str, Any]  # Any: JSON
+# Source steps per loop turn: small enough that a request never waits long behind the market.
+STEPS_PER_TURN: Final = 100
+# A recording played as fast as possible waits while a reader has this much unread.
+FULL: Final = 2 * 1024 * 1024
+STALL_SECONDS: Final = 30.0
+LATE_MS: Final = 2_000
+
+
+class Clock:
+    """Exchange time: the host's clock plus an offset that faults and recordings set."""
+
+    def __init__(self, offset_ms: int = 0, read: Callable[[], float] = time.time) -> None:
+        self.offset_ms = offset_ms
+        self._read = read
+
+    def now_ms(self) -> int:
+        """Exchange milliseconds."""
+        return int(self._read() * 1_000) + self.offset_ms
+
+
+class LedgerFile:
+    """Writes ledger lines as JSON lines, in batches."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._encoder = msgspec.json.Encoder()
+
+    def __call__(self, line: Payload) -> None:
+        self._file.write(self._encoder.encode(line) + b"\n")
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._file.flush()
+
+
+class Simulator:
+    """One exchange on one port."""
+
+    def __init__(
+        self,
+        rows: list[Instrument],
+        settings: VenueSettings,
+        *,
+        make_source: Callable[[int], Source],
+        clock: Clock | None = None,
+        ledger_file: LedgerFile | None = None,
+        wait_for_start: bool = False,
+    ) -> None:
+        """*make_source* gets the start in exchange ms; with *wait_for_start* the market begins by admin or subscription."""
+        self.clock = Clock() if clock is None else clock
+        start_ms = self.clock.now_ms()
+        self.faults = FaultPlan()
+        self.hub = Hub(self.faults)
+        self._ledger_file = ledger_file
+        self.venue = Venue(
+            rows,
+            settings,
+            routes=ROUTES,
+            start_ms=start_ms,
+            ledger=Ledger(ledger_file),
+            wanted=self.hub.wanted,
+        )
+        self.exchange = Exchange(self.venue, make_source(start_ms))
+        self.holds = Holds()
+        self.started = asyncio.Event()
+        if not wait_for_start:
+            self.started.set()
+        self.hub.on_bite = self.note_bite
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    # ---- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Open the port and let the market run."""
+        application = web.Application(client_max_size=MAX_BODY)
+        for prefix in ("/{route:public|market|private}", ""):
+            application.router.add_get(prefix + "/{mode:ws|stream}", self._socket)
+            application.router.add_get(prefix + "/{mode:ws|stream}/{streams:.+}", self._socket)
+        admin.add_routes(application, self)
+        application.router.add_route("*", "/{path:.*}", self._rest)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, backlog=1_024)
+        await site.start()
+        server = site._server
+        assert isinstance(server, asyncio.Server)
+        self.port = server.sockets[0].getsockname()[1]
+        self._tasks = [asyncio.create_task(self._run_market())]
+        if self._ledger_file is not None:
+            self._tasks.append(asyncio.create_task(self._flush_ledger()))
+
+    async def stop(self) -> None:
+        """Close every socket and the port; the ledger file is complete afterwards."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.holds.release(None)
+        self.hub.disconnect(None)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._ledger_file is not None:
+            self._ledger_file.flush()
+
+    def urls(self) -> dict[str, str]:
+        """What clients connect to."""
+        return {"rest": f"http://127.0.0.1:{self.port}", "ws": f"ws://127.0.0.1:{self.port}"}
+
+    async def _flush_ledger(self) -> None:
+        assert self._ledger_file is not None
+        while True:
+            await asyncio.sleep(0.2)
+            self._ledger_file.flush()
+
+    # ---- market -------------------------------------------------------------------------------------------------
+
+    async def _run_market(self) -> None:
+        """Advance the exchange with the clock; yield to requests after every few steps."""
+        loop = asyncio.get_running_loop()
+        while not self.started.is_set():
+            # Quiet market: cadence frames still flow, the source has not begun.
+            self.venue.tick(self.clock.now_ms())
+            self.deliver()
+            try:
+                async with asyncio.timeout(0.05):
+                    await self.started.wait()
+            except TimeoutError:
+                continue
+        while True:
+            now_ms = self.clock.now_ms()
+            self._forgive_lateness(now_ms)
+            more = self.exchange.advance(now_ms, limit=STEPS_PER_TURN)
+            self.deliver()
+            if more:
+                await self._drained(loop)
+                continue
+            wait_ms = self.exchange.next_due() - self.clock.now_ms()
+            await asyncio.sleep(max(0.0, min(wait_ms, 50)) / 1_000)
+
+    def _forgive_lateness(self, now_ms: int) -> None:
+        """After a stall (a suspended process) the synthetic market goes on from now instead of racing."""
+        source = self.exchange.source
+        due = source.next_due()
+        if isinstance(source, SyntheticMarket) and due is not None and now_ms - due > LATE_MS:
+            source.skip_to(now_ms)
+
+    async def _drained(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let sockets empty before the next burst; a reader that stalls for long is left to its own bound."""
+        deadline = loop.time() + STALL_SECONDS
+        await asyncio.sleep(0)
+        while self.hub.unsent() > FULL and loop.time() < deadline:
+            await asyncio.sleep(0.001)
+
+    def deliver(self) -> None:
+        """Send everything the venue has produced."""
+        frames, events = self.exchange.drain()
+        self.hub.publish(frames)
+        self.hub.publish_user(events, self.venue.listen_key)
+
+    # ---- doors --------------------------------------------------------------------------------------------------
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        return await serve_socket(self.hub, request)
+
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
+        asked = await read_request(request)
+        attributes = request_attributes(asked)
+        rule = find_fault(self.faults, attributes)
+        if rule is None:
+            return write_reply(self._ask(asked))
+        return await self._faulty(request, asked, attributes, rule)
+
+    def _ask(self, asked: Request) -> Any:  # Any: Reply
+        reply = self.exchange.request(asked, self.clock.now_ms())
+        self.deliver()
+        return reply
+
+    async def _faulty(
+        self, request: web.Request, asked: Request, attributes: dict[str, str], rule: FaultRule
+    ) -> web.StreamResponse:
+        action = REQUEST_ACTIONS[rule.action]
+        now_ms = self.clock.now_ms()
+        self.note_bite(rule.action, {"rule": rule.id} | attributes)
+        if action.holds == "before":
+            await self.holds.hold(rule, phase="before", attributes=attributes, now_ms=now_ms)
+        reply = self._ask(asked) if action.executes else None
+        if reply is None:
+            status = 0 if action.drops else action.status or rule.status
+            self.venue.ledger.record(
+                "request_not_executed", {"status": status} | attributes, now_ms=self.clock.now_ms()
+            )
+        if rule.action == "vanish":
+            self.venue.trading.vanish([attributes["client_id"]], now_ms=self.clock.now_ms())
+        if action.holds == "after":
+            await self.holds.hold(rule, phase="after", attributes=attributes, now_ms=now_ms)
+        if action.drops:
+            return drop(request)
+        replaced = fault_reply(rule)
+        if replaced is not None:
+            return replaced
+        assert reply is not None
+        return write_reply(reply)
+
+    def note_bite(self, kind: str, body: Payload) -> None:
+        """Write a fault that bit into the ledger."""
+        self.venue.ledger.record("fault", {"action": kind} | body, now_ms=self.clock.now_ms())
+
+
+def synthetic_simulator(
+    rows: list[Instrument], settings: VenueSettings, *, rate: float, scenario: Any, **options: Any
+) -> Simulator:  # Any: Scenario, and the options of Simulator
+    """A simulator on a synthetic market."""
+    return Simulator(
+        rows,
+        settings,
+        make_source=lambda start_ms: SyntheticMarket(
+            rows, seed=settings.seed, scenario=scenario, rate=rate, start_ms=start_ms
+        ),
+        **options,
+    )

@@ -1,0 +1,175 @@
+"""The only place where `perpguard simulator` reads its options and runs a simulated exchange until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from connectors.exchange_simulator.fixed_point import parse_e8
+from connectors.exchange_simulator.instruments import Instrument, default_instrument, default_symbols
+from connectors.exchange_simulator.rate_limits import Limits
+from connectors.exchange_simulator.recording import RecordedMarket, RecordingError, instruments_of, load, skew_ms
+from connectors.exchange_simulator.scenarios import BUILT_IN, Scenario, ScenarioError, parse_scenario
+from connectors.exchange_simulator.server import Clock, LedgerFile, Simulator
+from connectors.exchange_simulator.synthetic import SyntheticMarket
+from connectors.exchange_simulator.venue import VenueSettings
+
+
+def _speed(context: click.Context, parameter: click.Parameter, text: str) -> float:
+    if text == "max":
+        return 0.0
+    try:
+        speed = float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is neither a number nor 'max'") from error
+    if not 0 < speed <= 10_000:
+        raise click.BadParameter("must be above 0 and at most 10000, or 'max'")
+    return speed
+
+
+def _wallet(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    amount = parse_e8(text)
+    if amount is None or amount <= 0:
+        raise click.BadParameter(f"{text!r} is no positive amount of USDT")
+    return amount
+
+
+def _scenario(context: click.Context, parameter: click.Parameter, text: str) -> Scenario:
+    if text in BUILT_IN:
+        return BUILT_IN[text]
+    path = Path(text)
+    if not path.exists():
+        raise click.BadParameter(f"{text!r} is neither a file nor one of {sorted(BUILT_IN)}")
+    try:
+        return parse_scenario(path.read_bytes())
+    except ScenarioError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
+    """The instruments: a number of default symbols or a comma-separated list, with the scenario's prices and ATR."""
+    names = default_symbols(int(symbols)) if symbols.isdigit() else [name.strip() for name in symbols.split(",")]
+    if not names or len(names) > 500 or not all(name.isalnum() and name.endswith("USDT") for name in names):
+        raise click.BadParameter("give 1…500, or names that end in USDT", param_hint="--symbols")
+    rows = []
+    for name in dict.fromkeys([*names, *scenario.symbols]):
+        row = default_instrument(name)
+        own = scenario.symbols.get(name)
+        rows.append(row if own is None else own.adjusted(row))
+    return rows
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free port.")
+@click.option("--seed", default=1, show_default=True, help="Same seed, same market.")
+@click.option("--symbols", default="5", show_default=True, help="How many default symbols, or BTCUSDT,ETHUSDT,…")
+@click.option("--scenario", default="calm", show_default=True, callback=_scenario, help="calm, demo, or a JSON file.")
+@click.option("--recording", type=click.Path(exists=True, path_type=Path), help="hftbacktest .gz or cryptofeed folder.")
+@click.option("--speed", default="1", show_default=True, callback=_speed, help="Of a recording: 1, 10, …, or max.")
+@click.option("--rate", default=10.0, show_default=True, help="Synthetic steps per second and symbol.")
+@click.option("--wait-for-start", is_flag=True, help="The market begins on POST /admin/start.")
+@click.option("--wallet", default="10000", show_default=True, callback=_wallet, help="Starting USDT.")
+@click.option("--leverage", default=20, show_default=True, type=click.IntRange(1, 125))
+@click.option("--weight-limit", default=2_400, show_default=True, help="Request weight per minute and address.")
+@click.option("--order-limit", default=1_200, show_default=True, help="Orders per minute; a quarter of it per 10 s.")
+@click.option("--mark-interval-ms", default=1_000, show_default=True, type=click.IntRange(50, 60_000))
+@click.option("--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Write the truth as JSON lines.")
+@click.option("--json", "as_json", is_flag=True, help="Only the one JSON line with the URLs.")
+def simulator(
+    host: str,
+    port: int,
+    seed: int,
+    symbols: str,
+    scenario: Scenario,
+    recording: Path | None,
+    speed: float,
+    rate: float,
+    wait_for_start: bool,
+    wallet: int,
+    leverage: int,
+    weight_limit: int,
+    order_limit: int,
+    mark_interval_ms: int,
+    ledger: Path | None,
+    as_json: bool,
+) -> None:
+    """
+    Run a Binance USDⓈ-M futures exchange on this machine.
+
+    Point any bot at the printed URLs: REST as https://fapi.binance.com, streams as wss://fstream.binance.com with the
+    routes /public, /market and /private. Key "simulator-key", secret "simulator-secret". Everything under /admin is for
+    tests: status, ledger, summary, faults, holds, release, disconnect, path, clock, frame.
+    """
+    settings = VenueSettings(
+        wallet_e8=wallet,
+        leverage=leverage,
+        seed=seed,
+        limits=Limits(
+            weight_per_minute=weight_limit,
+            orders_per_minute=order_limit,
+            orders_per_10_seconds=max(1, order_limit // 4),
+        ),
+        mark_interval_ms=mark_interval_ms,
+        recorded=recording is not None,
+    )
+    file = None if ledger is None else LedgerFile(ledger.open("ab"))
+    try:
+        if recording is not None:
+            running = recorded_simulator(recording, settings, speed=speed, wait=wait_for_start, ledger_file=file)
+        else:
+            rows = _rows(symbols, scenario)
+            running = Simulator(
+                rows,
+                settings,
+                make_source=lambda start_ms: SyntheticMarket(
+                    rows, seed=seed, scenario=scenario, rate=rate, start_ms=start_ms
+                ),
+                ledger_file=file,
+                wait_for_start=wait_for_start,
+            )
+    except (RecordingError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        asyncio.run(_serve(running, host=host, port=port, as_json=as_json))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def recorded_simulator(
+    path: Path, settings: VenueSettings, *, speed: float, wait: bool, ledger_file: LedgerFile | None = None
+) -> Simulator:
+    """A simulator that plays a recording; its clock is ahead of the host's by the recorded skew."""
+    lines, name = load(path)
+    rows = instruments_of(path, lines)
+    if not rows:
+        raise RecordingError(f"{path}: no depth record of any symbol")
+    skew = skew_ms(lines)
+    return Simulator(
+        rows,
+        settings,
+        make_source=lambda start_ms: RecordedMarket(lines, rows, name=name, speed=speed, skew=skew),
+        clock=Clock(offset_ms=skew),
+        ledger_file=ledger_file,
+        wait_for_start=wait,
+    )
+
+
+async def _serve(running: Simulator, *, host: str, port: int, as_json: bool) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    await running.start(host=host, port=port)
+    print(json.dumps(running.urls()), flush=True)
+    if not as_json:
+        symbols = ", ".join(list(running.venue.markets)[:10])
+        print(f"{len(running.venue.markets)} symbols ({symbols}); Ctrl-C ends.", file=sys.stderr, flush=True)
+    await stopped.wait()
+    await running.stop()
