@@ -1,0 +1,155 @@
+"""
+The only place that talks HTTP to the venue: one client, HTTP/1.1 keep-alive, signed exactly as sent (venue sheet 6.1).
+
+It decides nothing and repeats nothing. It returns an ``Answer`` whatever its status, or raises ``NotWritten`` or
+``NoAnswer``, which tell whether the request can have been executed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from pipeline.binance.errors import NoAnswer, NotWritten, ReadFailed
+from pipeline.binance.requests import Request, Security, canonical, server_time
+from pipeline.core.units import Milliseconds
+
+CONNECTIONS: Final = 20
+IDLE_SECONDS: Final = 50.0  # below the venue's own patience, so that a kept connection is not cut under a request
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back; ``headers`` have lower-case names, ``written_ms`` is when the kernel had the whole request."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    sent_ms: Milliseconds
+    written_ms: Milliseconds
+    received_ms: Milliseconds
+
+    def count(self, name: str) -> int | None:
+        """An integer header, None when absent or no number."""
+        text = self.headers.get(name, "")
+        return int(text) if text.isdigit() else None
+
+
+def sign(secret: bytes, payload: str) -> str:
+    """HMAC-SHA256 of the bytes sent, in hex."""
+    return hmac.new(secret, payload.encode(), hashlib.sha256).hexdigest()
+
+
+class RestClient:
+    """
+    The venue behind one address.
+
+    ``server_ahead_ms`` is how far the venue's clock is ahead of ours, read by ``synchronise``; *now_ms* is our clock.
+    *transport* replaces the network in tests of single answers.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str,
+        api_secret: str,
+        now_ms: Callable[[], int],
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._base = httpx.URL(base_url)
+        self._secret = api_secret.encode()
+        self._now_ms = now_ms
+        self.server_ahead_ms = 0
+        limits = httpx.Limits(
+            max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
+        )
+        self._plain_headers = {"accept-encoding": "identity", "user-agent": "perpguard"}
+        self._key_headers = {**self._plain_headers, "x-mbx-apikey": api_key}
+        self._client = httpx.AsyncClient(
+            http1=True, http2=False, limits=limits, transport=transport, trust_env=False, follow_redirects=False
+        )
+
+    def target(self, request: Request, *, timestamp_ms: int, receive_window_ms: int) -> bytes:
+        """Path and query exactly as they go on the wire; the signature is the last parameter."""
+        query = canonical(request.parameters())
+        if request.security is Security.SIGNED:
+            tail = f"recvWindow={receive_window_ms}&timestamp={timestamp_ms}"
+            query = f"{query}&{tail}" if query else tail
+            query = f"{query}&signature={sign(self._secret, query)}"
+        return (f"{request.path}?{query}" if query else request.path).encode()
+
+    async def send(
+        self, request: Request, *, timestamp_ms: int = 0, receive_window_ms: int = 0, timeout_ms: int = 5_000
+    ) -> Answer:
+        """
+        Send once and return the answer whatever its status.
+
+        Raises:
+            NotWritten: nothing reached the wire.
+            NoAnswer: the request may have been written and there is no whole answer.
+        """
+        target = self.target(request, timestamp_ms=timestamp_ms, receive_window_ms=receive_window_ms)
+        url = self._base.copy_with(raw_path=target)
+        assert url.raw_path == target, "the bytes signed must be the bytes sent"
+        written = [0, 0]  # [writing began, ms when all was written]
+
+        async def trace(name: str, _info: Mapping[str, Any]) -> None:  # Any: httpcore's own events
+            if name == "http11.send_request_headers.started":
+                written[0] = 1
+            elif name == "http11.send_request_body.complete":
+                written[1] = self._now_ms()
+
+        headers = self._plain_headers if request.security is Security.NONE else self._key_headers
+        sent_ms = self._now_ms()
+        built = self._client.build_request(
+            request.method,
+            url,
+            headers=headers,
+            timeout=httpx.Timeout(timeout_ms / 1_000),
+            extensions={"trace": trace},
+        )
+        try:
+            # httpx's timeouts are per read; the deadline of the whole call is ours.
+            async with asyncio.timeout(timeout_ms / 1_000):
+                response = await self._client.send(built)
+        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            if written[0] or isinstance(error, (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)):
+                raise NoAnswer(reason) from error
+            raise NotWritten(reason) from error
+        return Answer(
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=response.content,
+            sent_ms=Milliseconds(sent_ms),
+            written_ms=Milliseconds(written[1]),
+            received_ms=Milliseconds(self._now_ms()),
+        )
+
+    async def synchronise(self) -> int:
+        """
+        Read the venue's clock and keep the offset; returns half the round trip in ms, the bound of its error.
+
+        Raises:
+            VenueFailure: no usable answer.
+        """
+        answer = await self.send(server_time(), timeout_ms=2_000)
+        if answer.status != 200:
+            raise ReadFailed(f"/time answered {answer.status}")
+        try:
+            server_ms = msgspec.json.decode(answer.body, type=dict[str, int])["serverTime"]
+        except (msgspec.DecodeError, KeyError) as error:
+            raise ReadFailed(f"/time answered {answer.body[:80]!r}") from error
+        half = (answer.received_ms - answer.sent_ms + 1) // 2
+        self.server_ahead_ms = server_ms - (answer.sent_ms + answer.received_ms) // 2
+        return half
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
