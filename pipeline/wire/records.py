@@ -56,6 +56,14 @@ class LeaseRenewed(msgspec.Struct, frozen=True, tag="lease"):
     at_ms: Milliseconds
 
 
+class EpochEnded(msgspec.Struct, frozen=True, tag="epoch_ended"):
+    """The executor of *epoch* stopped by itself and will send nothing more: a successor need not wait for its lease."""
+
+    epoch: int
+    executor: str
+    at_ms: Milliseconds
+
+
 class Attempted(msgspec.Struct, frozen=True, tag="attempt"):
     """
     Write-ahead: this request is about to be sent. ``action`` is place | cancel; ``path`` tells the regular from the
@@ -85,15 +93,17 @@ class AttemptEnded(msgspec.Struct, frozen=True, tag="ended"):
 
 
 class IntentSettled(msgspec.Struct, frozen=True, tag="settled"):
-    """Nothing more will be sent for this intent."""
+    """Nothing more will be sent for this intent; with ``closed`` nothing more for the whole ``position``."""
 
     epoch: int
     intent: str
     symbol: str
     at_ms: Milliseconds
+    position: str = ""
+    closed: bool = False
 
 
-AttemptRecord = EpochStarted | LeaseRenewed | Attempted | AttemptEnded | IntentSettled
+AttemptRecord = EpochStarted | LeaseRenewed | EpochEnded | Attempted | AttemptEnded | IntentSettled
 
 # -------------------------------------------------------------------------------------------------- account
 
