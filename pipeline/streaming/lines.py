@@ -15,15 +15,8 @@ from typing import Any
 
 from pipeline.streaming.producer import OutputProducer
 from pipeline.wire import lines
+from pipeline.wire.batching import Batcher
 from pipeline.wire.topics import INPUTS, partition_of
-
-
-class _Queue:
-    """Lines of one partition that wait, each with the future of its acknowledgement."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[tuple[bytes, asyncio.Future[None]]] = deque()
-        self.sender: asyncio.Task[None] | None = None
 
 
 class LinePublisher:
@@ -39,7 +32,9 @@ class LinePublisher:
         self._source = source
         self._incarnation = incarnation
         self._numbers: dict[tuple[int, str], int] = {}
-        self._queues: dict[int, _Queue] = {}
+        self._batcher = Batcher()
+        self._waiting: dict[int, deque[asyncio.Future[None]]] = {}  # of the queued lines, in the batcher's order
+        self._senders: dict[int, asyncio.Task[None]] = {}
 
     def publish(
         self, symbol: str, *, partition: int | None = None, at_ns: int | None = None, **body: Any
@@ -65,29 +60,26 @@ class LinePublisher:
 
     def publish_encoded(self, partition: int, line: bytes) -> asyncio.Future[None]:
         """Write one line that carries its own source and number; returns the future of its acknowledgement."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue = self._queues.setdefault(partition, _Queue())
-        queue.waiting.append((line, future))
-        if queue.sender is None or queue.sender.done():
-            queue.sender = asyncio.get_running_loop().create_task(self._drain(partition, queue))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._batcher.add(partition, line)
+        self._waiting.setdefault(partition, deque()).append(future)
+        sender = self._senders.get(partition)
+        if sender is None or sender.done():
+            self._senders[partition] = loop.create_task(self._drain(partition))
         return future
 
     async def flush(self) -> None:
         """Return when everything published so far is acknowledged (or has failed)."""
-        senders = [queue.sender for queue in self._queues.values() if queue.sender is not None]
-        if senders:
-            await asyncio.wait(senders)
+        if self._senders:
+            await asyncio.wait(list(self._senders.values()))
 
-    async def _drain(self, partition: int, queue: _Queue) -> None:
-        while queue.waiting:
-            batch = _take(queue.waiting)
-            futures = [future for _, future in batch]
+    async def _drain(self, partition: int) -> None:
+        while (record := self._batcher.take(partition)) is not None:
+            # Lines without an origin never give way, so the record holds exactly the first ones that wait.
+            futures = [self._waiting[partition].popleft() for _ in range(record.count(b"\n") + 1)]
             try:
-                await (
-                    await self._producer.send(
-                        INPUTS, value=lines.join([line for line, _ in batch]), partition=partition
-                    )
-                )
+                await (await self._producer.send(INPUTS, value=record, partition=partition))
             except Exception as error:  # noqa: BLE001 - handed to whoever waits for these lines, nothing is swallowed
                 for future in futures:
                     if not future.done():
@@ -96,13 +88,4 @@ class LinePublisher:
                 for future in futures:
                     if not future.done():
                         future.set_result(None)
-
-
-def _take(waiting: deque[tuple[bytes, asyncio.Future[None]]]) -> list[tuple[bytes, asyncio.Future[None]]]:
-    """Remove and return the first lines that fit into one record (``lines.MAX_*``); at least one."""
-    batch = [waiting.popleft()]
-    size = len(batch[0][0])
-    while waiting and len(batch) < lines.MAX_RECORD_LINES and size + 1 + len(waiting[0][0]) <= lines.MAX_RECORD_BYTES:
-        size += 1 + len(waiting[0][0])
-        batch.append(waiting.popleft())
-    return batch
+            self._batcher.acknowledged(partition)

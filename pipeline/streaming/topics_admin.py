@@ -24,14 +24,14 @@ from pipeline.streaming.clients import client_arguments
 from pipeline.wire import records
 from pipeline.wire.topics import INPUT_PARTITIONS, LOG_IDENTITY, TOPICS, Topic
 
-# Table → partitions. A table's changelog has as many partitions as the topic whose records write it.
-TABLES: Final[dict[str, int]] = {
-    "checkpoints": INPUT_PARTITIONS,
-    "prices": INPUT_PARTITIONS,
-    "books": INPUT_PARTITIONS,
-    "factors": INPUT_PARTITIONS,
-    "positions": INPUT_PARTITIONS,
-    "account": 1,
+# Table → (role whose worker writes it, partitions): as many as the topic has whose records write it.
+TABLES: Final[dict[str, tuple[str, int]]] = {
+    "checkpoints": ("decide", INPUT_PARTITIONS),
+    "prices": ("decide", INPUT_PARTITIONS),
+    "books": ("decide", INPUT_PARTITIONS),
+    "factors": ("decide", INPUT_PARTITIONS),
+    "positions": ("decide", INPUT_PARTITIONS),
+    "account": ("account", 1),
 }
 
 # An anchor holds every state of a partition, a checkpoint one state: the broker's default of 1 MB may be too little.
@@ -51,8 +51,12 @@ class TopicsNotReady(Exception):
 
 
 def changelog_name(prefix: str, table: str) -> str:
-    """The topic behind a table; explicit, so that moving from one process to split roles keeps every table."""
-    return f"{prefix}{table}-changelog"
+    """
+    The topic behind a table, given to Faust explicitly: one process for all roles or one per role, it is the same.
+
+    It starts with prefix and role, which is what the access rules of a role allow.
+    """
+    return f"{prefix}{TABLES[table][0]}-{table}-changelog"
 
 
 def wanted_topics(prefix: str, replication: int) -> list[NewTopic]:
@@ -64,7 +68,7 @@ def wanted_topics(prefix: str, replication: int) -> list[NewTopic]:
             replication_factor=replication,
             topic_configs=CHANGELOG_CONFIG,
         )
-        for table, partitions in TABLES.items()
+        for table, (_, partitions) in TABLES.items()
     ]
 
 

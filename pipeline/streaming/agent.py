@@ -1,0 +1,240 @@
+"""
+The only place where a guarded fold becomes a Faust agent: assignment, records, stop.
+
+The rules (architecture section 3): messages are acknowledged by hand when a checkpoint covers them; one record at a
+time; on a revocation everything of the partitions is forgotten, and until Faust has recovered the tables of the new
+assignment (``on_rebalance_complete``) no record is folded, whatever still stands in a buffer; each partition is loaded
+from the tables at its first record; any exception ends the process without an acknowledgement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from faust.types import TP
+
+from pipeline import telemetry
+from pipeline.core.identity import base62
+from pipeline.core.units import Milliseconds
+from pipeline.streaming.app import WorkerApp, source
+from pipeline.streaming.faults import end_process, fatal
+from pipeline.streaming.folding import MakeFolding, View
+from pipeline.streaming.guard import Refused
+from pipeline.streaming.log_ranges import LogRanges
+from pipeline.streaming.producer import OutputProducer
+from pipeline.streaming.runner import Condition, Habits, PartitionRunner
+from pipeline.streaming.tables import BytesTable
+from pipeline.wire.outputs import Outgoing
+from pipeline.wire.records import AlertRecord, encode
+from pipeline.wire.topics import ALERTS, Topic
+
+Tick = Callable[[int, int], Awaitable[Any]]  # (partition, wall ms) → the write of one tick
+DAY_MS: Final = 86_400_000
+
+
+class GuardedAgent:
+    """
+    Runs one fold per partition of *topic* on *app*; ``checkpoints`` is the table of its states and manifests.
+
+    ``log_identity`` is called after the app's ``before_start`` steps. *tick* writes the ticks of an owned partition
+    every *tick_seconds*: without them a silent partition would neither be loaded nor feel time pass.
+    """
+
+    def __init__(
+        self,
+        app: WorkerApp,
+        *,
+        topic: Topic,
+        checkpoints: BytesTable,
+        views: Mapping[str, BytesTable],
+        producer: OutputProducer,
+        ranges: LogRanges,
+        make_folding: MakeFolding,
+        log_identity: Callable[[], str],
+        tick: Tick,
+        tick_seconds: float,
+        habits: Habits | None = None,
+    ) -> None:
+        self.app = app
+        self.runners: dict[int, PartitionRunner] = {}
+        self.shown: dict[tuple[str, str], bytes] = {}  # (table, key) → the row last written: what people are served
+        self.ready = False  # the tables of the assignment have been recovered
+        self._topic = topic
+        self._checkpoints = checkpoints
+        self._views = views
+        self._producer = producer
+        self._ranges = ranges
+        self._make_folding = make_folding
+        self._log_identity = log_identity
+        self._tick = tick
+        self._tick_seconds = tick_seconds
+        self._habits = habits
+        self._assigned: frozenset[int] = frozenset()
+        self._life = 0  # counts assignments: a runner of an older one owns nothing
+        self._last: dict[int, tuple[contextvars.Context, Any]] = {}  # partition → context and event of its last record
+        self._register()
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """The partitions of the topic that are ours at the moment."""
+        return self._assigned
+
+    def _register(self) -> None:
+        app = self.app
+        app.on_partitions_revoked.connect(self._on_revoked)
+        app.on_partitions_assigned.connect(self._on_assigned)
+        app.on_rebalance_complete.connect(self._on_recovered)
+        app.before_stop.append(self._close)
+        app.task(self._ticks)
+        app.agent(source(app, self._topic), name=f"{app.role}.{self._topic.name}", concurrency=1)(self._run)
+
+    # ---------------------------------------------------------------------------------------------------- ownership
+
+    async def _on_revoked(self, _: Any, revoked: set[TP], **__: Any) -> None:
+        telemetry.log.info(telemetry.PARTITIONS_REVOKED, role=self.app.role, partitions=self._ours(revoked))
+        self._forget()
+        self._assigned = frozenset()
+
+    async def _on_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
+        """Forget everything: the new assignment is loaded from the tables, the old one may have gone on elsewhere."""
+        telemetry.log.info(telemetry.PARTITIONS_ASSIGNED, role=self.app.role, partitions=self._ours(assigned))
+        self._forget()
+        self._assigned = frozenset(self._ours(assigned))
+
+    async def _on_recovered(self, *_: Any, **__: Any) -> None:
+        self.ready = True
+
+    def _ours(self, partitions: set[TP]) -> list[int]:
+        name = self._topic.named(self.app.prefix)
+        return sorted(tp.partition for tp in partitions if tp.topic == name)
+
+    def _forget(self) -> None:
+        self.ready = False
+        self._life += 1
+        for runner in self.runners.values():
+            runner.forget()
+        self.runners.clear()
+        self._last.clear()
+        self.shown.clear()
+
+    # ------------------------------------------------------------------------------------------------------ records
+
+    async def _run(self, stream: Any) -> None:  # Any: Faust's stream
+        with fatal(f"agent {self.app.role}"):
+            async for event in stream.noack().events():
+                await self._handle(event)
+
+    async def _handle(self, event: Any) -> None:  # Any: Faust's event
+        message = event.message
+        partition = message.partition
+        if not self.ready or partition not in self._assigned:
+            return  # a buffered record of an assignment that is over: never folded, never acknowledged
+        runner = self.runners.get(partition)
+        if runner is None:
+            runner = self.runners[partition] = self._new_runner(partition)
+        self._last[partition] = (contextvars.copy_context(), event)
+        refused = runner.condition is Condition.STOPPED
+        append_ms = round(message.timestamp * 1000)
+        telemetry.LAG_SECONDS.labels(self.app.role, str(partition)).set(time.time() - message.timestamp)
+        await runner.handle(
+            offset=message.offset,
+            append_ms=append_ms,
+            value=event.value,
+            message=event,
+            now_ms=time.monotonic_ns() // 1_000_000,
+        )
+        if runner.refusal is not None and not refused:
+            await self._alert(partition, runner.refusal)
+
+    def _new_runner(self, partition: int) -> PartitionRunner:
+        identity = self._log_identity()
+        return PartitionRunner(
+            role=self.app.role,
+            partition=partition,
+            log_identity=identity,
+            folding=self._make_folding(partition, identity),
+            ports=_Ports(self, partition, self._life),
+            on_fault=lambda error: end_process(f"checkpoint of {self.app.role} partition {partition}", error),
+            habits=self._habits,
+        )
+
+    async def _alert(self, partition: int, refusal: Refused) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        alert = AlertRecord(
+            id=f"{self._log_identity()}.{self.app.role}.{partition}.{base62(now_ms)}",
+            symbol="",
+            source=self.app.role,
+            code=refusal.code,
+            severity="critical",
+            text=f"{self._topic.name} partition {partition} is not folded: {refusal.reason}",
+            at_ms=Milliseconds(now_ms),
+        )
+        await (await self._producer.send(ALERTS, value=encode(alert), key=self.app.role.encode()))
+
+    # ------------------------------------------------------------------------------------------------ time and stop
+
+    async def _ticks(self) -> None:
+        with fatal(f"ticks of {self.app.role}"):
+            while not self.app.should_stop:
+                started = time.monotonic()
+                now_ms = time.time_ns() // 1_000_000
+                for partition in sorted(self._assigned):
+                    await self._tick(partition, now_ms)
+                await asyncio.sleep(max(self._tick_seconds - (time.monotonic() - started), 0.01))
+
+    async def _close(self) -> None:
+        """Write a clean manifest for every partition, while we are still a member of the group."""
+        with fatal(f"stop of {self.app.role}"):
+            now_ms = time.monotonic_ns() // 1_000_000
+            for partition, runner in sorted(self.runners.items()):
+                context, event = self._last[partition]
+                await asyncio.get_running_loop().create_task(
+                    runner.close(now_ms=now_ms, record=event), context=context.copy()
+                )
+
+
+class _Ports:
+    """What one partition needs, by Faust and our own producer (``runner.Ports``)."""
+
+    def __init__(self, agent: GuardedAgent, partition: int, life: int) -> None:
+        self._agent = agent
+        self._partition = partition
+        self._life = life
+        self._tp = TP(agent._topic.named(agent.app.prefix), partition)
+
+    async def send(self, outgoing: Outgoing) -> Awaitable[Any]:
+        return await self._agent._producer.send(
+            outgoing.topic, value=outgoing.value, key=outgoing.key or None, partition=outgoing.partition
+        )
+
+    def read(self, key: str) -> bytes | None:
+        return self._agent._checkpoints.read(key)
+
+    def write(self, key: str, value: bytes) -> Awaitable[Any]:
+        return self._agent._checkpoints.write(key, value)
+
+    def show(self, view: View) -> None:
+        table = self._agent._views[view.table]
+        if view.value is None:
+            if self._agent.shown.pop((view.table, view.key), None) is not None:
+                table.remove(view.key)
+        else:
+            self._agent.shown[view.table, view.key] = view.value
+            table.write(view.key, view.value)
+
+    def acknowledge(self, message: Any) -> None:
+        message.message.ack(self._agent.app.consumer)
+
+    async def log_range(self) -> tuple[int, int]:
+        return await self._agent._ranges.of(self._tp.topic, self._partition)
+
+    async def seek(self, offset: int) -> None:
+        await self._agent.app.consumer.seek(self._tp, offset)
+
+    def owned(self) -> bool:
+        agent = self._agent
+        return agent._life == self._life and self._partition in agent._assigned
