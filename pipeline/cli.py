@@ -11,6 +11,14 @@ import click
 # Kafka client) and lets one broken part fail alone.
 COMMANDS = MappingProxyType(
     {
+        "demo": "pipeline.commands.demo:demo",
+        "open": "pipeline.commands.open:open_",
+        "close": "pipeline.commands.close:close",
+        "halt": "pipeline.commands.halt:halt",
+        "positions": "pipeline.commands.positions:positions",
+        "explain": "pipeline.commands.explain:explain",
+        "report": "pipeline.commands.report:report",
+        "config": "pipeline.commands.config:config",
         "kafka": "pipeline.commands.kafka:kafka",
         "simulator": "pipeline.commands.simulator:simulator",
     }
@@ -19,6 +27,14 @@ COMMANDS = MappingProxyType(
 # One line each, so that `--help` need not import the commands to describe them.
 SUMMARIES = MappingProxyType(
     {
+        "demo": "Everything on this machine: positions opened, guarded, a worker killed, all of it replayed and verified.",
+        "open": "Ask for a position.",
+        "close": "Close one position, or all.",
+        "halt": "Close everything and take no entries; --resume trades again.",
+        "positions": "Show what is open.",
+        "explain": "Say why something happened, from the log.",
+        "report": "Show closed positions: PnL, fees, how each ended, naked time.",
+        "config": "Check a configuration; print every key.",
         "kafka": "Run a real Kafka on this machine, without Docker.",
         "simulator": "Run a Binance USDⓈ-M futures exchange on this machine.",
     }

@@ -32,7 +32,8 @@ from pipeline.core.policies import Policy
 from pipeline.core.units import E8, Milliseconds, NotADecimal, parse_e8
 from pipeline.settings import Settings
 from pipeline.wire import lines, records
-from pipeline.wire.topics import INPUT_PARTITIONS, partition_of
+from pipeline.wire.outputs import Outgoing, quarantine_record
+from pipeline.wire.topics import ALERTS, INPUT_PARTITIONS, INPUTS, partition_of
 
 SOURCE: Final = "account/main"
 COMMAND_ANSWERED: Final = "command_answered"
@@ -49,6 +50,22 @@ class AccountApplied(msgspec.Struct, frozen=True):
     lines: list[tuple[int, bytes]]
     alerts: list[records.AlertRecord]
     quarantined: list[records.QuarantineRecord]
+
+    def outgoing(self) -> list[Outgoing]:
+        """The records to produce, in order: lines (joined per partition), quarantine, and alerts with answers last."""
+        by_partition: dict[int, list[bytes]] = {}
+        for partition, line in self.lines:
+            by_partition.setdefault(partition, []).append(line)
+        written = [
+            Outgoing(topic=INPUTS, partition=partition, key=b"", value=lines.join(batch))
+            for partition, batch in by_partition.items()
+        ]
+        written += [quarantine_record(record) for record in self.quarantined]
+        written += [
+            Outgoing(topic=ALERTS, partition=None, key=alert.symbol.encode(), value=records.encode(alert))
+            for alert in self.alerts
+        ]
+        return written
 
 
 def rules_of(settings: Settings) -> AccountRules:

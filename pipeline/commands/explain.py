@@ -1,0 +1,101 @@
+"""The only place for ``perpguard explain``: the story of a position, a decision or a symbol."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from pipeline.commands.context import Failed, config_option, json_option, run, settings_or_exit
+from pipeline.commands.exit_codes import ExitCode
+from pipeline.commands.log_access import Log, open_log
+from pipeline.core.commands import Decision
+from pipeline.reporting.account_view import AccountView
+from pipeline.reporting.story import Step, concerning, last_positions, line_words, story_of, told
+from pipeline.settings import Settings
+from pipeline.wire import lines, records
+from pipeline.wire.topics import ACCOUNT, ATTEMPTS, DECISIONS, INPUTS, partition_of
+
+SYMBOL: Final = re.compile(r"[A-Z0-9]{3,20}")
+MOST_CAUSES: Final = 400
+
+
+@click.command()
+@click.argument("what")
+@click.option("--positions", "count", default=1, show_default=True, help="With a symbol: how many of its positions.")
+@config_option
+@json_option
+def explain(*, what: str, count: int, config_path: Path | None, as_json: bool) -> None:
+    """
+    Say why: the input lines, the rule, the intents, each request with its outcome, the trade.
+
+    WHAT is a position's id (as `perpguard positions` prints it), the id of any output, the place of a decision
+    (partition/offset/line), or a symbol, which means its last position. Exit code 4: the log knows nothing of it.
+    """
+    settings = settings_or_exit(config_path)
+    steps = run(tell(settings, what, count=count))
+    if not steps:
+        raise Failed(f"the log knows no decision about {what!r}", ExitCode.NOT_FOUND)
+    if as_json:
+        click.echo(json.dumps({"what": what, "steps": msgspec.to_builtins(steps)}, ensure_ascii=False))
+    else:
+        click.echo(told(steps))
+
+
+async def tell(settings: Settings, what: str, *, count: int = 1) -> list[Step]:
+    """Read the topics and tell; an empty list means that nothing is known. Raises log_access.Unreachable."""
+    async with open_log(settings) as log:
+        partitions = _partitions(what)
+        decisions = [
+            records.decode_decision(record.value) for record in await log.read(DECISIONS, partitions=partitions)
+        ]
+        decisions = without_repeats(decisions)
+        wanted = last_positions(decisions, what, count=count) if SYMBOL.fullmatch(what) else [what]
+        chosen = [decision for identity in wanted for decision in concerning(decisions, identity)]
+        attempts = [records.decode_attempt(record.value) for record in await log.read(ATTEMPTS)] if chosen else []
+        view = AccountView()
+        for record in await log.read(ACCOUNT):
+            view.take(record.append_ms, record.value)
+        said = await _lines(log, [place for decision in chosen for place in decision.causes])
+    return story_of(
+        chosen,
+        attempts=attempts,
+        instruments=view.instruments,
+        line_at=lambda place: said.get(place, "no longer in the log"),
+    )
+
+
+def without_repeats(decisions: Iterable[Decision]) -> list[Decision]:
+    """Drop what was decided again after a crash: readers keep the highest position per partition."""
+    kept: list[Decision] = []
+    seen: set[tuple[int, int, int, str]] = set()
+    for decision in decisions:
+        place = (decision.partition, decision.offset, decision.line, decision.symbol)
+        if place not in seen:
+            seen.add(place)
+            kept.append(decision)
+    return kept
+
+
+def _partitions(what: str) -> list[int] | None:
+    """The one partition where the decisions must be, None when it can be any."""
+    if SYMBOL.fullmatch(what):
+        return [partition_of(what)]
+    number = what.partition("/")[0]
+    return [int(number)] if "/" in what and number in map(str, range(DECISIONS.partitions)) else None
+
+
+async def _lines(log: Log, places: list[str]) -> dict[str, str]:
+    """What stands at each place of ``inputs``, in words."""
+    said: dict[str, str] = {}
+    for place in list(dict.fromkeys(places))[:MOST_CAUSES]:
+        partition, offset, number = (int(part) for part in place.split("/"))
+        record = await log.one(INPUTS, partition, offset)
+        if record is not None:
+            said[place] = line_words(lines.split(record.value)[number])
+    return said

@@ -1,0 +1,260 @@
+"""
+The only place that tells why something happened: input lines → rule → intent → requests → fills → trade.
+
+Everything is read from the log: a decision names the lines that it rests on and the ids of what it asked for, the
+journal ``attempts`` names the intent of each request, so the story needs no memory of any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from pipeline.core import commands
+from pipeline.core.commands import Decision, Output
+from pipeline.core.events import Leg
+from pipeline.core.instruments import Instrument
+from pipeline.core.units import format_e8
+from pipeline.reporting import words
+from pipeline.wire import lines, records
+
+Json: TypeAlias = Any  # a JSON value for programs
+
+LEGS: Final[Mapping[Leg, str]] = {
+    Leg.ENTRY: "entry",
+    Leg.FAR: "far rail",
+    Leg.WORKING: "working stop",
+    Leg.TARGET: "first target",
+    Leg.LAST_TARGET: "last target",
+    Leg.CLOSE: "market close",
+}
+RULES: Final[Mapping[str, str]] = {
+    "X0a": "the venue says flat",
+    "X0b": "reduced by somebody else",
+    "X1": "unprotected for too long",
+    "X2": "a rail failed",
+    "X3": "kill switch",
+    "X6": "first target filled",
+    "X7": "last target filled",
+    "X15": "time limit",
+    "S0": "initial stop",
+    "S_be": "stop to break-even",
+    "S_ch": "stop trails the best mark",
+}
+FRAME_CHARACTERS: Final = 160
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One output of a decision, in words and as data, with the requests that it led to."""
+
+    id: str
+    words: str
+    output: Json
+    requests: list[str]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One decision of the story. ``causes`` are (place in the log, what stood there)."""
+
+    place: str
+    at_ms: int
+    rules: list[str]
+    causes: list[tuple[str, str]]
+    asked: list[Asked]
+
+
+# --------------------------------------------------------------------------------------------------- which decisions
+
+
+def concerning(decisions: Sequence[Decision], identity: str) -> list[Decision]:
+    """
+    The decisions that concern *identity*: a place ``partition/offset/line``, an output, a position or an admission.
+
+    The whole story of the position is returned whichever of its ids was given; reports once a second are left out.
+    """
+    hits = [decision for decision in decisions if identity in _names(decision)]
+    positions = {name for decision in hits for name in _positions(decision)}
+    if not positions:
+        return hits
+    return [d for d in decisions if positions & set(_positions(d)) and not _only_reports(d)]
+
+
+def last_positions(decisions: Sequence[Decision], symbol: str, *, count: int = 1) -> list[str]:
+    """Ids of the newest positions of a symbol, oldest of them first."""
+    opened = [
+        identity
+        for decision in decisions
+        if decision.symbol == symbol
+        for identity, output in zip(decision.ids, decision.outputs, strict=True)
+        if isinstance(output, commands.OpenBracket)
+    ]
+    return opened[-count:]
+
+
+def _names(decision: Decision) -> set[str]:
+    named = {f"{decision.partition}/{decision.offset}/{decision.line}", *decision.ids, *_positions(decision)}
+    return named | {o.admission for o in decision.outputs if isinstance(o, commands.AnswerAdmission)}
+
+
+def _positions(decision: Decision) -> list[str]:
+    found = [
+        identity if isinstance(output, commands.OpenBracket) else getattr(output, "position", "")
+        for identity, output in zip(decision.ids, decision.outputs, strict=True)
+    ]
+    return [name for name in found if name]
+
+
+def _only_reports(decision: Decision) -> bool:
+    return all(isinstance(output, commands.ReportPosition) for output in decision.outputs)
+
+
+# ---------------------------------------------------------------------------------------------------- in plain words
+
+
+def story_of(
+    decisions: Sequence[Decision],
+    *,
+    attempts: Sequence[records.AttemptRecord],
+    instruments: Mapping[str, Instrument],
+    line_at: Callable[[str], str],
+) -> list[Step]:
+    """Tell *decisions* in their order; *line_at* says what stood at a place of the log."""
+    requests = _requests(attempts, instruments)
+    return [
+        Step(
+            place=f"{decision.partition}/{decision.offset}/{decision.line}",
+            at_ms=decision.log_ms,
+            rules=[f"{rule}: {RULES[rule]}" if rule in RULES else rule for rule in decision.rules],
+            causes=[(place, line_at(place)) for place in decision.causes],
+            asked=[
+                Asked(
+                    identity, said(output, instruments.get(decision.symbol)), _plain(output), requests.get(identity, [])
+                )
+                for identity, output in zip(decision.ids, decision.outputs, strict=True)
+            ],
+        )
+        for decision in decisions
+    ]
+
+
+def _plain(output: Output) -> Json:
+    return msgspec.to_builtins(output)
+
+
+def _price(ticks: int, instrument: Instrument | None) -> str:
+    return instrument.price_text(ticks) if instrument else f"{ticks} ticks"
+
+
+def _amount(lots: int, instrument: Instrument | None) -> str:
+    return instrument.quantity_text(abs(lots)) if instrument else f"{abs(lots)} lots"
+
+
+def said(output: Output, instrument: Instrument | None) -> str:
+    """One output in words."""
+
+    def at(ticks: int) -> str:
+        return _price(ticks, instrument)
+
+    def much(lots: int) -> str:
+        return _amount(lots, instrument)
+
+    match output:
+        case commands.OpenBracket():
+            return (
+                f"enter {output.side.value} {much(output.lots)} at {at(output.limit)} or better, working stop "
+                f"{at(output.working_trigger)}, far rail {at(output.far_trigger)}"
+            )
+        case commands.MoveStop():
+            return f"{LEGS[output.leg]} to {at(output.trigger)} for {much(output.lots)}"
+        case commands.PlaceTarget():
+            return f"{LEGS[output.leg]} at {at(output.price)} for {much(output.lots)}"
+        case commands.CancelLeg():
+            return f"cancel the {LEGS[output.leg]}"
+        case commands.ClosePosition():
+            return f"close {much(output.lots)} at market: {output.reason}"
+        case commands.Sweep():
+            return "sweep what is left on the venue"
+        case commands.RequestData():
+            return f"ask for {output.kind.replace('_', ' ')}"
+        case commands.AnswerAdmission():
+            verdict = "used" if output.used else f"declined, {output.reason}"
+            return f"admission {output.admission}: {verdict}"
+        case commands.ReportPosition():
+            pnl = words.money(output.open_pnl)
+            return f"report {output.state}: {much(output.lots)}, stop {at(output.stop)}, {pnl} USDT"
+        case commands.ReportTrade():
+            net = words.money(output.realised - output.fees)
+            how = f"{words.outcome(output.outcome)} ({output.reason})"
+            return f"flat {how}: {net} USDT net, {output.stop_moves} stop moves"
+        case commands.Alert():
+            return f"{output.severity}: {output.text}"
+        case commands.Note():
+            return f"{output.code.replace('_', ' ')}: {output.text}"
+
+
+def _requests(attempts: Sequence[records.AttemptRecord], instruments: Mapping[str, Instrument]) -> dict[str, list[str]]:
+    """Intent id → what was sent for it and how it ended, in journal order."""
+    found: dict[str, list[str]] = {}
+    for entry in attempts:
+        match entry:
+            case records.Attempted():
+                what = entry.parameters.get("type") or entry.parameters.get("orderType") or ""
+                details = [what, entry.parameters.get("side", ""), entry.parameters.get("quantity", "")]
+                if trigger := entry.parameters.get("triggerPrice") or entry.parameters.get("price"):
+                    details.append(f"at {trigger}")
+                told = " ".join(detail for detail in details if detail)
+                found.setdefault(entry.intent, []).append(
+                    f"{words.moment(entry.at_ms)} {entry.action} {LEGS[entry.leg]} {told} as {entry.client_id}"
+                )
+            case records.AttemptEnded():
+                outcome = entry.outcome
+                text = f"{words.moment(entry.at_ms)} {outcome.verdict.value.replace('_', ' ')}"
+                if outcome.filled_lots:
+                    amount = _amount(outcome.filled_lots, instruments.get(entry.symbol))
+                    text += f", filled {amount} at {format_e8(outcome.average_price)}"
+                if outcome.code or outcome.message:
+                    text += f" ({outcome.code or ''} {outcome.message})".replace("( ", "(")
+                found.setdefault(outcome.intent, []).append(f"{text}: {outcome.client_id}")
+            case _:
+                pass
+    return found
+
+
+def line_words(raw: bytes) -> str:
+    """What a line of ``inputs`` says, in a line for people."""
+    try:
+        line = lines.decode(raw)
+    except msgspec.DecodeError as error:
+        return f"unreadable: {error}"
+    if line.outcome is not None:
+        outcome = line.outcome
+        return f"the executor: {LEGS[outcome.leg]} {outcome.verdict.value.replace('_', ' ')} {outcome.message}".rstrip()
+    if line.admission is not None:
+        return f"account admitted {line.admission.side.value} {line.admission.admission}"
+    if line.close is not None:
+        return f"close asked: {line.close.reason}"
+    if line.state is not None:
+        return f"trading is {line.state.mode}: {line.state.reason}"
+    if line.answer is not None:
+        return f"REST answer {line.answer.kind}" + (f", failed: {line.answer.error}" if line.answer.error else "")
+    if line.lost is not None:
+        return f"stream {line.lost.stream} may have a hole: {line.lost.reason}"
+    if line.tick is not None:
+        return "time passed"
+    text = bytes(line.frame).decode("utf-8", "replace")
+    return text if len(text) <= FRAME_CHARACTERS else text[: FRAME_CHARACTERS - 1] + "…"
+
+
+def told(steps: Sequence[Step]) -> str:
+    """The story as text."""
+    parts: list[str] = []
+    for step in steps:
+        rules = "; ".join(step.rules) or "no rule"
+        parts.append(f"{words.moment(step.at_ms)}  {rules}   [{step.place}]")
+        parts += [f"    because {place}: {what}" for place, what in step.causes]
+        for asked in step.asked:
+            parts.append(f"    → {asked.words}   [{asked.id}]")
+            parts += [f"        {request}" for request in asked.requests]
+    return "\n".join(parts)
