@@ -71,7 +71,7 @@ async def simulator_inside(
     scenario: Scenario | str = "calm",
     settings: VenueSettings | None = None,
     offset_ms: int = 0,
-    wait_for_start: bool = False,
+    begin: str = "now",
 ) -> AsyncIterator[Simulator]:
     """A synthetic simulator inside the test's own loop, on a free port."""
     names = default_symbols(symbols) if isinstance(symbols, int) else symbols
@@ -85,7 +85,7 @@ async def simulator_inside(
             rows, seed=used.seed, scenario=chosen, rate=rate, start_ms=start_ms
         ),
         clock=Clock(offset_ms),
-        wait_for_start=wait_for_start,
+        begin=begin,
     )
     await running.start()
     try:

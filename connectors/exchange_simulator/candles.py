@@ -1,4 +1,4 @@
-"""The only place that keeps candles: seeded history before the start, live minutes after it, any interval by merging."""
+"""The only keeper of candles: seeded history before the start, live minutes after it, any interval by merging."""
 
 from __future__ import annotations
 

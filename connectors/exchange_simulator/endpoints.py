@@ -124,7 +124,8 @@ def depth(venue: Venue, params: Params, now_ms: int) -> Json:
         raise VenueError(-4021)
     if not market.recorded:
         market.touch(venue.next_update_id())
-    return market.depth_snapshot(limit, now_ms=now_ms)
+    first = market.take_first_snapshot(limit)
+    return first or market.depth_snapshot(limit, now_ms=now_ms)
 
 
 def klines_weight(params: Params) -> int:

@@ -78,7 +78,7 @@ _STATUSES: Final = {-1001: 503, -1003: 429, -1007: 408, -1008: 503, -1015: 429, 
 
 
 class VenueError(Exception):
-    """A refusal the venue answers with `{"code", "msg"}`; *status* is its HTTP status (400 unless the sheet differs)."""
+    """A refusal the venue answers with `{"code", "msg"}`; *status* is its HTTP status (400 unless told otherwise)."""
 
     def __init__(self, code: int, *, status: int | None = None, **details: object) -> None:
         self.code = code

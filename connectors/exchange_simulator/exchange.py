@@ -22,6 +22,8 @@ class Exchange:
         self.source = source
         self.now_ms = venue.start_ms
         self.market_events = 0
+        for event in source.initial(self.now_ms):
+            venue.apply(event, self.now_ms)
 
     def next_due(self) -> int:
         """When `advance` has something to do next."""

@@ -1,4 +1,4 @@
-"""The only place that decides which fault hits a request, a user event or a stream; rules are data, bites are counted."""
+"""The only place that decides which fault hits a request, a user event or a stream; rules are data, bites counted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _THROTTLED_PATHS: Final = ("/fapi/v1/order", "/fapi/v1/algoOrder", "/fapi/v1/bat
 
 
 class FaultRule(msgspec.Struct, forbid_unknown_fields=True):
-    """One rule: while *count* lasts (−1 for ever), what matches every named attribute gets *action*; *skip* passes first."""
+    """One rule: while *count* lasts (−1: for ever), what matches all of *match* gets *action*; *skip* pass first."""
 
     action: str
     match: dict[str, str] = {}
@@ -164,9 +164,15 @@ def replaced_reply(rule: FaultRule) -> tuple[int, Any] | None:  # Any: JSON body
 
 
 def _text(code: int) -> str:
+    details = {
+        "limit": "2400",
+        "interval": "MINUTE",
+        "name": "parameter",
+        "price": "0",
+        "notional": "5",
+        "leverage": "1",
+    }
     try:
-        return VenueError(
-            code, limit="2400", interval="MINUTE", name="parameter", price="0", notional="5", leverage="1"
-        ).message  # noqa: E501
+        return VenueError(code, status=None, **details).message
     except KeyError:
         return UNKNOWN_TEXT

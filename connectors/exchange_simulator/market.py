@@ -65,6 +65,7 @@ class Market:
         self._depth_dirty = dict.fromkeys((100, 250, 500), True)
         self._ticker_names = (f"{self.name}@bookTicker", "!bookTicker")
         self.recorded = False
+        self.first_snapshot: Payload | None = None
         self.day_open = self.day_high = self.day_low = 0
         self.day_lots = self.day_quote = self.day_count = 0
         self._start_day(start_ms)
@@ -250,6 +251,19 @@ class Market:
             "b": self._levels(self.book.top_bids(count)),
             "a": self._levels(self.book.top_asks(count)),
         }
+
+    def take_first_snapshot(self, limit: int) -> Payload | None:
+        """
+        The recorded snapshot, once.
+
+        The first client that has listened from the beginning bridges it as the recorder did and knows every level the
+        recorder knew; the present book's 1000 best levels would hide deeper ones. A late client finds it too old and
+        asks again (sheet 2.8 step 6).
+        """
+        if limit != 1_000:
+            return None
+        first, self.first_snapshot = self.first_snapshot, None
+        return first
 
     def depth_snapshot(self, limit: int, *, now_ms: int) -> Payload:
         """REST depth."""

@@ -1,8 +1,9 @@
 """The recorded markets: reads the hftbacktest and cryptofeed line formats and plays them as if they happened now.
 
-All `E`/`T` are shifted by one constant, so that the recording starts at the start and its skew between receive time and
-`E` stays (clarifications section 4): the exchange's clock is put ahead by that skew. Recorded diffs are served unchanged
-under the venue-legal diff names; trades become aggTrades (derived); filters, mark and candles are a sidecar (synthetic).
+All `E`/`T` are shifted by one constant, so that the recording begins at the start and its skew between receive time
+and `E` stays (clarifications section 4): the exchange's clock is put ahead by that skew. Recorded diffs are served
+unchanged under the venue-legal diff names; trades become aggTrades (derived); filters, mark and candles are a synthetic
+sidecar.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from connectors.exchange_simulator.fixed_point import decimals_of, format_e8, parse_e8
+from connectors.exchange_simulator.fixed_point import E8, decimals_of, format_e8, parse_e8
 from connectors.exchange_simulator.instruments import Instrument, default_instrument, instrument
 from connectors.exchange_simulator.market_events import (
     Levels,
@@ -120,8 +121,9 @@ def instruments_of(path: Path, lines: Sequence[Line]) -> list[Instrument]:
     """
     The symbols of a recording with their grids.
 
-    A capture's own exchangeInfo gives the grid; without one a known symbol's row is used. Decimals follow the recorded
-    texts, so that a served book prints as it was recorded. Everything else (limits, ATR) is the synthetic sidecar.
+    A capture's own exchangeInfo gives the grid; without one a known symbol's row is used. Old resting orders may lie
+    off a tick size that was raised later (CTKUSDT in 2021): then the finest recorded decimals are the grid. Decimals
+    follow the recorded texts, so that a served book prints as recorded. All else (limits, ATR) is synthetic.
     """
     first: dict[str, tuple[str, str]] = {}
     for line in lines:
@@ -131,13 +133,14 @@ def instruments_of(path: Path, lines: Sequence[Line]) -> list[Instrument]:
     grids = _recorded_grids(path)
     rows = []
     for symbol, (price, quantity) in first.items():
-        price_places = len(price.partition(".")[2])
-        quantity_places = len(quantity.partition(".")[2])
+        price_places, quantity_places = (len(text.partition(".")[2]) for text in (price, quantity))
         if symbol in grids:
             tick, step = grids[symbol]
         else:
             known = default_instrument(symbol)
             tick, step = format_e8(known.tick_e8), format_e8(known.step_e8)
+        if _lies_off(tick, lines, symbol):
+            tick = format_e8(E8 // 10**price_places)
         row = instrument(
             symbol, price, tick, step,
             price_decimals=max(price_places, decimals_of(tick)),
@@ -145,6 +148,18 @@ def instruments_of(path: Path, lines: Sequence[Line]) -> list[Instrument]:
         )  # fmt: skip
         rows.append(row)
     return rows
+
+
+def _lies_off(tick: str, lines: Sequence[Line], symbol: str) -> bool:
+    """Whether a recorded level of the symbol's snapshot is no multiple of the tick."""
+    tick_e8 = parse_e8(tick) or 1
+    return any(
+        (parse_e8(price) or 0) % tick_e8
+        for line in lines
+        if line.symbol == symbol and line.stream == ""
+        for side in ("bids", "asks")
+        for price, _ in line.payload[side]
+    )
 
 
 def _recorded_grids(path: Path) -> dict[str, tuple[str, str]]:
@@ -186,15 +201,14 @@ class RecordedMarket:
         self._snapshots = {line.symbol: line for line in reversed(lines) if line.stream == ""}
         self._trade_ids: dict[str, int] = {}
 
-    def begin(self, now_ms: int) -> list[MarketEvent]:
+    def initial(self, now_ms: int) -> list[MarketEvent]:
         """
-        Fix the shift at the start, and give each book its recorded snapshot at once.
+        Each book's recorded snapshot, at once.
 
         The recorder also got it later than the first diffs; the rules of sheet 2.8 drop those that are older.
         """
-        self._begin_ms = now_ms
         self._shift_ms = now_ms - self._skew - self._first_ms
-        return [self._snapshot(line) for line in reversed(self._snapshots.values())]
+        return [self._snapshot(line) for line in self._snapshots.values()]
 
     def next_due(self) -> int | None:
         """Exchange ms of the next line; 0 when it need not wait; None after the end."""
@@ -209,7 +223,9 @@ class RecordedMarket:
     def take(self, now_ms: int) -> list[MarketEvent]:
         """The events of the next line."""
         if self._begin_ms is None:
-            return self.begin(now_ms)
+            # The shift is fixed when the first line is played.
+            self._begin_ms = now_ms
+            self._shift_ms = now_ms - self._skew - self._first_ms
         line = self._lines[self._index]
         self._index += 1
         return self._events(line)

@@ -1,7 +1,7 @@
 """The only place that reads market scenarios: price paths as data, checked with the place of every mistake named.
 
-A path is a list of segments `{"seconds", "drift_bps", "volatility_bps"}`: the middle moves by *drift_bps* of the price at
-the segment's start, evenly over its seconds; around that line lies mean-reverting noise of standard deviation
+A path is a list of segments `{"seconds", "drift_bps", "volatility_bps"}`: the middle moves by *drift_bps* of the price
+at the segment's start, evenly over its seconds; around that line lies mean-reverting noise of standard deviation
 *volatility_bps*. At the end the market holds, repeats the path, or wanders at random.
 """
 

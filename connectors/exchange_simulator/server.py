@@ -38,6 +38,8 @@ STEPS_PER_TURN: Final = 100
 FULL: Final = 2 * 1024 * 1024
 STALL_SECONDS: Final = 30.0
 LATE_MS: Final = 2_000
+BEGINNINGS: Final = ("now", "subscription", "admin")
+GATHERING_SECONDS: Final = 1.0
 
 
 class Clock:
@@ -78,9 +80,14 @@ class Simulator:
         make_source: Callable[[int], Source],
         clock: Clock | None = None,
         ledger_file: LedgerFile | None = None,
-        wait_for_start: bool = False,
+        begin: str = "now",
     ) -> None:
-        """*make_source* gets the start in exchange ms; with *wait_for_start* the market begins by admin or subscription."""
+        """
+        *make_source* gets the start in exchange ms.
+
+        The market begins now, by POST /admin/start ("admin"), or a second after the first subscription, when the other
+        sockets of the same client have come too ("subscription").
+        """
         self.clock = Clock() if clock is None else clock
         start_ms = self.clock.now_ms()
         self.faults = FaultPlan()
@@ -97,7 +104,9 @@ class Simulator:
         self.exchange = Exchange(self.venue, make_source(start_ms))
         self.holds = Holds()
         self.started = asyncio.Event()
-        if not wait_for_start:
+        assert begin in BEGINNINGS
+        self._begin = begin
+        if begin == "now":
             self.started.set()
         self.hub.on_bite = self.note_bite
         self._wake = asyncio.Event()
@@ -122,7 +131,8 @@ class Simulator:
         server = site._server
         assert isinstance(server, asyncio.Server)
         self.port = server.sockets[0].getsockname()[1]
-        self._tasks = [asyncio.create_task(self._run_market())]
+        self.market_task = asyncio.create_task(self._run_market())
+        self._tasks = [self.market_task]
         if self._ledger_file is not None:
             self._tasks.append(asyncio.create_task(self._flush_ledger()))
 
@@ -157,6 +167,9 @@ class Simulator:
             # Quiet market: cadence frames still flow, the source has not begun.
             self.venue.tick(self.clock.now_ms())
             self.deliver()
+            if self._begin == "subscription" and self.hub.subscribed.is_set():
+                self._begin = "admin"
+                loop.call_later(GATHERING_SECONDS, self.started.set)
             try:
                 async with asyncio.timeout(0.05):
                     await self.started.wait()
@@ -184,7 +197,8 @@ class Simulator:
         """Let sockets empty before the next burst; a reader that stalls for long is left to its own bound."""
         deadline = loop.time() + STALL_SECONDS
         await asyncio.sleep(0)
-        while self.hub.unsent() > FULL and loop.time() < deadline:
+        # Transports tell only their own protocol when they have emptied, so their fill is looked at.
+        while self.hub.unsent() > FULL and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
     def deliver(self) -> None:

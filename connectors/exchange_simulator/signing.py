@@ -9,7 +9,7 @@ from connectors.exchange_simulator.errors import VenueError
 
 DEFAULT_KEY = "simulator-key"
 # A documented constant of the simulator, worth nothing anywhere else.
-DEFAULT_SECRET = "simulator-secret"  # noqa: S105
+DEFAULT_SECRET = "simulator-secret"
 DEFAULT_RECV_WINDOW = 5_000
 CLOCK_LEAD_MS = 1_000
 

@@ -1,4 +1,4 @@
-"""The WebSocket door: routes, raw and combined forms, live control messages and the venue's connection rules (sheet 1)."""
+"""The WebSocket door: routes, raw and combined forms, control messages and the connection rules of sheet 1."""
 
 from __future__ import annotations
 

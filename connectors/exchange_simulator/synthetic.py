@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from connectors.exchange_simulator.fixed_point import E8
 from connectors.exchange_simulator.instruments import Instrument
-from connectors.exchange_simulator.market_events import BookChange, Levels, MarketEvent, MarketTrade
+from connectors.exchange_simulator.market_events import BookChange, MarketEvent, MarketTrade
 from connectors.exchange_simulator.prng import Prng
 from connectors.exchange_simulator.scenarios import Scenario, Segment
 
@@ -23,6 +23,9 @@ WANDER_DRIFT_BPS: Final = 12
 
 class Source(Protocol):
     """What feeds the venue with market events."""
+
+    def initial(self, now_ms: int) -> list[MarketEvent]:
+        """What is known before the market begins, so that books are never empty."""
 
     def next_due(self) -> int | None:
         """Exchange ms of the next events; None when there are no more."""
@@ -184,6 +187,10 @@ class SyntheticMarket:
                 SyntheticSymbol(row, seed=seed, stream=index, path=path, step_us=self._step_us * len(rows))
             )
         self._by_name = {symbol.row.symbol: symbol for symbol in self._symbols}
+
+    def initial(self, now_ms: int) -> list[MarketEvent]:
+        """One first step of every symbol."""
+        return [event for symbol in self._symbols for event in symbol.step(self._start_us)]
 
     def next_due(self) -> int | None:
         """Exchange ms of the next step."""

@@ -182,6 +182,7 @@ class Venue:
             case RecordedSnapshot():
                 market.book.set_levels(event.bids, event.asks)
                 market.update_id, market.transaction_ms = event.last_update_id, event.transaction_ms
+                market.first_snapshot = market.depth_snapshot(1_000, now_ms=event.event_ms)
         if event.symbol in self._unmarked:
             self._first_mark(market)
         self._judge(now_ms)
@@ -204,7 +205,11 @@ class Venue:
         self.now_ms = now_ms
         previous = self._next_step - STEP
         self._next_step = now_ms // STEP * STEP + STEP
-        crossed = lambda span: now_ms // span > previous // span  # noqa: E731 - a name for four uses below
+
+        def crossed(span: int) -> bool:
+            """Whether a multiple of *span* lies since the step before."""
+            return now_ms // span > previous // span
+
         markets = self.markets.values()
         for market in markets:
             market.close_candles(now_ms - self.settings.kline_close_delay_ms)

@@ -15,7 +15,7 @@ from connectors.exchange_simulator.instruments import Instrument, default_instru
 from connectors.exchange_simulator.rate_limits import Limits
 from connectors.exchange_simulator.recording import RecordedMarket, RecordingError, instruments_of, load, skew_ms
 from connectors.exchange_simulator.scenarios import BUILT_IN, Scenario, ScenarioError, parse_scenario
-from connectors.exchange_simulator.server import Clock, LedgerFile, Simulator
+from connectors.exchange_simulator.server import BEGINNINGS, Clock, LedgerFile, Simulator
 from connectors.exchange_simulator.synthetic import SyntheticMarket
 from connectors.exchange_simulator.venue import VenueSettings
 
@@ -66,14 +66,19 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free port.")
+@click.option("--port", default=18_080, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free port.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same market.")
 @click.option("--symbols", default="5", show_default=True, help="How many default symbols, or BTCUSDT,ETHUSDT,…")
 @click.option("--scenario", default="calm", show_default=True, callback=_scenario, help="calm, demo, or a JSON file.")
 @click.option("--recording", type=click.Path(exists=True, path_type=Path), help="hftbacktest .gz or cryptofeed folder.")
 @click.option("--speed", default="1", show_default=True, callback=_speed, help="Of a recording: 1, 10, …, or max.")
 @click.option("--rate", default=10.0, show_default=True, help="Synthetic steps per second and symbol.")
-@click.option("--wait-for-start", is_flag=True, help="The market begins on POST /admin/start.")
+@click.option(
+    "--begin",
+    type=click.Choice(BEGINNINGS),
+    help="When the market begins: now, 1 s after the first subscription, or on POST /admin/start. "
+    "Default: now; a recording waits for a subscription.",
+)
 @click.option("--wallet", default="10000", show_default=True, callback=_wallet, help="Starting USDT.")
 @click.option("--leverage", default=20, show_default=True, type=click.IntRange(1, 125))
 @click.option("--weight-limit", default=2_400, show_default=True, help="Request weight per minute and address.")
@@ -82,6 +87,7 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option("--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Write the truth as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Only the one JSON line with the URLs.")
 def simulator(
+    *,
     host: str,
     port: int,
     seed: int,
@@ -90,7 +96,7 @@ def simulator(
     recording: Path | None,
     speed: float,
     rate: float,
-    wait_for_start: bool,
+    begin: str | None,
     wallet: int,
     leverage: int,
     weight_limit: int,
@@ -121,7 +127,9 @@ def simulator(
     file = None if ledger is None else LedgerFile(ledger.open("ab"))
     try:
         if recording is not None:
-            running = recorded_simulator(recording, settings, speed=speed, wait=wait_for_start, ledger_file=file)
+            running = recorded_simulator(
+                recording, settings, speed=speed, begin=begin or "subscription", ledger_file=file
+            )
         else:
             rows = _rows(symbols, scenario)
             running = Simulator(
@@ -131,7 +139,7 @@ def simulator(
                     rows, seed=seed, scenario=scenario, rate=rate, start_ms=start_ms
                 ),
                 ledger_file=file,
-                wait_for_start=wait_for_start,
+                begin=begin or "now",
             )
     except (RecordingError, ValueError) as error:
         raise click.ClickException(str(error)) from error
@@ -142,7 +150,7 @@ def simulator(
 
 
 def recorded_simulator(
-    path: Path, settings: VenueSettings, *, speed: float, wait: bool, ledger_file: LedgerFile | None = None
+    path: Path, settings: VenueSettings, *, speed: float, begin: str, ledger_file: LedgerFile | None = None
 ) -> Simulator:
     """A simulator that plays a recording; its clock is ahead of the host's by the recorded skew."""
     lines, name = load(path)
@@ -156,7 +164,7 @@ def recorded_simulator(
         make_source=lambda start_ms: RecordedMarket(lines, rows, name=name, speed=speed, skew=skew),
         clock=Clock(offset_ms=skew),
         ledger_file=ledger_file,
-        wait_for_start=wait,
+        begin=begin,
     )
 
 
@@ -171,5 +179,10 @@ async def _serve(running: Simulator, *, host: str, port: int, as_json: bool) -> 
     if not as_json:
         symbols = ", ".join(list(running.venue.markets)[:10])
         print(f"{len(running.venue.markets)} symbols ({symbols}); Ctrl-C ends.", file=sys.stderr, flush=True)
-    await stopped.wait()
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait([waiting, running.market_task], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    failure = running.market_task.exception() if running.market_task.done() else None
     await running.stop()
+    if failure is not None:
+        raise failure
