@@ -14,6 +14,7 @@ import msgspec
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import RequestData
 from pipeline.core.feeds import BARS, USER
+from pipeline.core.orders import ENDED
 from pipeline.core.positions import Stage
 from pipeline.core.state import DataAsk, SymbolState
 from pipeline.core.turn import Turn
@@ -37,6 +38,7 @@ PACES: Final[dict[str, Pace]] = {
     "open_interest": Pace(wait_ms=75_000, longest_ms=600_000, valid_ms=30_000),
 }
 OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held
+HURRIED_AUDIT_MS: Final = 5_000  # while an entry or a close is unanswered
 BAR_LATE_MS: Final = 5_000  # venue sheet 2.6: no x:true within 2–5 s of the close, fetch the row
 NEVER_MS: Final = 1 << 62
 
@@ -123,12 +125,20 @@ def _audit_wanted(state: SymbolState, now: int) -> bool:
         return False
     if position.dispute is not None and position.dispute.from_read:
         return True
-    return now >= position.audit_ms + state.policy.audit_interval_ms
+    if position.entry_missing_ms >= 0 and not position.entry_ended:
+        return True
+    if any(order.missing_ms >= 0 and order.status not in ENDED for order in position.orders.values()):
+        return True
+    return now >= _next_audit_ms(state)
 
 
 def _next_audit_ms(state: SymbolState) -> int:
     position = state.position
-    return position.audit_ms + state.policy.audit_interval_ms if position is not None else 0
+    if position is None:
+        return 0
+    if position.stage is Stage.CLOSING or (not position.entry_ended and position.lots <= 0):
+        return position.audit_ms + HURRIED_AUDIT_MS
+    return position.audit_ms + state.policy.audit_interval_ms
 
 
 def _open_interest_wanted(state: SymbolState, now: int) -> bool:

@@ -14,26 +14,36 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core import market
+from pipeline.core import entries, evidence, exits, guard, market, reports
+from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import Alert, Decision, Output
 from pipeline.core.data_requests import ask_what_is_missing, failed
 from pipeline.core.events import (
+    AlgoUpdated,
     Bar,
     Bars,
+    CloseRequested,
     DataFailed,
     DepthDiff,
     DepthSnapshot,
+    EntryAdmitted,
     Event,
     FeedLost,
     InstrumentChanged,
     Malformed,
     MarkPrice,
     OpenInterest,
+    OrderUpdated,
     PolicySet,
+    PositionUpdated,
     Quote,
+    Reconciled,
+    RequestEnded,
     SourceGap,
     Stamp,
     Ticked,
+    Trade,
+    TradingMode,
     TradingStateSet,
 )
 from pipeline.core.state import SymbolState, decode, digest, encode, new_state
@@ -44,6 +54,7 @@ __all__ = ["advance_clock", "conclude", "decode", "digest", "encode", "halt", "n
 
 APPEND_LEAD_MS: Final = 200  # architecture 2.2: a line's own stamp may run ahead of its append time by this much
 DIGEST_EVERY_LINES: Final = 1_000  # architecture 2.3
+FOREIGN_TOLD_MS: Final = 1_000
 
 _encode_outputs = msgspec.msgpack.Encoder().encode
 
@@ -133,24 +144,109 @@ def _decision(turn: Turn, *, fold: str) -> Decision:
 
 def _fold(turn: Turn, event: Event) -> None:
     if turn.state.halted:
+        _fold_halted(turn, event)
+    else:
+        _HANDLERS[type(event)](turn, event)
+
+
+def _fold_halted(turn: Turn, event: Event) -> None:
+    """A halted symbol obeys two orders alone: the kill switch and a close by hand, each asked once."""
+    position = turn.state.position
+    killed = isinstance(event, TradingStateSet) and event.mode is TradingMode.HALTED
+    if position is None or position.close_rule or not (killed or isinstance(event, CloseRequested)):
         return
-    handler = _HANDLERS.get(type(event))
-    if handler is not None:
-        handler(turn, event)
+    position.close_rule = "X3" if killed else "HAND"
+    exits.ask_close(turn)
+
+
+def _after(turn: Turn, *, moved: bool = False) -> None:
+    """
+    What follows for an open position once an event is folded: the entry's end, the exit rules, the ratchet when the
+    market *moved*, the orders that must agree with it all, the report.
+    """
+    state = turn.state
+    if state.position is None:
+        return
+    entries.after_evidence(turn)
+    exits.evaluate(turn)
+    if state.position is None:
+        return
+    if moved:
+        exits.tighten(turn)
+    guard.keep_rails(turn)
+    guard.keep_targets(turn)
+    exits.keep_closing(turn)
+    reports.report(turn)
 
 
 def _on_quote(turn: Turn, event: Quote) -> None:
+    # No rule built so far reads quotes by themselves: the working price is the mark, the clamp sees the quote with it.
     market.quote(turn, event)
+
+
+def _on_trade(turn: Turn, event: Trade) -> None:
+    """Trades carry no weight until the flow factors exist."""
+
+
+def _on_mark_price(turn: Turn, event: MarkPrice) -> None:
+    if market.mark_price(turn, event) and turn.state.position is not None:
+        evidence.watch_marks(turn)
+        _after(turn, moved=True)
+
+
+def _on_bar(turn: Turn, event: Bar) -> None:
+    if market.bar(turn, event):
+        _bars_grew(turn)
+
+
+def _on_bars(turn: Turn, event: Bars) -> None:
+    market.bars(turn, event)
+    _bars_grew(turn)
+
+
+def _bars_grew(turn: Turn) -> None:
+    position = turn.state.position
+    if position is None:
+        return
+    if position.opened_ms:
+        past = turn.state.bars.last_close_ms - position.opened_ms
+        position.bars = max(0, -(-past // BAR_MS))
+    _after(turn, moved=True)
 
 
 def _on_ticked(turn: Turn, _: Ticked) -> None:
     state = turn.state
-    if turn.now < state.wake_ms:
+    if turn.now >= state.wake_ms:
+        _tell_foreign(turn)
+        ask_what_is_missing(turn)
+    if state.position is not None:
+        _after(turn)
+
+
+def _tell_foreign(turn: Turn) -> None:
+    """A quantity nobody here opened is told once it has lasted: our own late lines may still explain it."""
+    foreign = turn.state.foreign
+    if foreign is None or foreign.told or turn.now - foreign.since_ms < FOREIGN_TOLD_MS:
         return
-    ask_what_is_missing(turn)
+    foreign.told = True
+    turn.alert(
+        "foreign_position",
+        "critical",
+        f"the venue holds {foreign.lots} lots that no intent of ours opened; entries are closed, nothing is touched",
+    )
 
 
-def _on_trading_state(turn: Turn, event: TradingStateSet) -> None:
+def _then_after(fold: Callable[[Turn, Any], object]) -> Callable[[Turn, Any], None]:
+    """A handler that folds its event and then lets an open position draw the consequences."""
+
+    def handler(turn: Turn, event: Any) -> None:  # each row of the table fixes the event's type
+        fold(turn, event)
+        _after(turn)
+
+    return handler
+
+
+def _trading_state(turn: Turn, event: TradingStateSet) -> None:
     state = turn.state
     if event.mode is not state.mode:
         turn.note("trading_state", f"{event.mode.value}: {event.reason}")
@@ -174,16 +270,24 @@ _HANDLERS: Final[dict[type, Callable[[Turn, Any], object]]] = {
     Quote: _on_quote,
     DepthDiff: market.depth_diff,
     DepthSnapshot: market.depth_snapshot,
-    MarkPrice: market.mark_price,
-    Bar: market.bar,
-    Bars: market.bars,
+    MarkPrice: _on_mark_price,
+    Bar: _on_bar,
+    Bars: _on_bars,
     OpenInterest: market.open_interest,
     InstrumentChanged: market.instrument_changed,
     Malformed: market.not_whole,
     SourceGap: market.not_whole,
     FeedLost: market.not_whole,
     DataFailed: _on_data_failed,
-    TradingStateSet: _on_trading_state,
+    TradingStateSet: _then_after(_trading_state),
     PolicySet: _on_policy,
     Ticked: _on_ticked,
+    Trade: _on_trade,
+    OrderUpdated: _then_after(evidence.order_updated),
+    AlgoUpdated: _then_after(evidence.algo_updated),
+    PositionUpdated: _then_after(evidence.position_updated),
+    Reconciled: _then_after(evidence.reconciled),
+    RequestEnded: _then_after(evidence.request_ended),
+    EntryAdmitted: _then_after(entries.admitted),
+    CloseRequested: _then_after(evidence.close_requested),
 }

@@ -118,6 +118,14 @@ def entry_blocks(state: SymbolState, *, needs_bars: bool = True) -> list[str]:
     return blocks
 
 
+def quote_fresh(state: SymbolState) -> bool:
+    """True when the quote may stand for the price."""
+    stamp = state.quote_stamp
+    return (
+        stamp is not None and QUOTE not in state.feeds and age_ms(state, stamp.at_ms) <= state.policy.quote_max_age_ms
+    )
+
+
 def mark_fresh(state: SymbolState) -> bool:
     """True when the mark price may move a stop or judge a rail."""
     stamp = state.mark_stamp

@@ -71,7 +71,8 @@ class Order(msgspec.Struct):
     since_ms: int = 0
     through_ms: int = 0
     basis: Basis = Basis.INITIAL
-    failed: bool = False  # a failure of this rail (X2) was acted upon
+    fault: str = ""  # the venue's word that this rail failed (X2)
+    missing_ms: int = -1  # log time of the first complete read that did not show it
 
 
 class Wish(msgspec.Struct):
@@ -128,12 +129,14 @@ class Position(msgspec.Struct):
     entered: int = 0
     left: int = 0
     external: int = 0
+    adopted_ms: int = 0  # venue time of the statement that ``external`` was last adopted from
     fill_ms: int = 0  # venue time of the newest fill
     dispute: Dispute | None = None
     entry_ended: bool = False
     entry_ended_ms: int = 0
     frozen: bool = False
     entry_e8: int = 0
+    venue_entry_e8: int = 0  # the venue's own average, for when no trade explains ours
     risk_e8: int = 0
     initial_stop: int = 0
     basis: Basis = Basis.INITIAL
@@ -150,8 +153,9 @@ class Position(msgspec.Struct):
     last_target: int = 0
     first_target_done: bool = False
     targets_asked: bool = False
-    target_tries: int = 0
+    single_target: bool = False
     unprotected_ms: int = -1
+    unprotected_told: bool = False
     audit_ms: int = 0  # log time of the last complete read
     read_covered: bool = True
     close_rule: str = ""
@@ -165,6 +169,10 @@ class Position(msgspec.Struct):
     fees_e8: int = 0
     exit_booked: int = 0
     exit_money: int = 0
+    flat_ms: int = 0  # log time when our ledger came to zero
+    target_through: bool = False  # −2021 on TP2: the price is beyond the target
+    entry_missing_ms: int = -1  # log time of the first complete read without the entry order
+    price_through: bool = False  # −2021 on the first rails: the stop level was passed before they rested
     last_exit: str = ""  # client id of the newest order of ours that reduced
     reported_ms: int = 0
     reported: tuple[str, int, int] = ("", 0, 0)
@@ -211,16 +219,20 @@ def count_fill(position: Position, order: Order, *, filled: int, event_ms: int) 
     """
     Take a cumulative fill into the quantity; returns what is new of it (0 for a repeat or an older figure).
 
-    A dispute that stands was stated before or after this fill: if before, it moves with the fill.
+    A dispute that stands was stated before or after this fill: if before, it moves with the fill. A fill that an
+    adopted statement already contained takes the place of the ``external`` part.
     """
     new = filled - order.filled
     if new <= 0:
         return 0
     order.filled = filled
+    explained = new if event_ms <= position.adopted_ms else 0  # by a statement that was adopted before it was explained
     if order.leg is Leg.ENTRY:
         position.entered += new
+        position.external -= min(explained, max(0, position.external))
     else:
         position.left += new
+        position.external += min(explained, max(0, -position.external))
         position.last_exit = order.client_id
     dispute = position.dispute
     if dispute is not None:
@@ -301,9 +313,18 @@ def settled_dispute(position: Position, *, now: int) -> int | None:
 def adopt_quantity(position: Position, lots: int) -> int:
     """Make the venue's quantity ours; returns the difference."""
     difference = lots - position.lots
-    position.external += difference
+    if position.dispute is not None:
+        position.adopted_ms = max(position.adopted_ms, position.dispute.event_ms)
     position.dispute = None
+    count_external(position, difference)
     return difference
+
+
+def count_external(position: Position, change: int) -> None:
+    """Take a change that no order of ours made into the quantity."""
+    position.external += change
+    if change < 0:
+        position.last_exit = ""
 
 
 # ------------------------------------------------------------------------------------------------- protection

@@ -35,6 +35,7 @@ class ForeignPosition(msgspec.Struct):
 
     lots: int = 0
     since_ms: int = 0
+    told: bool = False
 
 
 class SymbolState(msgspec.Struct):

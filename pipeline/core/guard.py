@@ -1,0 +1,226 @@
+"""
+The only place that keeps the venue's orders in line with what a position wants: both rails and the targets.
+
+Decide states levels and quantities (``Wish``); the executor places. Something stated is stated again, under a new
+intent, when nothing proves it in time, with growing waits: the other rail covers meanwhile, and reduce-only orders
+cannot turn a position round. The rails of an entry are the bracket's; decide takes over when the entry has ended.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.core.commands import CancelLeg, MoveStop, PlaceTarget
+from pipeline.core.data_requests import ask
+from pipeline.core.events import Leg, TradingMode
+from pipeline.core.orders import ENDED, RESTING
+from pipeline.core.positions import Basis, Position, Stage, Wish, protected, proven_rail
+from pipeline.core.stops import tighter
+from pipeline.core.turn import Turn
+from pipeline.core.units import Lots, Ticks
+
+BRACKET_GRACE_MS: Final = 700  # the executor's own 500 ms for the rails of a first fill (domain 6.7), and the road back
+RESTATE_MS: Final = 1_000  # a stated rail without proof is stated again after this, doubling
+RESTATE_LONGEST_MS: Final = 30_000
+DOUBT_MS: Final = 300  # domain 6.7: a rail never waits for doubt, another goes out under a new id
+SINGLE_TARGET_BELOW: Final = 2  # times the minimum quantity: below that there is one target
+TARGET_TRIES: Final = 4
+
+
+def keep_rails(turn: Turn) -> None:
+    """State whatever rail differs from what is wanted, and watch over protection. Called after every event."""
+    position = turn.position
+    if position.lots <= 0:
+        return
+    _note_proof(position)
+    _watch(turn, position)
+    _keep_working(turn, position)
+    _keep_far(turn, position)
+
+
+def _note_proof(position: Position) -> None:
+    for order in proven_rail(position, Leg.WORKING):
+        if order.intent:
+            position.proven_stop = tighter(position.side, position.proven_stop, order.trigger)
+
+
+def _watch(turn: Turn, position: Position) -> None:
+    """Run the clock of UNPROTECTED and ask for a complete read while protection is not proven."""
+    if protected(position):
+        if position.unprotected_ms >= 0:
+            position.unprotected_ms = -1
+            if position.unprotected_told:
+                position.unprotected_told = False
+                turn.note("protected", "live stops cover the open quantity")
+        return
+    if position.unprotected_ms < 0:
+        position.unprotected_ms = turn.now
+        return
+    if turn.now - position.unprotected_ms >= BRACKET_GRACE_MS:
+        if not position.unprotected_told:
+            position.unprotected_told = True
+            turn.alert("unprotected", "critical", "no proven live stop covers the open quantity")
+        ask(turn, "audit")
+
+
+def _keep_working(turn: Turn, position: Position) -> None:
+    wish = position.wishes[Leg.WORKING.value]
+    lots = position.lots
+    covered = sum(
+        order.lots - order.filled
+        for order in proven_rail(position, Leg.WORKING)
+        if tighter(position.side, order.trigger, wish.trigger) == order.trigger
+    )
+    if position.stage is Stage.CLOSING or not position.entry_ended:
+        # while closing the quantity falls by itself; while entering the executor sizes the rail: only a hole counts
+        due = not protected(position) and turn.now >= _due_ms(turn, wish)
+    elif wish.trigger != position.stop:
+        due = True
+    elif wish.lots < 0:
+        if covered == lots:
+            wish.lots = lots
+            return
+        due = turn.now >= _due_ms(turn, wish)
+    elif wish.lots != lots:
+        due = True
+    elif covered >= lots:
+        wish.tries = 0
+        return
+    else:
+        due = turn.now >= wish.next_ms
+    if due:
+        state_rail(turn, Leg.WORKING, trigger=position.stop, lots=lots)
+
+
+def _due_ms(turn: Turn, wish: Wish) -> int:
+    """When a rail that was stated may be stated again; the bracket's rails get their time from the first fill on."""
+    if not wish.next_ms:
+        wish.next_ms = turn.now + BRACKET_GRACE_MS
+    return wish.next_ms
+
+
+def _keep_far(turn: Turn, position: Position) -> None:
+    wish = position.wishes[Leg.FAR.value]
+    resting = proven_rail(position, Leg.FAR)
+    if wish.trigger == position.far:
+        if resting:
+            wish.tries = 0
+            return
+        if turn.now < _due_ms(turn, wish):
+            return
+    state_rail(turn, Leg.FAR, trigger=position.far, lots=0)
+
+
+def state_rail(turn: Turn, leg: Leg, *, trigger: int, lots: int) -> None:
+    """State the wanted level and quantity of a rail under a new intent."""
+    position = turn.position
+    known = position.wishes[leg.value]
+    same = known.trigger == trigger and known.lots == lots
+    tries = known.tries + 1 if same else 0
+    name = turn.emit(
+        MoveStop(position=position.id, leg=leg, side=position.side, trigger=Ticks(trigger), lots=Lots(lots)),
+        rule="rail_again" if same else "rail_moved",
+    )
+    position.intents[name] = leg
+    position.wishes[leg.value] = Wish(
+        intent=name,
+        trigger=trigger,
+        lots=lots,
+        at_ms=turn.now,
+        next_ms=turn.now + min(RESTATE_MS << min(tries, 5), RESTATE_LONGEST_MS),
+        tries=tries,
+        basis=position.basis,
+    )
+    for place in position.causes:
+        turn.rest_on(place)
+    turn.rest_on(turn.state.mark_stamp)
+
+
+def hurry(turn: Turn, leg: Leg, *, wait_ms: int) -> None:
+    """A placement of *leg* failed or is in doubt: it may be stated again that soon (growing with each try)."""
+    position = turn.position
+    wish = position.wishes.get(leg.value)
+    if wish is not None:
+        wish.next_ms = turn.now + (wait_ms << min(wish.tries, 6))
+
+
+def move_stop(turn: Turn, *, trigger: int, basis: Basis) -> None:
+    """Tighten the wanted level of the working rail; ``keep_rails`` states it."""
+    position = turn.position
+    assert tighter(position.side, trigger, position.stop) == trigger, (position.stop, trigger)
+    position.stop = trigger
+    position.basis = basis
+    position.stop_moves += 1
+    position.stop_changes.append(turn.now)
+    del position.stop_changes[:-20]
+
+
+# ---------------------------------------------------------------------------------------------------- targets
+
+
+def keep_targets(turn: Turn) -> None:
+    """State the targets once the entry is frozen, and again when one ended without effect."""
+    state = turn.state
+    position = turn.position
+    if not position.frozen or (position.stage is not Stage.OPEN and position.stage is not Stage.PARTIAL):
+        return
+    if position.lots <= 0 or state.mode is TradingMode.HALTED:
+        return
+    minimum = max(1, turn.instrument.min_lots)
+    first = position.entered * state.policy.first_target_share_permille // 1_000
+    single = position.entered < SINGLE_TARGET_BELOW * minimum or first < minimum
+    if not position.targets_asked:
+        position.targets_asked = True
+        position.single_target = single
+    if position.single_target:
+        # one target takes everything at the nearest level: the position is too small to be divided
+        _keep_target(turn, Leg.LAST_TARGET, price=position.target, lots=0)
+        return
+    if not position.first_target_done:
+        wanted = min(first, position.lots // 2 + _filled(position, Leg.TARGET))
+        if wanted >= minimum:
+            _keep_target(turn, Leg.TARGET, price=position.target, lots=wanted)
+    _keep_target(turn, Leg.LAST_TARGET, price=position.last_target, lots=0)
+
+
+def _filled(position: Position, leg: Leg) -> int:
+    return sum(order.filled for order in position.orders.values() if order.leg is leg)
+
+
+def _keep_target(turn: Turn, leg: Leg, *, price: int, lots: int) -> None:
+    position = turn.position
+    wish = position.wishes.get(leg.value)
+    if wish is None:
+        _state_target(turn, leg, price=price, lots=lots, tries=0)
+        return
+    orders = [order for order in position.orders.values() if order.leg is leg and order.intent == wish.intent]
+    if leg is Leg.TARGET and wish.lots > lots:  # X0b: the position shrank, so must the target
+        turn.emit(CancelLeg(position=position.id, leg=leg), rule="X0b")
+        _state_target(turn, leg, price=price, lots=lots - _filled(position, leg), tries=0)
+        return
+    if any(order.status in RESTING or order.filled for order in orders):
+        wish.tries = 0
+        return
+    if orders and all(order.status in ENDED for order in orders) and turn.now >= wish.next_ms:
+        if wish.tries + 1 < TARGET_TRIES:
+            _state_target(turn, leg, price=price, lots=lots, tries=wish.tries + 1)
+        elif wish.tries + 1 == TARGET_TRIES:
+            wish.tries += 1
+            turn.alert("target_missing", "warning", f"target {leg.name} could not be placed; the stops stay")
+
+
+def _state_target(turn: Turn, leg: Leg, *, price: int, lots: int, tries: int) -> None:
+    position = turn.position
+    name = turn.emit(
+        PlaceTarget(position=position.id, leg=leg, side=position.side, price=Ticks(price), lots=Lots(lots)),
+        rule="target_placed",
+    )
+    position.intents[name] = leg
+    position.wishes[leg.value] = Wish(
+        intent=name,
+        trigger=price,
+        lots=lots,
+        at_ms=turn.now,
+        next_ms=turn.now + min(RESTATE_MS << tries, RESTATE_LONGEST_MS),
+        tries=tries,
+    )

@@ -1,0 +1,191 @@
+"""
+The only place for the first levels and the quantity of an entry (domain 5 and 6.2), or the reason why there is none.
+
+Everything is integer: factors and multipliers in permille, distances in E8 or ticks. The multipliers of domain 1.4
+default to one until factors exist. The bound by the distance to liquidation (0.56 of it) is not tested here: nothing
+is open yet, and at the highest leverage allowed (5) it lies at 11 %, beyond the 6 % that binds already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.core.events import Quote, Side
+from pipeline.core.instruments import Instrument
+from pipeline.core.policies import Policy
+from pipeline.core.units import ONE_E8
+
+STOP_ATR_FLOOR_PERMILLE = 600  # D ≥ 0.6 · A
+STOP_SPREADS = 3  # D ≥ 3 · spread
+BASIS_DISCOUNT_PERMILLE = 900  # TP1 × 0.9 of the distance when the basis is more than 50 bps against
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What an admission asks for: ``lots`` or ``notional_e8``; levels in ticks, 0 = by the tables."""
+
+    side: Side
+    lots: int
+    notional_e8: int
+    stop: int = 0
+    target: int = 0
+    last_target: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """An entry that may be sent: prices in ticks, distances in ticks from the price the levels were planned at."""
+
+    lots: int
+    limit: int
+    stop: int
+    far: int
+    stop_distance: int
+    target_distance: int
+    last_target_distance: int
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """No entry, and why, in words a person can act on."""
+
+    reason: str
+
+
+def multiplier_permille(base: int, factors: Sequence[int], *, lowest: int, highest: int) -> int:
+    """``base`` times the factors, all in permille; the clip comes last (domain 6.2)."""
+    value, scale = base, 1
+    for factor in factors:
+        value *= factor
+        scale *= 1_000
+    return min(max(value // scale, lowest), highest)
+
+
+def stop_distance_e8(policy: Policy, *, atr_e8: int, factors: Sequence[int] = ()) -> int:
+    """D = M_sl · A before the bounds."""
+    multiplier = multiplier_permille(
+        policy.stop_atr_permille,
+        factors,
+        lowest=policy.stop_atr_min_permille,
+        highest=policy.stop_atr_max_permille,
+    )
+    return multiplier * atr_e8 // 1_000
+
+
+def target_distance_e8(policy: Policy, *, atr_e8: int, factors: Sequence[int] = (), basis_against: bool = False) -> int:
+    """Distance of TP1 = M_tp · A, a tenth less when the basis is more than 50 bps against the trade."""
+    multiplier = multiplier_permille(
+        policy.target_atr_permille,
+        factors,
+        lowest=policy.target_atr_min_permille,
+        highest=policy.target_atr_max_permille,
+    )
+    distance = multiplier * atr_e8 // 1_000
+    return distance * BASIS_DISCOUNT_PERMILLE // 1_000 if basis_against else distance
+
+
+def plan_entry(wanted: Wanted, *, quote: Quote, instrument: Instrument, policy: Policy, atr_e8: int) -> Plan | Refused:
+    """
+    Levels and quantity of an entry at the touch; ``atr_e8`` is A, 0 when the bars are not ready.
+
+    Explicit levels win over the tables, but not over the bounds in percent, ticks and spreads. The limit is the touch
+    plus the slippage allowed, rounded so that it never allows more.
+    """
+    side = wanted.side
+    sign = side.sign
+    touch = quote.ask if side is Side.BUY else quote.bid
+    lots = _quantity(wanted, touch=touch, instrument=instrument)
+    if isinstance(lots, Refused):
+        return lots
+    distance = _stop_distance(wanted, touch=touch, quote=quote, instrument=instrument, policy=policy, atr_e8=atr_e8)
+    if isinstance(distance, Refused):
+        return distance
+    targets = _target_distances(
+        wanted, touch=touch, stop_distance=distance, instrument=instrument, policy=policy, atr_e8=atr_e8
+    )
+    if isinstance(targets, Refused):
+        return targets
+    stop = touch - sign * distance
+    far = touch - sign * -(-distance * policy.far_rail_permille // 1_000)
+    limit = touch + sign * (touch * policy.entry_slippage_bps // 10_000)
+    furthest_target = touch + sign * targets[1]
+    if min(stop, far, furthest_target) < instrument.min_price_ticks:
+        return Refused("a level would lie below the lowest price of the venue")
+    if instrument.max_price_ticks and max(stop, far, furthest_target, limit) > instrument.max_price_ticks:
+        return Refused("a level would lie above the highest price of the venue")
+    return Plan(
+        lots=lots,
+        limit=limit,
+        stop=stop,
+        far=far,
+        stop_distance=distance,
+        target_distance=targets[0],
+        last_target_distance=targets[1],
+    )
+
+
+def _quantity(wanted: Wanted, *, touch: int, instrument: Instrument) -> int | Refused:
+    """Lots, rounded down; between the venue's minima and half of its market lot maximum (domain 5)."""
+    price_e8 = instrument.price_e8(touch)
+    lots = int(wanted.lots)
+    if not lots:
+        lots = wanted.notional_e8 * ONE_E8 // (price_e8 * instrument.step_e8)
+    largest = min(instrument.max_market_lots // 2, instrument.max_lots)
+    if lots < max(1, instrument.min_lots):
+        return Refused(f"the quantity is below the venue's minimum of {instrument.quantity_text(instrument.min_lots)}")
+    if lots > largest:
+        return Refused(f"the quantity is above half of the market lot maximum, {instrument.quantity_text(largest)}")
+    if instrument.notional_e8(lots=lots, price_e8=price_e8) < instrument.min_notional_e8:
+        return Refused("the notional is below the venue's minimum")
+    return lots
+
+
+def _stop_distance(
+    wanted: Wanted, *, touch: int, quote: Quote, instrument: Instrument, policy: Policy, atr_e8: int
+) -> int | Refused:
+    """D in ticks within its bounds; bounds that cross give no entry."""
+    tick = instrument.tick_e8
+    lowest = max(
+        -(-touch * policy.stop_min_bps // 10_000),
+        policy.stop_min_ticks,
+        STOP_SPREADS * (quote.ask - quote.bid),
+    )
+    highest = touch * policy.stop_max_bps // 10_000
+    if wanted.stop:
+        distance = (touch - wanted.stop) * wanted.side.sign
+        if distance <= 0:
+            return Refused("the stop lies on the wrong side of the price")
+        if distance < lowest:
+            return Refused(f"the stop is nearer than {instrument.price_text(lowest)}")
+        if distance > highest:
+            return Refused(f"the stop is farther than {instrument.price_text(highest)}")
+        return distance
+    if not atr_e8:
+        return Refused("the 5m bars are not ready and no stop was given")
+    lowest = max(lowest, -(-STOP_ATR_FLOOR_PERMILLE * atr_e8 // (1_000 * tick)))
+    if lowest > highest:
+        return Refused("the bounds of the stop distance cross: too volatile or too wide a spread")
+    return min(max(-(-stop_distance_e8(policy, atr_e8=atr_e8) // tick), lowest), highest)
+
+
+def _target_distances(
+    wanted: Wanted, *, touch: int, stop_distance: int, instrument: Instrument, policy: Policy, atr_e8: int
+) -> tuple[int, int] | Refused:
+    """TP1 and TP2 as distances in ticks; TP1 < 1.2 · D is no entry (domain 6.2)."""
+    sign = wanted.side.sign
+    if wanted.target:
+        first = (wanted.target - touch) * sign
+        if first <= 0:
+            return Refused("the target lies on the wrong side of the price")
+    elif atr_e8 and not wanted.stop:
+        first = target_distance_e8(policy, atr_e8=atr_e8) // instrument.tick_e8
+    else:  # a stop by hand: the tables' own ratio of target to stop
+        first = stop_distance * policy.target_atr_permille // policy.stop_atr_permille
+    if first * 1_000 < stop_distance * policy.target_min_permille_of_stop:
+        return Refused("the first target is nearer than 1.2 times the stop distance")
+    if wanted.last_target:
+        last = (wanted.last_target - touch) * sign
+        if last < first:
+            return Refused("the last target is nearer than the first")
+    else:
+        last = first * policy.last_target_permille // 1_000
+    return first, last
