@@ -16,6 +16,7 @@ from connectors.binance_futures.routing import ALL_MARKET_STREAMS, Route, Unknow
 
 MAX_STREAMS_PER_SOCKET: Final = 200  # the venue takes 1,024 (venue sheet 1.5); fewer break less at once
 FIRST_FRAME_MS: Final = 10_000
+USER_STREAM: Final = "user"  # our name for what comes by listen key; the venue has none
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -24,6 +25,7 @@ class Kind(msgspec.Struct, frozen=True):
 
     ``first_ms`` 0: no first frame is demanded. Silence is suspicious after ``silence_factor`` × the mean gap seen so
     far, but not before ``silence_ms`` and at the latest after ``longest_ms``; ``silence_ms`` 0: silence means nothing.
+    ``hole_matters``: a hole is told to the symbol by a ``lost`` line (the others heal by themselves or by their ids).
     """
 
     name: str
@@ -31,17 +33,19 @@ class Kind(msgspec.Struct, frozen=True):
     silence_ms: int = 0
     silence_factor: int = 20
     longest_ms: int = 60_000
+    hole_matters: bool = False
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
         Kind("bookTicker", first_ms=FIRST_FRAME_MS, silence_ms=3_000),
-        Kind("depth@100ms", first_ms=FIRST_FRAME_MS, silence_ms=3_000),
+        Kind("depth@100ms", first_ms=FIRST_FRAME_MS, silence_ms=3_000, hole_matters=True),
         Kind("markPrice@1s", first_ms=FIRST_FRAME_MS, silence_ms=3_000, silence_factor=3, longest_ms=5_000),
         Kind("aggTrade", silence_ms=10_000, silence_factor=50, longest_ms=600_000),
         Kind("kline_5m", silence_ms=10_000, silence_factor=50, longest_ms=600_000),
         *(Kind(name) for name in ALL_MARKET_STREAMS),
+        Kind(USER_STREAM, hole_matters=True),  # missed events are not replayed (venue sheet 3.1)
     )
 }
 
@@ -70,6 +74,9 @@ class Group(msgspec.Struct, frozen=True):
     streams: tuple[str, ...]
 
 
+USER_GROUP: Final = Group("user-0", Route.PRIVATE, (USER_STREAM,))
+
+
 def check_configured(names: Iterable[str]) -> tuple[str, ...]:
     """
     Hold the configured stream names against the table and return the warnings.
@@ -92,12 +99,12 @@ def streams_of(symbol: str) -> tuple[str, ...]:
 
 def kind_of(stream: str) -> Kind:
     """What is expected of *stream*."""
-    return KINDS[stream if stream.startswith("!") else stream.partition("@")[2]]
+    return KINDS[stream.partition("@")[2] if "@" in stream and stream[0] != "!" else stream]
 
 
 def symbol_of(stream: str) -> str:
-    """The symbol of *stream*, empty for all-market streams."""
-    return "" if stream.startswith("!") else stream.partition("@")[0].upper()
+    """The symbol of *stream*, empty for all-market streams and the user stream."""
+    return stream.partition("@")[0].upper() if "@" in stream and stream[0] != "!" else ""
 
 
 def plan(symbols: Iterable[str], *, per_socket: int = MAX_STREAMS_PER_SOCKET) -> tuple[Group, ...]:

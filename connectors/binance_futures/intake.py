@@ -1,0 +1,253 @@
+"""
+The only place for what becomes of a received frame: lines of its symbols, word to account, or quarantine.
+
+One intake belongs to one connection: it has the connection's incarnation, and its running numbers begin at 1. The bytes
+are never changed. Whatever is not exactly one JSON value of a stream that was asked for goes to quarantine whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol
+
+import msgspec
+
+from connectors.binance_futures.routing import (
+    LISTEN_KEY_EXPIRED,
+    Refused,
+    all_market_symbols,
+    reply_of,
+    stream_of,
+    user_event,
+)
+from connectors.binance_futures.session import Watch
+from connectors.binance_futures.subscriptions import USER_STREAM
+from pipeline.core.events import FeedLost
+from pipeline.core.units import Milliseconds
+from pipeline.wire import lines, records
+from pipeline.wire.batching import Origin
+from pipeline.wire.topics import partition_of
+
+# A line must stay well below the broker's limit of 1 MB; the largest honest frames (depth) have some 60 kB.
+MAX_FRAME_BYTES: Final = lines.MAX_RECORD_BYTES - 1_024
+QUARANTINE_PIECE_BYTES: Final = 512 * 1024  # base64 makes 683 kB of it
+
+
+class Sink(Protocol):
+    """Where an intake puts what it makes; never blocks, never fails."""
+
+    def line(self, partition: int, line: bytes, origin: Origin | None) -> None:
+        """A line for ``inputs``."""
+
+    def account(self, record: bytes) -> None:
+        """A record for ``account``."""
+
+    def quarantine(self, record: records.QuarantineRecord) -> None:
+        """Refused bytes."""
+
+
+class Numbered(msgspec.Struct):
+    """The lines of one symbol from one connection: constant parts of a frame line and the last running number."""
+
+    symbol: str
+    partition: int
+    prefix: tuple[bytes, bytes]
+    last: int = 0
+
+
+class _Target(msgspec.Struct):
+    watch: Watch
+    numbered: Numbered
+    origin: Origin
+
+
+class Intake:
+    """Shared by both kinds: numbering of lines, lost lines, quarantine."""
+
+    def __init__(self, *, source: str, incarnation: str, symbols: Iterable[str], sink: Sink) -> None:
+        self.source = source
+        self.incarnation = incarnation
+        self.frames = 0
+        self.refused = 0
+        self.foreign = 0  # rightly received, of symbols nobody asked for (all-market and user streams)
+        self._sink = sink
+        self._numbered = {
+            symbol: Numbered(
+                symbol,
+                partition_of(symbol),
+                lines.frame_prefix(source=source, incarnation=incarnation, symbol=symbol),
+            )
+            for symbol in symbols
+        }
+
+    def lost(self, at_ns: int, symbol: str, stream: str, reason: str) -> None:
+        """Write a ``lost`` line: *stream* of *symbol* may have a hole up to here."""
+        numbered = self._numbered[symbol]
+        numbered.last += 1
+        line = lines.Line(
+            at=at_ns,
+            src=self.source,
+            inc=self.incarnation,
+            n=numbered.last,
+            sym=symbol,
+            lost=FeedLost(stream=stream, reason=reason),
+        )
+        self._sink.line(numbered.partition, lines.encode(line), None)
+
+    def _write(self, at_ns: int, numbered: Numbered, frame: bytes, origin: Origin | None) -> None:
+        numbered.last += 1
+        self._sink.line(numbered.partition, lines.frame_line(at_ns, numbered.last, frame, numbered.prefix), origin)
+
+    def _quarantine(self, at_ns: int, frame: bytes, reason: str) -> None:
+        self.refused += 1
+        pieces = max(1, -(-len(frame) // QUARANTINE_PIECE_BYTES))
+        for number in range(pieces):
+            piece = frame[number * QUARANTINE_PIECE_BYTES : (number + 1) * QUARANTINE_PIECE_BYTES]
+            self._sink.quarantine(
+                records.QuarantineRecord(
+                    source=self.source,
+                    reason=reason if pieces == 1 else f"{reason} (piece {number + 1} of {pieces})",
+                    at_ms=Milliseconds(at_ns // 1_000_000),
+                    payload=piece,
+                    cause=self.incarnation,
+                )
+            )
+
+
+def fault_of(frame: bytes) -> str:
+    """Why *frame* cannot stand in a line; empty when it can."""
+    if len(frame) > MAX_FRAME_BYTES:
+        return f"frame of {len(frame)} bytes, more than {MAX_FRAME_BYTES}"
+    if not frame.isascii():  # rare and cheap to tell; symbols in other scripts do exist
+        try:
+            frame.decode()
+        except UnicodeDecodeError:
+            return "no UTF-8"
+    if not lines.embeddable(frame):
+        return "not one JSON value on one line"
+    return ""
+
+
+class MarketIntake(Intake):
+    """Frames of the routes /public and /market in combined form."""
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        incarnation: str,
+        symbols: Iterable[str],
+        sink: Sink,
+        watches: Iterable[Watch],
+        control_refused: Callable[[str], None],
+    ) -> None:
+        super().__init__(source=source, incarnation=incarnation, symbols=symbols, sink=sink)
+        self._control_refused = control_refused
+        self._targets: dict[bytes, _Target] = {}
+        self._all_market: dict[bytes, Watch] = {}
+        for watch in watches:
+            name = watch.stream.encode()
+            if watch.symbol:
+                self._targets[name] = _Target(watch, self._numbered[watch.symbol], Origin(watch.symbol, watch.stream))
+            else:
+                self._all_market[name] = watch
+
+    def frame(self, at_ns: int, frame: bytes) -> None:
+        """Take one frame as received at *at_ns*."""
+        self.frames += 1
+        fault = fault_of(frame)
+        if fault:
+            self._quarantine(at_ns, frame, fault)
+            return
+        name = stream_of(frame)
+        target = self._targets.get(name) if name is not None else None
+        if target is None:
+            self._other(at_ns, frame, name)
+            return
+        watch = target.watch
+        if watch.hole:
+            self.lost(at_ns, watch.symbol, watch.stream, watch.hole)
+            watch.hole = ""
+        watch.saw(at_ns)
+        self._write(at_ns, target.numbered, frame, target.origin)
+
+    def _other(self, at_ns: int, frame: bytes, name: bytes | None) -> None:
+        if name is None:
+            reply = reply_of(frame)
+            if reply is None:
+                self._quarantine(at_ns, frame, "neither a frame of a stream nor a control reply")
+            elif reply.refusal:
+                self._control_refused(reply.refusal)
+            return
+        watch = self._all_market.get(name)
+        if watch is None:
+            self._quarantine(at_ns, frame, f"stream {name.decode(errors='replace')[:100]!r} was not asked for")
+            return
+        watch.saw(at_ns)
+        symbols = all_market_symbols(watch.stream, frame)
+        if isinstance(symbols, Refused):
+            self._quarantine(at_ns, frame, symbols.reason)
+            return
+        concerned = list(self._concerned(symbols))
+        for numbered in concerned:
+            self._write(at_ns, numbered, frame, Origin(numbered.symbol, watch.stream))
+
+    def _concerned(self, symbols: Iterable[str]) -> Iterator[Numbered]:
+        """Of all-market frames only our symbols; these streams carry the whole venue, and coin-margined contracts."""
+        for symbol in symbols:
+            numbered = self._numbered.get(symbol)
+            if numbered is None:
+                self.foreign += 1
+            else:
+                yield numbered
+
+
+class UserIntake(Intake):
+    """Bare frames of the private route: raw to each symbol concerned, and every one to ``account``."""
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        incarnation: str,
+        symbols: Iterable[str],
+        sink: Sink,
+        watch: Watch,
+        key_expired: Callable[[], None],
+        concerns: Callable[[str], None],
+    ) -> None:
+        super().__init__(source=source, incarnation=incarnation, symbols=symbols, sink=sink)
+        self._watch = watch
+        self._key_expired = key_expired
+        self._concerns = concerns
+
+    def opened(self, at_ns: int) -> None:
+        """The connection stands: tell every symbol if events may have been missed before it."""
+        self._watch.saw(at_ns)  # an idle account sends nothing for hours: standing is the sign of life here
+        if self._watch.hole:
+            for symbol in self._numbered:
+                self.lost(at_ns, symbol, USER_STREAM, self._watch.hole)
+            self._watch.hole = ""
+
+    def frame(self, at_ns: int, frame: bytes) -> None:
+        """Take one frame as received at *at_ns*. Lines of user events never give way."""
+        self.frames += 1
+        fault = fault_of(frame)
+        if fault:
+            self._quarantine(at_ns, frame, fault)
+            return
+        event = user_event(frame)
+        if isinstance(event, Refused):
+            self._quarantine(at_ns, frame, event.reason)
+            return
+        self._watch.saw(at_ns)
+        self._sink.account(records.encode(records.UserFrame(at=at_ns, src=self.source, frame=msgspec.Raw(frame))))
+        for symbol in event.symbols:
+            self._concerns(symbol)
+            numbered = self._numbered.get(symbol)
+            if numbered is None:
+                self.foreign += 1
+            else:
+                self._write(at_ns, numbered, frame, None)
+        if event.name == LISTEN_KEY_EXPIRED:
+            self._key_expired()

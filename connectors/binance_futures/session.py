@@ -1,0 +1,259 @@
+"""
+The only place for the life of one connection: a table of states and signals, its deadlines, its control messages.
+
+Sans-I/O: time comes in as an argument (milliseconds of any monotonic clock), what is to be done goes out as actions.
+
+Rules:
+
+1. A connection lives ``connecting → probing → live → draining → dead``. Frames are taken in every state that has a
+   socket: what the venue sent is wanted, proven or not.
+2. *Probing*: every watched stream owes its first frame within 10 s. All came: live. Some came: live, and a replacement
+   is asked for (half a socket is better than none). None came: the route is wrong or dead, the socket is given up.
+3. *Live*: a stream is silent when it misses more time than its kind and its own mean gap allow; a replacement is asked
+   for, the old socket goes on reading until that one is live (pains 14). The same at the age of rotation (pains 15).
+4. *Draining*: the closing handshake is under way and whatever the venue still sent before its own close is read.
+5. Streams that stayed silent on a replacement too are excused for a while: a thin symbol must not churn sockets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from connectors.binance_futures.subscriptions import FIRST_FRAME_MS, Kind, kind_of, symbol_of
+
+HANDSHAKE_MS: Final = 10_000
+DRAIN_MS: Final = 5_000
+MIN_ROTATION_MS: Final = 22 * 3_600_000  # the venue cuts at 24 h (venue sheet 1.5)
+MAX_ROTATION_MS: Final = 23 * 3_600_000 + 1_800_000
+NAMES_PER_MESSAGE: Final = 100
+MESSAGE_SPACING_MS: Final = 200  # 5 a second: pongs count as messages too, and 10 a second disconnect (venue sheet 1.5)
+GAP_SAMPLES: Final = 10  # frames before a stream's own mean gap is trusted
+
+
+class State(StrEnum):
+    """Where a connection stands."""
+
+    CONNECTING = "connecting"
+    PROBING = "probing"
+    LIVE = "live"
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+class Signal(StrEnum):
+    """
+    What can happen to a connection.
+
+    OPENED: handshake done. PROVEN: all watched streams have come. WANTING: some watched streams are silent beyond
+    their time. MUTE: nothing came at all within the first deadline. AGED: the age of rotation is reached. REFUSED: the
+    venue refused a control message. OVERDUE: handshake or drain took too long. RETIRE: it is not needed any more.
+    CLOSED: the socket is gone.
+    """
+
+    OPENED = "opened"
+    PROVEN = "proven"
+    WANTING = "wanting"
+    MUTE = "mute"
+    AGED = "aged"
+    REFUSED = "refused"
+    OVERDUE = "overdue"
+    RETIRE = "retire"
+    CLOSED = "closed"
+
+
+class Action(StrEnum):
+    """
+    What is to be done.
+
+    SUBSCRIBE: send the control messages. ANNOUNCE: it is live, predecessors may go. REPLACE: open another beside it.
+    CLOSE: begin the closing handshake, read on. ABORT: drop the socket. LOST: this connection serves no more, its
+    streams have a hole from now on unless another one serves them.
+    """
+
+    SUBSCRIBE = "subscribe"
+    ANNOUNCE = "announce"
+    REPLACE = "replace"
+    CLOSE = "close"
+    ABORT = "abort"
+    LOST = "lost"
+
+
+Row = tuple[State, tuple[Action, ...]]
+_A = Action
+_C, _P, _L, _D, _X = State.CONNECTING, State.PROBING, State.LIVE, State.DRAINING, State.DEAD
+
+# A missing cell is a broken promise of ours (asserted); "crossed" rows are real: the signal was on its way already.
+TABLE: Final[Mapping[tuple[State, Signal], Row]] = {
+    (_C, Signal.OPENED): (_P, (_A.SUBSCRIBE,)),
+    (_C, Signal.OVERDUE): (_X, (_A.ABORT, _A.LOST)),
+    (_C, Signal.RETIRE): (_X, (_A.ABORT,)),
+    (_C, Signal.CLOSED): (_X, (_A.LOST,)),
+    (_P, Signal.PROVEN): (_L, (_A.ANNOUNCE,)),
+    (_P, Signal.WANTING): (_L, (_A.ANNOUNCE, _A.REPLACE)),
+    (_P, Signal.MUTE): (_D, (_A.CLOSE, _A.LOST)),
+    (_P, Signal.REFUSED): (_D, (_A.CLOSE, _A.LOST)),
+    (_P, Signal.RETIRE): (_D, (_A.CLOSE,)),
+    (_P, Signal.CLOSED): (_X, (_A.LOST,)),
+    (_L, Signal.WANTING): (_L, (_A.REPLACE,)),
+    (_L, Signal.AGED): (_L, (_A.REPLACE,)),
+    (_L, Signal.REFUSED): (_L, ()),  # a late reply: the streams themselves have proven what counts
+    (_L, Signal.RETIRE): (_D, (_A.CLOSE,)),
+    (_L, Signal.CLOSED): (_X, (_A.LOST,)),
+    (_D, Signal.REFUSED): (_D, ()),  # crossed
+    (_D, Signal.RETIRE): (_D, ()),  # crossed
+    (_D, Signal.OVERDUE): (_X, (_A.ABORT,)),
+    (_D, Signal.CLOSED): (_X, ()),
+    (_X, Signal.OPENED): (_X, (_A.ABORT,)),  # crossed: the handshake ended just after we gave up
+    (_X, Signal.REFUSED): (_X, ()),  # crossed
+    (_X, Signal.RETIRE): (_X, ()),  # crossed
+    (_X, Signal.CLOSED): (_X, ()),  # crossed: our own abort
+}
+
+
+class Watch(msgspec.Struct):
+    """
+    What one connection has seen of one stream. Times in nanoseconds, as the receive stamps.
+
+    ``hole``: why frames of this stream may be missing before its first one here; the reader writes a ``lost`` line
+    in front of that frame and clears it.
+    """
+
+    stream: str
+    kind: Kind
+    symbol: str
+    count: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    hole: str = ""
+
+    def saw(self, at_ns: int) -> None:
+        """Count a frame."""
+        if not self.count:
+            self.first_ns = at_ns
+        self.count += 1
+        self.last_ns = at_ns
+
+    def silence_limit_ms(self) -> int:
+        """How long silence is believable; 0: for ever."""
+        kind = self.kind
+        if not kind.silence_ms:
+            return 0
+        if self.count < GAP_SAMPLES:
+            return kind.longest_ms
+        gap_ms = (self.last_ns - self.first_ns) // (self.count - 1) // 1_000_000
+        return min(max(kind.silence_ms, kind.silence_factor * gap_ms), kind.longest_ms)
+
+
+class Session:
+    """
+    One connection's life. ``excuses`` (stream → time until which its silence is excused) belongs to the owner.
+
+    Every method returns the actions in their order; the owner carries them out and never acts by itself.
+    """
+
+    def __init__(
+        self, streams: Sequence[str], *, now_ms: int, rotation_ms: int, excuses: Mapping[str, int] | None = None
+    ) -> None:
+        self.state = State.CONNECTING
+        self.watches: Mapping[str, Watch] = {s: Watch(stream=s, kind=kind_of(s), symbol=symbol_of(s)) for s in streams}
+        self.reason = ""
+        self.slot = ""  # the owner's name for it, part of its lines' source
+        self._since_ms = now_ms
+        self._opened_ms = 0
+        self._live_ms = 0
+        self._rotation_ms = rotation_ms
+        self._excuses: Mapping[str, int] = excuses if excuses is not None else {}
+        self._reported: set[str] = set()
+        self._aged = False
+
+    def signal(self, signal: Signal, now_ms: int, reason: str = "") -> tuple[Action, ...]:
+        """Move by the table; *reason* is kept for people."""
+        row = TABLE.get((self.state, signal))
+        assert row is not None, f"{signal} cannot happen to a connection that is {self.state}"
+        state, actions = row
+        if state is not self.state:
+            self.state, self._since_ms = state, now_ms
+            if state is State.PROBING:
+                self._opened_ms = now_ms
+            elif state is State.LIVE:
+                self._live_ms = now_ms
+        if reason:
+            self.reason = reason
+        return actions
+
+    def tick(self, now_ms: int) -> tuple[Action, ...]:
+        """Look at the deadlines of the present state."""
+        match self.state:
+            case State.CONNECTING if now_ms - self._since_ms >= HANDSHAKE_MS:
+                return self.signal(Signal.OVERDUE, now_ms, f"no handshake within {HANDSHAKE_MS // 1000} s")
+            case State.PROBING:
+                return self._probe(now_ms)
+            case State.LIVE:
+                return self._watch(now_ms)
+            case State.DRAINING if now_ms - self._since_ms >= DRAIN_MS:
+                return self.signal(Signal.OVERDUE, now_ms)
+            case _:
+                return ()
+
+    def live_for_ms(self, now_ms: int) -> int:
+        """How long it has been live; 0 when it is not."""
+        return now_ms - self._live_ms if self.state is State.LIVE else 0
+
+    def silent(self, now_ms: int) -> list[str]:
+        """The watched streams that owe a frame now, in the order of subscription."""
+        return [w.stream for w in self.watches.values() if self._owes(w, now_ms)]
+
+    def flows(self, stream: str, now_ms: int) -> bool:
+        """True when the stream has frames here and none is overdue."""
+        watch = self.watches[stream]
+        limit = watch.silence_limit_ms()
+        return watch.count > 0 and (limit == 0 or now_ms - watch.last_ns // 1_000_000 <= limit)
+
+    def _excused(self, stream: str, now_ms: int) -> bool:
+        return now_ms < self._excuses.get(stream, 0)
+
+    def _owes(self, watch: Watch, now_ms: int) -> bool:
+        if self._excused(watch.stream, now_ms):
+            return False
+        if watch.count == 0:
+            return 0 < watch.kind.first_ms <= now_ms - self._opened_ms
+        return not self.flows(watch.stream, now_ms)
+
+    def _probe(self, now_ms: int) -> tuple[Action, ...]:
+        watches = self.watches.values()
+        if not any(w.count == 0 and w.kind.first_ms and not self._excused(w.stream, now_ms) for w in watches):
+            return self.signal(Signal.PROVEN, now_ms)
+        if now_ms - self._opened_ms < FIRST_FRAME_MS:
+            return ()
+        if not any(w.count for w in watches):
+            return self.signal(Signal.MUTE, now_ms, f"no frame of any stream within {FIRST_FRAME_MS // 1000} s")
+        silent = self.silent(now_ms)
+        self._reported.update(silent)
+        return self.signal(Signal.WANTING, now_ms, f"no first frame: {', '.join(silent)}")
+
+    def _watch(self, now_ms: int) -> tuple[Action, ...]:
+        fresh = [stream for stream in self.silent(now_ms) if stream not in self._reported]
+        if fresh:
+            self._reported.update(fresh)
+            return self.signal(Signal.WANTING, now_ms, f"silent: {', '.join(fresh)}")
+        if not self._aged and now_ms - self._opened_ms >= self._rotation_ms:
+            self._aged = True
+            return self.signal(Signal.AGED, now_ms, "age of rotation")
+        return ()
+
+
+def rotation_age_ms(fraction: float) -> int:
+    """The age at which a connection is replaced, at random within 22–23.5 h; *fraction* is drawn from [0, 1)."""
+    return MIN_ROTATION_MS + int(fraction * (MAX_ROTATION_MS - MIN_ROTATION_MS))
+
+
+def subscribe_messages(streams: Sequence[str], *, first_id: int) -> Iterator[str]:
+    """The SUBSCRIBE messages for *streams*, ≤ 100 names each; send them ``MESSAGE_SPACING_MS`` apart."""
+    for number, start in enumerate(range(0, len(streams), NAMES_PER_MESSAGE)):
+        names = list(streams[start : start + NAMES_PER_MESSAGE])
+        yield json.dumps({"method": "SUBSCRIBE", "params": names, "id": first_id + number}, separators=(",", ":"))

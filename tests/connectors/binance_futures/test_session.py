@@ -1,0 +1,203 @@
+"""The only place for the tests of one connection's life: the table, its deadlines, its control messages."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.binance_futures.session import (
+    DRAIN_MS,
+    HANDSHAKE_MS,
+    MAX_ROTATION_MS,
+    MIN_ROTATION_MS,
+    TABLE,
+    Action,
+    Session,
+    Signal,
+    State,
+    Watch,
+    rotation_age_ms,
+    subscribe_messages,
+)
+from connectors.binance_futures.subscriptions import FIRST_FRAME_MS, KINDS, streams_of
+
+STREAMS = streams_of("BTCUSDT")
+WATCHED = ("btcusdt@bookTicker", "btcusdt@depth@100ms", "btcusdt@markPrice@1s")
+HOUR = 3_600_000
+
+# Cells that only a mistake of ours could reach: the shell signals nothing before there is a socket, and deadlines are
+# looked at in their own state only.
+IMPOSSIBLE = {
+    (State.CONNECTING, Signal.PROVEN),
+    (State.CONNECTING, Signal.WANTING),
+    (State.CONNECTING, Signal.MUTE),
+    (State.CONNECTING, Signal.AGED),
+    (State.CONNECTING, Signal.REFUSED),
+    (State.PROBING, Signal.OPENED),
+    (State.PROBING, Signal.AGED),
+    (State.PROBING, Signal.OVERDUE),
+    (State.LIVE, Signal.OPENED),
+    (State.LIVE, Signal.PROVEN),
+    (State.LIVE, Signal.MUTE),
+    (State.LIVE, Signal.OVERDUE),
+    (State.DRAINING, Signal.OPENED),
+    (State.DRAINING, Signal.PROVEN),
+    (State.DRAINING, Signal.WANTING),
+    (State.DRAINING, Signal.MUTE),
+    (State.DRAINING, Signal.AGED),
+    (State.DEAD, Signal.PROVEN),
+    (State.DEAD, Signal.WANTING),
+    (State.DEAD, Signal.MUTE),
+    (State.DEAD, Signal.AGED),
+    (State.DEAD, Signal.OVERDUE),
+}
+
+
+def session(streams: tuple[str, ...] = STREAMS) -> Session:
+    return Session(streams, now_ms=0, rotation_ms=22 * HOUR)
+
+
+def feed(session: Session, at_ms: int, *streams: str) -> None:
+    for stream in streams:
+        session.watches[stream].saw(at_ms * 1_000_000)
+
+
+@pytest.mark.parametrize(("state", "signal"), list(itertools.product(State, Signal)), ids=str)
+def test_every_cell_is_in_the_table_or_listed_as_impossible(state: State, signal: Signal) -> None:
+    """A legal cell moves as the table says; an impossible one is a broken promise and leaves the state alone."""
+    subject = session()
+    subject.state = state
+
+    if (state, signal) in IMPOSSIBLE:
+        assert (state, signal) not in TABLE
+        with pytest.raises(AssertionError):
+            subject.signal(signal, 5)
+        assert state is subject.state
+    else:
+        after, actions = TABLE[(state, signal)]
+        assert actions == subject.signal(signal, 5)
+        assert after is subject.state
+
+
+def test_dead_is_the_end() -> None:
+    """No row leads out of dead, and every way into dead without a closed socket aborts it."""
+    for (state, signal), (after, actions) in TABLE.items():
+        if state is State.DEAD:
+            assert after is State.DEAD
+        elif after is State.DEAD and signal is not Signal.CLOSED:
+            assert Action.ABORT in actions
+
+
+def test_a_connection_is_live_when_every_watched_stream_has_come() -> None:
+    """Trades and candles may come later: a thin symbol has none for minutes."""
+    subject = session()
+    assert (Action.SUBSCRIBE,) == subject.signal(Signal.OPENED, 100)
+    feed(subject, 200, *WATCHED[:2])
+    assert () == subject.tick(300)
+    feed(subject, 400, WATCHED[2])
+
+    assert (Action.ANNOUNCE,) == subject.tick(500)
+    assert State.LIVE is subject.state
+    assert 1_000 == subject.live_for_ms(1_500)
+
+
+def test_a_wrong_route_is_found_after_ten_seconds() -> None:
+    """Venue sheet 1.3: the subscription succeeds and nothing ever comes."""
+    subject = session()
+    subject.signal(Signal.OPENED, 100)
+
+    assert () == subject.tick(100 + FIRST_FRAME_MS - 1)
+    assert (Action.CLOSE, Action.LOST) == subject.tick(100 + FIRST_FRAME_MS)
+    assert State.DRAINING is subject.state
+    assert (Action.ABORT,) == subject.tick(100 + FIRST_FRAME_MS + DRAIN_MS)
+
+
+def test_half_a_socket_goes_live_and_asks_for_a_replacement() -> None:
+    """Some streams came, one did not: what flows is used, and another connection is tried."""
+    subject = session()
+    subject.signal(Signal.OPENED, 0)
+    feed(subject, 9_900, *WATCHED[:2])
+
+    assert (Action.ANNOUNCE, Action.REPLACE) == subject.tick(10_000)
+    assert ["btcusdt@markPrice@1s"] == subject.silent(10_000)
+    assert "btcusdt@markPrice@1s" in subject.reason
+
+
+def test_a_stream_that_falls_silent_asks_once_for_a_replacement() -> None:
+    """A muted stream of a steady feed is noticed after 3 s, and the same silence is reported once."""
+    subject = session()
+    subject.signal(Signal.OPENED, 0)
+    feed(subject, 10, *WATCHED)
+    subject.tick(20)
+    for at_ms in range(100, 3_000, 100):
+        feed(subject, at_ms, *WATCHED)
+    for at_ms in range(3_000, 5_900, 100):
+        feed(subject, at_ms, *WATCHED[1:])
+        assert () == subject.tick(at_ms)
+
+    assert (Action.REPLACE,) == subject.tick(6_000)
+    feed(subject, 6_000, *WATCHED[1:])
+    assert () == subject.tick(6_100)
+    assert ["btcusdt@bookTicker"] == subject.silent(6_100)
+
+
+def test_a_thin_stream_is_given_the_time_its_own_gaps_allow() -> None:
+    """A book that moves every two seconds is not silent after three."""
+    watch = Watch(stream="x@bookTicker", kind=KINDS["bookTicker"], symbol="X")
+    for number in range(11):
+        watch.saw(number * 2_000_000_000)
+
+    assert 40_000 == watch.silence_limit_ms()
+    assert 0 == Watch(stream="!contractInfo", kind=KINDS["!contractInfo"], symbol="").silence_limit_ms()
+
+
+def test_excused_streams_owe_nothing() -> None:
+    """A stream that was silent on the replacement too must not churn sockets."""
+    excuses = {"btcusdt@bookTicker": 60_000}
+    subject = Session(STREAMS, now_ms=0, rotation_ms=22 * HOUR, excuses=excuses)
+    subject.signal(Signal.OPENED, 0)
+    feed(subject, 100, *WATCHED[1:])
+
+    assert (Action.ANNOUNCE,) == subject.tick(200)
+    assert ["btcusdt@bookTicker"] != subject.silent(50_000)
+    assert "btcusdt@bookTicker" in subject.silent(60_000)
+
+
+def test_a_handshake_that_does_not_end_is_given_up() -> None:
+    """Ten seconds, then another attempt."""
+    subject = session()
+    assert () == subject.tick(HANDSHAKE_MS - 1)
+    assert (Action.ABORT, Action.LOST) == subject.tick(HANDSHAKE_MS)
+
+
+def test_rotation_comes_once_at_its_age() -> None:
+    """Before the venue's cut at 24 h a replacement is asked for, once."""
+    subject = session()
+    subject.signal(Signal.OPENED, 0)
+    feed(subject, 10, *WATCHED)
+    subject.tick(20)
+    feed(subject, 22 * HOUR, *STREAMS)
+
+    assert (Action.REPLACE,) == subject.tick(22 * HOUR)
+    assert () == subject.tick(22 * HOUR + 100)
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_rotation_age_is_within_its_range(fraction: float) -> None:
+    """22 to 23.5 hours."""
+    assert MIN_ROTATION_MS <= rotation_age_ms(fraction) <= MAX_ROTATION_MS
+
+
+def test_control_messages_hold_a_hundred_names() -> None:
+    """Every stream once, ids rise."""
+    streams = [f"s{number}usdt@aggTrade" for number in range(230)]
+    messages = [json.loads(message) for message in subscribe_messages(streams, first_id=7)]
+
+    assert [7, 8, 9] == [message["id"] for message in messages]
+    assert streams == [name for message in messages for name in message["params"]]
+    assert [100, 100, 30] == [len(message["params"]) for message in messages]
+    assert {"SUBSCRIBE"} == {message["method"] for message in messages}
