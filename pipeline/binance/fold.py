@@ -1,20 +1,56 @@
 """
 The only place where records of ``inputs`` become decisions: one partition, all its symbols, whatever bytes come.
 
-``PartitionFold`` owns the states of one partition. It reads lines, checks who wrote them, drops repeats, reports holes,
-decodes frames and answers, and lets ``core.engine`` conclude. It does no I/O and reads no clock; the streaming runner
-and the replay drive it alike.
+``PartitionFold`` owns the states of one partition. It does no I/O and reads no clock; the streaming runner and the
+replay drive it alike. What happens to a line, in this order:
+
+1. Bytes that are no line, a line of none or several kinds, a kind its writer may not write, a symbol nobody asked for:
+   quarantined with the bytes, the place and the reason. The rest of the record is folded.
+2. A line at or below the symbol's applied position was folded before (a restart from a checkpoint): skipped.
+3. A running number at or below the last of its source and incarnation: a repeat, dropped. A jump: ``SourceGap`` first.
+4. Decoding: ``Malformed`` frames and unreadable answers are folded as such (their feed is not whole) *and* quarantined.
+5. ``engine.conclude``. Whatever it raises is our own fault: the symbol is halted, that is recorded, the others go on.
+
+A line for every symbol (``*``) meets the partition's states in the order of their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
+from typing import Any, Final
 
 import msgspec
 
+from pipeline.binance.answers import UNREADABLE, decode_answer
+from pipeline.binance.decode import FrameDecoder, decoder_of
+from pipeline.core import engine
+from pipeline.core import state as states
 from pipeline.core.commands import Decision
+from pipeline.core.events import (
+    DataFailed,
+    Event,
+    Malformed,
+    PolicySet,
+    SourceGap,
+    Stamp,
+    Ticked,
+    TradingMode,
+    TradingStateSet,
+)
+from pipeline.core.identity import cause
 from pipeline.core.state import SymbolState
-from pipeline.wire.records import Anchor, Manifest, QuarantineRecord, SegmentSealed
+from pipeline.core.units import Milliseconds
+from pipeline.wire import lines
+from pipeline.wire.lines import EVERY_SYMBOL, WRITERS, Line
+from pipeline.wire.records import Anchor, Manifest, QuarantineRecord, SegmentSealed, record_digest
+from pipeline.wire.topics import partition_of
+
+SEAL_RECORDS: Final = 256  # a seal covers at most this many records
+SEAL_MS: Final = 1_000  # and at most about this much append time
+QUARANTINED_BYTES: Final = 512 * 1024  # of a refused line at most: base64 of it must fit a record of 1 MB
+STRANGERS: Final = 1_000  # symbols outside the universe that are told apart
+MAX_NANOSECONDS: Final = 2**63 - 1
+KINDS: Final = tuple(name for name in WRITERS if name != "frame")
 
 
 class Applied(msgspec.Struct):
@@ -29,10 +65,18 @@ class Applied(msgspec.Struct):
     sealed: SegmentSealed | None = None
 
 
+class _Source(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a ``src`` text: which kinds it may write, and its keys in ``SymbolState.sources``."""
+
+    kinds: frozenset[str]
+    own: str
+    every: str
+
+
 class PartitionFold:
     """
-    The fold of one partition. Life: ``resume(manifest)`` and ``load_state`` for each stored symbol, then
-    ``apply_record`` for each record from ``next_offset`` on, without holes (the continuity guard holds them).
+    The fold of one partition. Life: ``load_state`` for each stored symbol, ``resume(manifest)``, then ``apply_record``
+    for each record from ``next_offset`` on, without holes (the continuity guard holds them).
 
     ``dirty`` names the symbols that changed since ``take_dirty``. A checkpoint round is: ``seal()`` and its record,
     acknowledgement of all outputs, ``take_dirty()`` with ``encode_state`` of each, ``manifest()``.
@@ -44,42 +88,332 @@ class PartitionFold:
         self.fold = fold
         self.states: dict[str, SymbolState] = {}
         self.next_offset = 0
+        self.lines = 0
         self.dirty: dict[str, None] = {}
         self._universe = universe
+        self._decoders: dict[str, FrameDecoder] = {}
+        self._sources: dict[str, _Source] = {}
+        self._strangers: dict[str, int] = {}
+        self._unsealed: list[str] = []
+        self._first_unsealed = 0
+        self._sealed_ms = 0
+
+    # ------------------------------------------------------------------------------------------------------ records
 
     def apply_record(self, *, offset: int, append_ms: int, value: bytes) -> Applied:
         """Fold one record; never raises for bad input. *append_ms* is the record's LogAppendTime."""
-        raise AssertionError("skeleton")
+        assert offset >= self.next_offset, (offset, self.next_offset)
+        applied = Applied(decisions=[], quarantined=[])
+        for number, raw in enumerate(lines.split(value)):
+            self._apply_line(raw, offset, number, append_ms, applied)
+        self.next_offset = offset + 1
+        if self._unsealed and offset != self._first_unsealed + len(self._unsealed):
+            applied.sealed = self.seal()  # a declared gap of the log: a seal names its records by their offsets
+        if not self._unsealed:
+            self._first_unsealed = offset
+            self._sealed_ms = append_ms
+        self._unsealed.append(record_digest(offset=offset, append_ms=append_ms, value=value))
+        if applied.sealed is None and (len(self._unsealed) >= SEAL_RECORDS or append_ms >= self._sealed_ms + SEAL_MS):
+            applied.sealed = self.seal()
+        return applied
+
+    def _apply_line(self, raw: bytes, offset: int, number: int, append_ms: int, applied: Applied) -> None:
+        self.lines += 1
+        try:
+            line = lines.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._quarantine(applied, raw, offset, number, append_ms, source="?", reason=f"no line: {error}")
+            return
+        kind = _kind_of(line)
+        source = self._sources.get(line.src) or self._learn_source(line.src)
+        if kind not in source.kinds or not 0 < line.at <= MAX_NANOSECONDS or not 0 < line.n <= MAX_NANOSECONDS:
+            reason = _why_refused(line, kind)
+            self._quarantine(applied, raw, offset, number, append_ms, source=line.src, reason=reason, symbol=line.sym)
+            return
+        stamp = Stamp(self.partition, offset, number, Milliseconds(line.at // 1_000_000), Milliseconds(append_ms))
+        if line.sym == EVERY_SYMBOL:
+            if kind not in _FOR_EVERY_SYMBOL:
+                reason = f"{kind}: a line of this kind is for one symbol"
+                self._quarantine(applied, raw, offset, number, append_ms, source=line.src, reason=reason)
+                return
+            for symbol in sorted(self.states):
+                self._meet(self.states[symbol], line, kind, source.every, raw, stamp, applied)
+            return
+        state = self.states.get(line.sym)
+        if state is None:
+            state = self._admit(line, raw, stamp, applied)
+            if state is None:
+                return
+        self._meet(state, line, kind, source.own, raw, stamp, applied)
+
+    def _meet(  # noqa: PLR0917 - the hot path: positional
+        self, state: SymbolState, line: Line, kind: str, source: str, raw: bytes, stamp: Stamp, applied: Applied
+    ) -> None:
+        """Let one line meet one state."""
+        if (stamp.offset, stamp.line) <= state.applied:
+            return
+        known = state.sources.get(source)
+        events: list[Event] = []
+        if known is not None:
+            incarnation, last = known
+            expected = last + 1 if incarnation == line.inc else 1
+            if line.n < expected:
+                return
+            if line.n > expected:
+                events.append(SourceGap(source=line.src, missing=line.n - expected))
+        state.sources[source] = (line.inc, line.n)
+        try:
+            if kind == "frame":
+                if state.instrument is not None:
+                    event = self._decoder(state).frame(bytes(line.frame))
+                    if event is not None:
+                        events.append(event)
+            else:
+                events += _EVENTS[kind](state, line, stamp)
+            decision = engine.conclude(state, events, stamp, log_identity=self.log_identity, fold=self.fold)
+        except Exception as error:  # noqa: BLE001 - the one broad except: a fault of ours halts its symbol, is recorded
+            # as a decision, and never becomes "no exit" nor the end of the other symbols (architecture 2.3). What the
+            # half-folded line left in the state no longer decides anything: a halted symbol only takes closes by hand.
+            decision = engine.halt(state, stamp, _fault(error), log_identity=self.log_identity, fold=self.fold)
+        self.dirty[state.symbol] = None
+        if decision is not None:
+            applied.decisions.append(decision)
+        for event in events:
+            refused = _refusal(event)
+            if refused:
+                self._quarantine(
+                    applied, raw, stamp.offset, stamp.line, stamp.append_ms,
+                    source=line.src, reason=refused, symbol=state.symbol,
+                )  # fmt: skip
+
+    def _decoder(self, state: SymbolState) -> FrameDecoder:
+        """The symbol's decoder; a new one when the instrument changed."""
+        instrument = state.instrument
+        assert instrument is not None, state.symbol
+        decoder = self._decoders.get(state.symbol)
+        if decoder is None or decoder.instrument is not instrument:
+            decoder = self._decoders[state.symbol] = decoder_of(state.symbol, instrument)
+            if decoder.instrument is not instrument:  # equal, but read from a checkpoint
+                state.instrument = decoder.instrument
+        return decoder
+
+    def _admit(self, line: Line, raw: bytes, stamp: Stamp, applied: Applied) -> SymbolState | None:
+        """The state of a symbol that appears for the first time, None when it is none of ours."""
+        symbol = line.sym
+        home = partition_of(symbol)
+        if symbol in self._universe and home == self.partition:
+            state = self.states[symbol] = engine.new_state(symbol, log_identity=self.log_identity)
+            return state
+        if symbol in self._strangers or len(self._strangers) < STRANGERS:
+            seen = self._strangers[symbol] = self._strangers.get(symbol, 0) + 1
+        else:
+            seen = 0  # too many to tell apart: their bytes stand in the log, which is all that can be promised
+        if seen and seen == 10 ** (len(str(seen)) - 1):  # the 1st, 10th, 100th …: a flood must not fill the topic
+            reason = (
+                f"belongs to partition {home}, was written to {self.partition}"
+                if symbol in self._universe
+                else "a symbol outside the configured universe"
+            )
+            self._quarantine(
+                applied, raw, stamp.offset, stamp.line, stamp.append_ms,
+                source=line.src, reason=f"{reason} (line {seen} of this symbol)", symbol=symbol,
+            )  # fmt: skip
+        return None
+
+    def _learn_source(self, text: str) -> _Source:
+        writer = text.partition("/")[0]
+        kinds = frozenset(kind for kind, writers in WRITERS.items() if writer in writers)
+        source = _Source(kinds=kinds, own=text, every=f"{text}*")
+        if len(self._sources) < STRANGERS:
+            self._sources[text] = source
+        return source
+
+    def _quarantine(
+        self,
+        applied: Applied,
+        raw: bytes,
+        offset: int,
+        number: int,
+        append_ms: int,
+        *,
+        source: str,
+        reason: str,
+        symbol: str = "",
+    ) -> None:
+        if len(raw) > QUARANTINED_BYTES:
+            reason = f"{reason} (first {QUARANTINED_BYTES} of {len(raw)} bytes)"
+        applied.quarantined.append(
+            QuarantineRecord(
+                source=source[:200],
+                reason=reason[:1_000],
+                at_ms=Milliseconds(append_ms),
+                payload=raw[:QUARANTINED_BYTES],
+                symbol=symbol[:40],
+                cause=cause(partition=self.partition, offset=offset, line=number),
+            )
+        )
+
+    # -------------------------------------------------------------------------------------- checkpoints, seals, anchors
 
     def encode_state(self, symbol: str) -> bytes:
         """The stored form of a symbol's state (table ``checkpoints``)."""
-        raise AssertionError("skeleton")
+        return states.encode(self.states[symbol])
 
     def load_state(self, symbol: str, data: bytes) -> tuple[int, int]:
         """Take a stored state; returns the (offset, line) it has applied. Raises msgspec.DecodeError."""
-        raise AssertionError("skeleton")
+        state = states.decode(data)
+        assert state.symbol == symbol, (state.symbol, symbol)
+        self.states[symbol] = state
+        return state.applied
 
     def resume(self, manifest: Manifest) -> int:
         """
         Go on behind *manifest*, once the states are loaded: returns and sets ``next_offset``.
 
         A stored state older than the manifest says (a frozen worker that woke up and wrote late) moves the start back
-        to that state's own position; every other symbol skips what it has applied.
+        to that state's own position; one that is missing, to the log's start. Every other symbol skips what it has
+        applied.
         """
-        raise AssertionError("skeleton")
+        assert manifest.log_identity == self.log_identity, (manifest.log_identity, self.log_identity)
+        assert manifest.partition == self.partition, (manifest.partition, self.partition)
+        start = manifest.next_offset
+        for symbol, position in manifest.applied.items():
+            state = self.states.get(symbol)
+            if state is None:
+                start = 0
+            elif state.applied < tuple(position):
+                # Lines of a record are folded together: the record of the last line applied may hold more of them.
+                start = min(start, max(state.applied[0], 0))
+        self.next_offset = start
+        return start
 
     def take_dirty(self) -> list[str]:
         """Symbols whose state changed since the last call, in the order of their first change."""
-        raise AssertionError("skeleton")
+        symbols = list(self.dirty)
+        self.dirty.clear()
+        return symbols
 
     def manifest(self, *, clean: bool = False) -> Manifest:
         """The manifest of everything applied so far."""
-        raise AssertionError("skeleton")
+        return Manifest(
+            log_identity=self.log_identity,
+            fold=self.fold,
+            partition=self.partition,
+            next_offset=self.next_offset,
+            applied={symbol: self.states[symbol].applied for symbol in sorted(self.states)},
+            clean=clean,
+        )
 
     def seal(self) -> SegmentSealed | None:
         """The digests of the records since the last seal, None when there are none; ask before each manifest."""
-        raise AssertionError("skeleton")
+        if not self._unsealed:
+            return None
+        sealed = SegmentSealed(
+            log_identity=self.log_identity,
+            partition=self.partition,
+            first_offset=self._first_unsealed,
+            digests=self._unsealed,
+        )
+        self._unsealed = []
+        return sealed
 
     def anchor(self, *, at_ms: int) -> Anchor:
         """All states with their digests and the manifest (topic ``anchors``, hourly)."""
-        raise AssertionError("skeleton")
+        return Anchor(
+            manifest=self.manifest(),
+            states={symbol: states.encode(self.states[symbol]) for symbol in sorted(self.states)},
+            digests={symbol: states.digest(self.states[symbol]) for symbol in sorted(self.states)},
+            at_ms=Milliseconds(at_ms),
+        )
+
+
+# ------------------------------------------------------------------------------------------------------- kinds of lines
+
+
+def _kind_of(line: Line) -> str:
+    """The one kind of a line; empty when it has none or several."""
+    found = "frame" if len(line.frame) else ""
+    for kind in KINDS:
+        if getattr(line, kind) is not None:
+            if found:
+                return ""
+            found = kind
+    return found
+
+
+def _why_refused(line: Line, kind: str) -> str:
+    if not kind:
+        return "a line has exactly one kind"
+    if kind not in WRITERS or line.src.partition("/")[0] not in WRITERS[kind]:
+        return f"{kind}: may not be written by {line.src[:100]!r}"
+    return f"at {line.at} or n {line.n} is out of range"
+
+
+def _ticked(_: SymbolState, __: Line, ___: Stamp) -> list[Event]:
+    return [Ticked()]
+
+
+def _trading_state(_: SymbolState, line: Line, __: Stamp) -> list[Event]:
+    assert line.state is not None
+    modes = {mode.value: mode for mode in TradingMode}
+    mode = modes.get(line.state.mode)
+    if mode is None:
+        return [Malformed(stream="account", reason=f"state.mode: unknown trading state {line.state.mode[:40]!r}")]
+    return [PolicySet(policy=line.state.policy), TradingStateSet(mode=mode, reason=line.state.reason)]
+
+
+def _answer(state: SymbolState, line: Line, stamp: Stamp) -> list[Event]:
+    answer = line.answer
+    assert answer is not None
+    return [
+        decode_answer(
+            kind=answer.kind,
+            raw=bytes(answer.body),
+            request=answer.request,
+            error=answer.error,
+            symbol=state.symbol,
+            instrument=state.instrument,
+            at_ms=stamp.at_ms,
+        )
+    ]
+
+
+def _as_it_is(kind: str) -> Callable[[SymbolState, Line, Stamp], list[Event]]:
+    """Lines whose body is the event."""
+
+    def body(_: SymbolState, line: Line, __: Stamp) -> list[Event]:
+        event: Any = getattr(line, kind)  # Any: one of the event structs, by the schema of Line
+        return [event]
+
+    return body
+
+
+_EVENTS: Final[dict[str, Callable[[SymbolState, Line, Stamp], list[Event]]]] = {
+    "tick": _ticked,
+    "state": _trading_state,
+    "answer": _answer,
+    "outcome": _as_it_is("outcome"),
+    "admission": _as_it_is("admission"),
+    "close": _as_it_is("close"),
+    "lost": _as_it_is("lost"),
+}
+_FOR_EVERY_SYMBOL: Final = frozenset({"tick", "state", "lost", "close"})
+
+
+def _refusal(event: Event) -> str:
+    """Why the bytes of this event's line go to quarantine; empty when they do not."""
+    if type(event) is Malformed:
+        return f"{event.stream}: {event.reason}"
+    if type(event) is DataFailed and event.reason.startswith(UNREADABLE):
+        return f"answer {event.kind}: {event.reason}"
+    return ""
+
+
+def _fault(error: Exception) -> str:
+    """A fault as it stands in the record: kind, words and the place in the code, no addresses that differ per run."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        place = f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {str(error)[:200]} at {place}"
