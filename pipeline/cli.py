@@ -21,13 +21,14 @@ COMMANDS = MappingProxyType(
         "config": "pipeline.commands.config:config",
         "kafka": "pipeline.commands.kafka:kafka",
         "simulator": "pipeline.commands.simulator:simulator",
+        "topics": "pipeline.commands.topics:topics",
     }
 )
 
 # One line each, so that `--help` need not import the commands to describe them.
 SUMMARIES = MappingProxyType(
     {
-        "demo": "Everything on this machine: positions opened, guarded, a worker killed, all of it replayed and verified.",
+        "demo": "Open, guard, kill a worker, end, replay and verify: everything on this machine.",
         "open": "Ask for a position.",
         "close": "Close one position, or all.",
         "halt": "Close everything and take no entries; --resume trades again.",
@@ -37,6 +38,7 @@ SUMMARIES = MappingProxyType(
         "config": "Check a configuration; print every key.",
         "kafka": "Run a real Kafka on this machine, without Docker.",
         "simulator": "Run a Binance USDⓈ-M futures exchange on this machine.",
+        "topics": "Make the topics on a cluster and draw the identity of the log.",
     }
 )
 

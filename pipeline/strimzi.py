@@ -9,10 +9,11 @@ so the YAML is written by hand here and no YAML library is needed at run time.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipeline.wire.topics import TOPICS, Topic
+from pipeline.streaming.topics_admin import CHANGELOG_CONFIG, TABLES, changelog_name
+from pipeline.wire.topics import TOPICS
 
 CLUSTER = "perpguard"
 PREFIX = "perpguard."
@@ -20,13 +21,15 @@ REPLICATION = 3
 MIN_IN_SYNC = 2  # with acks=all, one broker may be away and nothing acknowledged is lost
 MAX_MESSAGE_BYTES = 17_825_792  # an anchor holds every state of a partition
 
-# Processes whose Faust app is a consumer group with table changelogs of its own, named after the role.
-STATEFUL_ROLES = ("decide", "account", "execute")
-
 
 def topics(prefix: str = PREFIX) -> str:
-    """Return one ``KafkaTopic`` for each row of the table."""
-    return _HEADER + "---\n".join(_topic(topic, prefix) for topic in TOPICS)
+    """Return one ``KafkaTopic`` for each row of the table, and one for the changelog of each table of the workers."""
+    rows = [_topic(topic.named(prefix), topic.purpose, topic.partitions, topic.config()) for topic in TOPICS]
+    rows += [
+        _topic(changelog_name(prefix, table), f"the durable image of the table {table}", partitions, CHANGELOG_CONFIG)
+        for table, (_role, partitions) in TABLES.items()
+    ]
+    return _HEADER + "---\n".join(rows)
 
 
 def users(prefix: str = PREFIX) -> str:
@@ -42,19 +45,19 @@ def users(prefix: str = PREFIX) -> str:
 _HEADER = "# Made by `make manifests` from pipeline/wire/topics.py; a test holds them equal.\n"
 
 
-def _topic(topic: Topic, prefix: str) -> str:
-    config = {**topic.config(), "min.insync.replicas": str(MIN_IN_SYNC), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+def _topic(name: str, purpose: str, partitions: int, own: Mapping[str, str]) -> str:
+    config = {**own, "min.insync.replicas": str(MIN_IN_SYNC), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
     settings = "".join(f'    {key}: "{value}"\n' for key, value in config.items())
     return f"""\
 apiVersion: kafka.strimzi.io/v1
 kind: KafkaTopic
 metadata:
-  name: {topic.named(prefix)}
+  name: {name}
   labels:
     strimzi.io/cluster: {CLUSTER}
 spec:
-  # {topic.purpose}
-  partitions: {topic.partitions}
+  # {purpose}
+  partitions: {partitions}
   replicas: {REPLICATION}
   config:
 {settings}"""
@@ -69,12 +72,13 @@ def _user(role: str, prefix: str) -> str:
         ]
         if operations:
             rules.append(_rule("topic", topic.named(prefix), "literal", [*operations, "Describe", "DescribeConfigs"]))
-    if role in STATEFUL_ROLES:
-        # The changelogs of its tables, which Faust makes under the app's own name.
-        changelog = ["Create", "Read", "Write", "Describe", "DescribeConfigs"]
-        rules.append(_rule("topic", f"{prefix}{role}-", "prefix", changelog))
-    if role == "creation":
-        rules.append(_rule("topic", prefix, "prefix", ["Create", "Read", "Describe", "DescribeConfigs"]))
+    changelogs = [changelog_name(prefix, table) for table, (owner, _partitions) in TABLES.items() if owner == role]
+    rules += [_rule("topic", name, "literal", ["Write", "Read", "Describe", "DescribeConfigs"]) for name in changelogs]
+    # Each process looks at its start whether every topic is there; only creation may make one.
+    everywhere = ["Describe", "DescribeConfigs"]
+    rules.append(
+        _rule("topic", prefix, "prefix", ["Create", "Read", *everywhere] if role == "creation" else everywhere)
+    )
     rules.append(_rule("group", f"{prefix}{role}", "prefix", ["Read", "Describe"]))
     return f"""\
 apiVersion: kafka.strimzi.io/v1

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands.context import Failed
+from pipeline.commands.exit_codes import ExitCode
 from pipeline.embedded_kafka import EmbeddedKafka, Profile
 from pipeline.kafka_runtime import KAFKA_VERSION, EmbeddedKafkaError
 
@@ -36,7 +38,7 @@ def kafka(directory: Path, port: int, profile: Profile, as_json: bool) -> None:
     """
     Run a real Kafka on this machine, without Docker.
 
-    The first run fetches about 45 MB. Ends cleanly on Ctrl-C or SIGTERM with exit code 0; exit code 1 means that the
+    The first run fetches about 45 MB. Ends cleanly on Ctrl-C or SIGTERM with exit code 0; exit code 3 means that the
     broker could not start or died, and one line says why.
     """
 
@@ -54,7 +56,7 @@ def kafka(directory: Path, port: int, profile: Profile, as_json: bool) -> None:
             while not ended.wait(CHECK_SECONDS):
                 broker.check()
     except EmbeddedKafkaError as error:
-        raise click.ClickException(str(error)) from error
+        raise Failed(str(error), ExitCode.UNREACHABLE) from error
     progress("Kafka has stopped")
 
 

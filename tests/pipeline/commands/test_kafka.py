@@ -38,7 +38,7 @@ def test_it_announces_itself_and_ends_cleanly_on_a_signal(tmp_path: Path, number
 
 
 def test_a_taken_port_ends_in_one_line(tmp_path: Path) -> None:
-    """A port in use is exit code 1 and one line that names it."""
+    """A port in use is exit code 3 and one line that names it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
         done = subprocess.run(
@@ -48,5 +48,5 @@ def test_a_taken_port_ends_in_one_line(tmp_path: Path) -> None:
             check=False,
         )
 
-    assert 1 == done.returncode
+    assert 3 == done.returncode
     assert [f"Error: port {port} is taken: choose another with --port, or 0 for a free one"] == done.stderr.splitlines()
