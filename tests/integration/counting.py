@@ -1,7 +1,7 @@
 """The only place for the small fold that the integration tests run instead of the real one: it counts and sums lines.
 
 A line is ``<symbol> <number>``. Each fifth line of a symbol leads to an intent whose id is its place in the log and
-whose value is a chain over everything the symbol has seen: one line missed, repeated or swapped shows in every later one.
+whose value is a chain over everything the symbol has seen: a line missed, repeated or swapped shows in every later one.
 """
 
 from __future__ import annotations
