@@ -258,7 +258,7 @@ def _rail_failed(turn: Turn) -> Fired | None:
     for order in position.orders.values():
         if order.leg not in RAIL_LEGS:
             continue
-        if order.fault:
+        if order.fault and not _another_rail_works(turn, position, order):
             return Fired(f"rail {order.leg.name} failed: {order.fault}", "emergency")
         waited = turn.now - order.since_ms
         if order.status in (OrderStatus.FINISHED, OrderStatus.FILLED) and waited >= policy.rail_through_ms:
@@ -272,6 +272,20 @@ def _rail_failed(turn: Turn) -> Fired | None:
         # ``evidence.watch_marks`` forgets the level once the mark has left it
         return Fired("the price stayed through a stop level that was refused (−2021)", "emergency")
     return None
+
+
+def _another_rail_works(turn: Turn, position: Position, failed: Order) -> bool:
+    """Two rails passed at once: the venue fills one and refuses the other; give the first its time before X2."""
+    policy = turn.state.policy
+    for order in position.orders.values():
+        if order is failed or order.leg not in RAIL_LEGS:
+            continue
+        waited = turn.now - order.since_ms
+        if order.status in FIRING and waited <= policy.rail_stuck_ms:
+            return True
+        if order.status in (OrderStatus.FINISHED, OrderStatus.FILLED) and waited < policy.rail_through_ms:
+            return True
+    return False
 
 
 def _killed(turn: Turn) -> Fired | None:
@@ -367,14 +381,18 @@ def _first_target_filled(turn: Turn) -> Fired | None:
 
 
 def _to_breakeven(turn: Turn, rule: str, fired: Fired) -> None:
-    """PARTIAL: the stop goes to the breakeven rule past steps 3 and 4, rail (a) moves once to the old level."""
+    """
+    PARTIAL: the stop goes to the breakeven rule past steps 3 and 4, rail (a) moves once to the level before that move
+    (if the stop stood at breakeven already, to the level before it, so that the rails never share one).
+    """
     position = turn.position
-    old = position.stop
+    stood = position.stop
     position.first_target_done = True
     if position.stage is Stage.OPEN:
         position.stage = Stage.PARTIAL
     turn.note("first_target", f"{fired.why}; stop to breakeven, far rail to the old stop")
     tighten(turn, forced=True)
+    old = stood if position.stop != stood else position.previous_stop
     position.far = tighter(position.side, position.far, old)
 
 

@@ -148,6 +148,7 @@ def move_stop(turn: Turn, *, trigger: int, basis: Basis) -> None:
     """Tighten the wanted level of the working rail; ``keep_rails`` states it."""
     position = turn.position
     assert tighter(position.side, trigger, position.stop) == trigger, (position.stop, trigger)
+    position.previous_stop = position.stop
     position.stop = trigger
     position.basis = basis
     position.stop_moves += 1

@@ -140,6 +140,7 @@ class Position(msgspec.Struct):
     risk_e8: int = 0
     initial_stop: int = 0
     basis: Basis = Basis.INITIAL
+    previous_stop: int = 0  # the level before the last move of the stop
     proven_stop: int = 0  # tightest working level that was ever proven to rest
     stop_moves: int = 0
     stop_changes: list[int] = msgspec.field(default_factory=list)

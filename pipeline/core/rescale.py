@@ -93,7 +93,7 @@ def _bar(grid: Grid, bar: Bar) -> Bar:
 
 def _position(grid: Grid, position: Position) -> None:
     side = position.side
-    for name in ("stop", "far", "initial_stop", "proven_stop", "refused_level"):
+    for name in ("stop", "far", "initial_stop", "previous_stop", "proven_stop", "refused_level"):
         setattr(position, name, grid.away(getattr(position, name), side))
     for name in ("limit", "target", "last_target"):
         setattr(position, name, grid.down(getattr(position, name)))
