@@ -15,7 +15,7 @@ from connectors.exchange_simulator.conditional import (
     algo_query,
 )
 from connectors.exchange_simulator.errors import VenueError
-from connectors.exchange_simulator.fixed_point import format_e8, format_trimmed
+from connectors.exchange_simulator.fixed_point import format_e8, format_trimmed, is_whole
 from connectors.exchange_simulator.instruments import exchange_info_row
 from connectors.exchange_simulator.market import Market, next_funding
 from connectors.exchange_simulator.orders import Order, order_ack, order_query, user_trade
@@ -41,7 +41,7 @@ def optional_int(params: Params, name: str) -> int | None:
     text = params.get(name)
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    if not is_whole(text, longest=18):
         raise VenueError(-1102, name=name)
     return int(text)
 
@@ -112,7 +112,7 @@ def order_limits(venue: Venue, params: Params, now_ms: int) -> Json:
 def depth_weight(params: Params) -> int:
     """2/5/10/20 by limit; an invalid limit is charged as the default."""
     text = params.get("limit", "500")
-    return DEPTH_WEIGHTS.get(int(text) if text.isdigit() and len(text) < 6 else 500, 10)
+    return DEPTH_WEIGHTS.get(int(text) if is_whole(text, longest=5) else 500, 10)
 
 
 def depth(venue: Venue, params: Params, now_ms: int) -> Json:
@@ -131,7 +131,7 @@ def depth(venue: Venue, params: Params, now_ms: int) -> Json:
 def klines_weight(params: Params) -> int:
     """1/2/5/10 by limit."""
     text = params.get("limit", "500")
-    limit = int(text) if text.isdigit() and len(text) < 6 else 500
+    limit = int(text) if is_whole(text, longest=5) else 500
     return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1_000 else 10
 
 
@@ -698,9 +698,7 @@ def get_dual(venue: Venue, params: Params, now_ms: int) -> Json:
 def set_dual(venue: Venue, params: Params, now_ms: int) -> Json:
     """POST positionSide/dual: staying one-way is -4059; hedge mode is not simulated and says so."""
     if boolean(params, "dualSidePosition"):
-        error = VenueError(-1000)
-        error.message = "not simulated: hedge mode"
-        raise error
+        raise VenueError(-1000, message="not simulated: hedge mode")
     raise VenueError(-4059)
 
 

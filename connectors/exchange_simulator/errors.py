@@ -80,9 +80,9 @@ _STATUSES: Final = {-1001: 503, -1003: 429, -1007: 408, -1008: 503, -1015: 429, 
 class VenueError(Exception):
     """A refusal the venue answers with `{"code", "msg"}`; *status* is its HTTP status (400 unless told otherwise)."""
 
-    def __init__(self, code: int, *, status: int | None = None, **details: object) -> None:
+    def __init__(self, code: int, *, status: int | None = None, message: str | None = None, **details: object) -> None:
         self.code = code
-        self.message = _TEXTS[code].format(**details) if details else _TEXTS[code]
+        self.message = message or (_TEXTS[code].format(**details) if details else _TEXTS[code])
         self.status = _STATUSES.get(code, 400) if status is None else status
         super().__init__(f"{code} {self.message}")
 

@@ -173,6 +173,6 @@ def _text(code: int) -> str:
         "leverage": "1",
     }
     try:
-        return VenueError(code, status=None, **details).message
+        return VenueError(code, status=None, message=None, **details).message
     except KeyError:
         return UNKNOWN_TEXT

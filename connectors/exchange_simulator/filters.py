@@ -9,7 +9,7 @@ from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.fixed_point import decimals_of, format_trimmed, parse_e8
 from connectors.exchange_simulator.instruments import Instrument
 
-CLIENT_ID: Final = re.compile(r"^[\.A-Z\:/a-z0-9_-]{1,36}$")
+CLIENT_ID: Final = re.compile(r"[\.A-Z\:/a-z0-9_-]{1,36}")
 
 
 def price_ticks(row: Instrument, text: str, name: str = "price") -> int:
@@ -72,5 +72,5 @@ def market_bound(row: Instrument, *, buy: bool, mark_e8: int) -> int:
 
 def check_client_id(text: str) -> None:
     """Charset and length of client ids (sheet 6.2)."""
-    if CLIENT_ID.match(text) is None:
+    if CLIENT_ID.fullmatch(text) is None:
         raise VenueError(-4015)

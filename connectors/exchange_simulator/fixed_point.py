@@ -9,18 +9,23 @@ import re
 from typing import Final
 
 E8: Final = 100_000_000
-_DECIMAL: Final = re.compile(r"^(\d{1,20})(?:\.(\d{1,20}))?$")
+_DECIMAL: Final = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))?")
 
 
 def parse_e8(text: str) -> int | None:
     """Read a plain non-negative decimal as an integer of 1e-8; None when it is no such number."""
-    found = _DECIMAL.match(text)
+    found = _DECIMAL.fullmatch(text)
     if found is None:
         return None
     whole, fraction = found.group(1), (found.group(2) or "").rstrip("0")
     if len(fraction) > 8:
         return None
     return int(whole) * E8 + int(fraction.ljust(8, "0"))
+
+
+def is_whole(text: str, *, longest: int) -> bool:
+    """Whether a text is a plain non-negative integer of at most *longest* ASCII digits."""
+    return len(text) <= longest and text.isascii() and text.isdigit()
 
 
 def decimals_of(text: str) -> int:

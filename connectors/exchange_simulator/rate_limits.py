@@ -79,8 +79,7 @@ class RateLimiter:
 
 def ban_error(until_ms: int) -> VenueError:
     """The 418 answer."""
-    error = VenueError(-1003, status=418, limit=0)
-    error.message = (
+    text = (
         f"Way too many requests; IP banned until {until_ms}. Please use the websocket for live updates to avoid bans."
     )
-    return error
+    return VenueError(-1003, status=418, message=text)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 
 from connectors.exchange_simulator.errors import VenueError
+from connectors.exchange_simulator.fixed_point import is_whole
 
 DEFAULT_KEY = "simulator-key"
 # A documented constant of the simulator, worth nothing anywhere else.
@@ -33,11 +34,11 @@ def check_signature(secret: str, *, query: str, body: str) -> None:
 
 def check_time(*, timestamp: str | None, recv_window: str | None, now_ms: int) -> None:
     """`timestamp < serverTime + 1000 && serverTime − timestamp <= recvWindow`, else -1021."""
-    if timestamp is None or not timestamp.isdigit() or len(timestamp) > 15:
+    if timestamp is None or not is_whole(timestamp, longest=15):
         raise VenueError(-1102, name="timestamp")
     window = DEFAULT_RECV_WINDOW
     if recv_window is not None:
-        if not recv_window.isdigit() or len(recv_window) > 10:
+        if not is_whole(recv_window, longest=10):
             raise VenueError(-1102, name="recvWindow")
         window = int(recv_window)
     sent = int(timestamp)

@@ -1,0 +1,51 @@
+"""Weight belongs to the address, orders to the account; who ignores 429 is banned."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.exchange_simulator.errors import VenueError
+from connectors.exchange_simulator.rate_limits import Limits, RateLimiter
+
+MINUTE = 60_000 * 1_000
+
+
+def refused(limiter: RateLimiter, address: str, weight: int, now_ms: int) -> int:
+    """The status of a refusal."""
+    with pytest.raises(VenueError) as refusal:
+        limiter.charge_weight(address, weight, now_ms)
+    return refusal.value.status
+
+
+def test_a_full_minute_refuses_and_the_next_begins_empty() -> None:
+    """The limit itself passes, one more is 429, another address and the next minute are free."""
+    limiter = RateLimiter(Limits(weight_per_minute=10))
+    limiter.charge_weight("a", 10, MINUTE)
+
+    assert 429 == refused(limiter, "a", 1, MINUTE + 1)
+    limiter.charge_weight("b", 10, MINUTE + 1)
+    limiter.charge_weight("a", 10, MINUTE + 60_000)
+    assert 10 == limiter.used_weight("a", MINUTE + 60_001)
+
+
+def test_going_on_after_429_is_a_ban_with_its_end_in_the_text() -> None:
+    """After the patience 418 follows, says until when, and ends then."""
+    limiter = RateLimiter(Limits(weight_per_minute=1, patience=2, ban_ms=1_000))
+    limiter.charge_weight("a", 1, MINUTE)
+    assert [429, 429, 418] == [refused(limiter, "a", 1, MINUTE) for _ in range(3)]
+
+    with pytest.raises(VenueError, match=rf"banned until {MINUTE + 1_000}"):
+        limiter.charge_weight("a", 1, MINUTE + 999)
+    assert limiter.banned_until("a", MINUTE + 1_000) is None
+
+
+def test_both_order_windows_refuse_with_1015() -> None:
+    """Ten seconds and the minute are counted apart; −1015 names the window."""
+    limiter = RateLimiter(Limits(orders_per_10_seconds=2, orders_per_minute=3))
+    limiter.charge_order(MINUTE)
+    limiter.charge_order(MINUTE)
+    with pytest.raises(VenueError, match="10 SECOND"):
+        limiter.charge_order(MINUTE)
+    with pytest.raises(VenueError, match="1 MINUTE"):
+        limiter.charge_order(MINUTE + 10_000)
+    assert (1, 4) == limiter.order_counts(MINUTE + 10_000)
