@@ -83,6 +83,12 @@ class GuardedAgent:
         """The partitions of the topic that are ours at the moment."""
         return self._assigned
 
+    @property
+    def folding(self) -> bool:
+        """True when every partition that is ours is loaded and none is stopped."""
+        running = {p for p, runner in self.runners.items() if runner.condition is Condition.RUNNING}
+        return self.ready and self._assigned <= running
+
     def _register(self) -> None:
         app = self.app
         app.on_partitions_revoked.connect(self._on_revoked)
@@ -220,8 +226,8 @@ class _Ports:
     def show(self, view: View) -> None:
         table = self._agent._views[view.table]
         if view.value is None:
-            if self._agent.shown.pop((view.table, view.key), None) is not None:
-                table.remove(view.key)
+            self._agent.shown.pop((view.table, view.key), None)
+            table.remove(view.key)
         else:
             self._agent.shown[view.table, view.key] = view.value
             table.write(view.key, view.value)

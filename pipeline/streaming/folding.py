@@ -41,7 +41,7 @@ class Folding(Protocol):
         """The states are restored; the next record will be the one at *offset*."""
         ...
 
-    def declare_gap(self, *, offset: int, append_ms: int, lost: int) -> list[Outgoing]:
+    def declare_gap(self, *, offset: int, lost: int) -> list[Outgoing]:
         """*lost* records before *offset* are gone from the log: close entries and ask for everything anew."""
         ...
 

@@ -174,7 +174,7 @@ class PartitionRunner:
         )
         if start.lost:
             telemetry.log.warning(telemetry.GAP_DECLARED, partition=self.partition, lost=start.lost)
-            return self.folding.declare_gap(offset=start.offset, append_ms=now_ms, lost=start.lost)
+            return self.folding.declare_gap(offset=start.offset, lost=start.lost)
         return []
 
     def refuse(self, refusal: Refused) -> None:

@@ -75,7 +75,7 @@ class CountingFold:
                 )
         return outputs
 
-    def declare_gap(self, *, offset: int, append_ms: int, lost: int) -> list[Outgoing]:
+    def declare_gap(self, *, offset: int, lost: int) -> list[Outgoing]:
         """Say so."""
         intent = Intent(id=f"gap.{self._partition}.{offset}.{lost}", chain=b"")
         return [Outgoing(topic=topics.INTENTS, partition=None, key=b"gap", value=msgspec.json.encode(intent))]

@@ -1,4 +1,4 @@
-"""The only place for how an integration test runs workers on the counting fold, feeds them and holds them to account."""
+"""The only place for how an integration test runs workers on the counting fold, feeds them and judges them."""
 
 from __future__ import annotations
 

@@ -6,10 +6,12 @@ import asyncio
 import random
 import signal
 import uuid
+from functools import partial
 from pathlib import Path
 
 from pipeline.embedded_kafka import EmbeddedKafka
-from tests.integration.harness import Stage, Verdict
+from pipeline.wire.topics import INPUT_PARTITIONS
+from tests.integration.harness import Stage, Verdict, Worker
 
 KILLS = 3
 SESSION_SECONDS = 6
@@ -25,6 +27,10 @@ def holds(verdict: Verdict) -> bool:
     return verdict.expected > 100 and verdict.missing == 0 and verdict.wrong == 0
 
 
+def _folds(worker: Worker, lives: int) -> bool:
+    return worker.says("partition_loaded") >= INPUT_PARTITIONS * lives
+
+
 async def test_killed_worker_folds_on_from_its_manifest(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """Three times kill -9 at random moments: no intent is missing, none is wrong, repeats have equal ids and bytes."""
     rng = random.Random(4)
@@ -32,7 +38,7 @@ async def test_killed_worker_folds_on_from_its_manifest(kafka: EmbeddedKafka, tm
         scene.feed(seed=1)
         worker = scene.worker()
         for life in range(1, KILLS + 1):
-            await scene.until(f"life {life} folds", lambda life=life: worker.says("partition_loaded") >= 8 * life)
+            await scene.until(f"life {life} folds", partial(_folds, worker, life))
             await asyncio.sleep(1.0 + rng.random())  # somewhere within a checkpoint round or two
             assert worker.end(signal.SIGKILL) == -signal.SIGKILL
             worker = scene.worker()
@@ -62,7 +68,7 @@ async def test_second_worker_joins_and_leaves(kafka: EmbeddedKafka, tmp_path: Pa
 
 
 async def test_frozen_worker_wakes_after_its_session(kafka: EmbeddedKafka, tmp_path: Path) -> None:
-    """A worker frozen for longer than its session wakes up amid another's work: nothing is missing, nothing is wrong."""
+    """A worker frozen for longer than its session wakes up amid another's work: nothing is missing or wrong."""
     async with stage(kafka, tmp_path) as scene:
         scene.feed(seed=3)
         first = scene.worker("0")

@@ -1,0 +1,100 @@
+"""
+The only place where a worker process is put together: settings → the apps of its role → agents, by name.
+
+``faust -A pipeline worker`` imports this module (``pipeline.__getattr__``) and starts ``app``. Role ``all`` runs the
+three apps in one process: decide leads, account and execute accompany it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import Any, Final
+
+import uvloop
+
+from pipeline import telemetry
+from pipeline.agents import account, decide
+from pipeline.configuration import ConfigurationError
+from pipeline.core.identity import base62
+from pipeline.settings import Settings, load
+from pipeline.streaming.agent import GuardedAgent
+from pipeline.streaming.app import WorkerApp, make_app
+from pipeline.streaming.companions import accompany
+from pipeline.streaming.server import ViewServer
+from pipeline.streaming.topics_admin import ensure_topics_of
+
+ROLES: Final = {"all": ("decide", "account", "execute")}  # the first one leads
+
+
+def build(settings: Settings) -> WorkerApp:
+    """Make the app of the settings' role, with everything that runs beside it."""
+    roles = ROLES.get(settings.role, (settings.role,))
+    apps = {role: make_app(settings, role) for role in roles}
+    leader = apps[roles[0]]
+    identity: list[str] = []
+
+    async def read_identity() -> None:
+        identity.append(await ensure_topics_of(settings))
+        telemetry.log.info(telemetry.TOPICS_READY, prefix=settings.prefix, log_identity=identity[0])
+
+    leader.before_start.append(read_identity)
+    fold = fold_of(settings)
+    guarded: list[GuardedAgent] = []
+    for role, app in apps.items():
+        match role:
+            case "decide":
+                # A later start must compare as another incarnation: the line's numbers begin again at 1.
+                incarnation = base62(time.time_ns() // 1_000_000)
+                guarded.append(
+                    decide.register(app, settings, fold=fold, log_identity=lambda: identity[0], incarnation=incarnation)
+                )
+            case "account":
+                guarded.append(account.register(app, settings, fold=fold, log_identity=lambda: identity[0]))
+            case "execute":
+                _register_execute(app, settings)
+    if len(apps) > 1:
+        accompany(leader, [app for app in apps.values() if app is not leader])
+    if settings.metrics_port:
+        _serve(leader, settings, guarded)
+    return leader
+
+
+def fold_of(settings: Settings) -> str:
+    """The name of the code and configuration that decide; manifests and decisions carry it."""
+    return settings.config_digest
+
+
+def _register_execute(app: WorkerApp, settings: Settings) -> None:
+    from pipeline.agents import execute  # noqa: PLC0415 - decide and account never load the HTTP client
+
+    execute.register(app, settings)
+
+
+def _serve(leader: WorkerApp, settings: Settings, guarded: list[GuardedAgent]) -> None:
+    def ready() -> bool:
+        return all(agent.folding for agent in guarded)
+
+    def rows() -> dict[str, bytes]:
+        return {
+            key: row for agent in guarded for (table, key), row in list(agent.shown.items()) if table == "positions"
+        }
+
+    server = ViewServer(port=settings.metrics_port, ready=ready, positions=rows)
+    leader.before_start.append(server.start)
+    leader.before_stop.append(server.stop)
+
+
+def _start() -> Any:  # Any: Faust asks for the attribute and knows its type
+    telemetry.configure_logging(level=os.environ.get("PERPGUARD_LOG_LEVEL", "info"))
+    try:
+        settings = load(os.environ)
+    except ConfigurationError as error:
+        sys.exit("\n".join(error.problems))
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Faust makes its loop (0.2 ms of each hop)
+    return build(settings)
+
+
+app = _start()
