@@ -75,7 +75,7 @@ def evaluate(turn: Turn) -> None:
     for rule in RULES:
         if not rule.vital and rule.id in state.policy.disabled_exits:
             continue
-        if rule.suppressed_early and _early(position):
+        if rule.suppressed_early and _early(turn, position):
             continue
         fired = rule.fires(turn)
         if fired is None:
@@ -90,8 +90,8 @@ def evaluate(turn: Turn) -> None:
         rule.act(turn, rule.id, fired)
 
 
-def _early(position: Position) -> bool:
-    if position.bars >= EARLY_BARS:
+def _early(turn: Turn, position: Position) -> bool:
+    if position.bars >= EARLY_BARS or turn.now - position.opened_ms >= EARLY_BARS * BAR_MS:
         return False
     return worst_loss_e8(position) * 1_000 < EARLY_LOSS_PERMILLE * position.risk_e8 or not position.risk_e8
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pipeline.core.commands import Alert, ClosePosition, MoveStop, ReportTrade
 from pipeline.core.events import Leg, Side, Verdict
 from pipeline.core.positions import Basis, Stage
@@ -39,7 +41,7 @@ def test_a_rise_trails_the_stop_and_the_fall_back_ends_as_trailing_stop() -> Non
     assert levels == sorted(levels)
     assert Basis.CHANDELIER is session.position.basis
     at = session.position.stop_changes
-    assert all(later - earlier >= 5_000 for earlier, later in zip(at, at[1:], strict=False))
+    assert all(later - earlier >= 5_000 for earlier, later in pairwise(at))
     venue.mark(session.position.stop - 1)
 
     trade = session.last(ReportTrade)
@@ -151,7 +153,7 @@ def test_the_first_rail_refused_with_2021_closes_at_once() -> None:
 
 
 def test_a_transient_refusal_of_a_rail_is_stated_again_under_the_other_rail() -> None:
-    """Any other refusal is no emergency while one rail covers: the rail is stated again under a new intent (pain 21)."""
+    """Any other refusal is no emergency while one rail covers: it is stated again under a new intent (pain 21)."""
     session, venue = opened()
     session.wait(6_000)
     refuse_next_move(session, venue, price=50_200, code=-1008)

@@ -240,7 +240,9 @@ class Venue:
 
     # ------------------------------------------------------------------------------------- doing
 
-    def order(self, intent: str, leg: Leg, side: Side, trigger: int, lots: int, position: str) -> Resting:
+    def order(  # noqa: PLR0917
+        self, intent: str, leg: Leg, side: Side, trigger: int, lots: int, position: str
+    ) -> Resting:
         """A new order with an id of its own."""
         self.ids += 1
         name = client_id(intent=intent, leg=leg, attempt=0)
@@ -280,7 +282,9 @@ class Venue:
             event_ms=Milliseconds(self.session.now),
         )
 
-    def _place(self, leg: Leg, name: str, position: str, side: Side, trigger: int, lots: int) -> Resting:
+    def _place(  # noqa: PLR0917
+        self, leg: Leg, name: str, position: str, side: Side, trigger: int, lots: int
+    ) -> Resting:
         order = self.order(name, leg, side, trigger, lots, position)
         self.resting[order.client_id] = order
         self.tell(self.ended(order, Verdict.ACCEPTED))
