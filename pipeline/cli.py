@@ -21,6 +21,7 @@ COMMANDS = MappingProxyType(
         "config": "pipeline.commands.config:config",
         "kafka": "pipeline.commands.kafka:kafka",
         "simulator": "pipeline.commands.simulator:simulator",
+        "connector": "pipeline.commands.connector:connector",
         "topics": "pipeline.commands.topics:topics",
     }
 )
@@ -38,6 +39,7 @@ SUMMARIES = MappingProxyType(
         "config": "Check a configuration; print every key.",
         "kafka": "Run a real Kafka on this machine, without Docker.",
         "simulator": "Run a Binance USDⓈ-M futures exchange on this machine.",
+        "connector": "Bring every frame of the venue into the log, untouched.",
         "topics": "Make the topics on a cluster and draw the identity of the log.",
     }
 )

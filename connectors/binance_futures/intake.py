@@ -30,7 +30,10 @@ from pipeline.wire.topics import partition_of
 
 # A line must stay well below the broker's limit of 1 MB; the largest honest frames (depth) have some 60 kB.
 MAX_FRAME_BYTES: Final = lines.MAX_RECORD_BYTES - 1_024
+MAX_NAME_BYTES: Final = 200  # a stream's name and the JSON before it
 QUARANTINE_PIECE_BYTES: Final = 512 * 1024  # base64 makes 683 kB of it
+
+MISSED_SPACING_NS: Final = 1_000_000_000
 
 
 class Sink(Protocol):
@@ -142,6 +145,7 @@ class MarketIntake(Intake):
         control_refused: Callable[[str], None],
     ) -> None:
         super().__init__(source=source, incarnation=incarnation, symbols=symbols, sink=sink)
+        self.latest = b""  # the last frame of a stream of ours, for whoever samples event times
         self._control_refused = control_refused
         self._targets: dict[bytes, _Target] = {}
         self._all_market: dict[bytes, Watch] = {}
@@ -157,7 +161,7 @@ class MarketIntake(Intake):
         self.frames += 1
         fault = fault_of(frame)
         if fault:
-            self._quarantine(at_ns, frame, fault)
+            self._spoilt(at_ns, frame, fault)
             return
         name = stream_of(frame)
         target = self._targets.get(name) if name is not None else None
@@ -169,7 +173,16 @@ class MarketIntake(Intake):
             self.lost(at_ns, watch.symbol, watch.stream, watch.hole)
             watch.hole = ""
         watch.saw(at_ns)
+        self.latest = frame
         self._write(at_ns, target.numbered, frame, target.origin)
+
+    def _spoilt(self, at_ns: int, frame: bytes, fault: str) -> None:
+        """Quarantine it; if its beginning still names a stream of ours, that stream has a hole now."""
+        self._quarantine(at_ns, frame, fault)
+        name = stream_of(frame[:MAX_NAME_BYTES])
+        target = self._targets.get(name) if name is not None else None
+        if target is not None and target.watch.kind.hole_matters and not target.watch.hole:
+            target.watch.hole = f"a frame was quarantined: {fault}"
 
     def _other(self, at_ns: int, frame: bytes, name: bytes | None) -> None:
         if name is None:
@@ -218,6 +231,7 @@ class UserIntake(Intake):
     ) -> None:
         super().__init__(source=source, incarnation=incarnation, symbols=symbols, sink=sink)
         self._watch = watch
+        self._missed_ns = 0
         self._key_expired = key_expired
         self._concerns = concerns
 
@@ -225,9 +239,15 @@ class UserIntake(Intake):
         """The connection stands: tell every symbol if events may have been missed before it."""
         self._watch.saw(at_ns)  # an idle account sends nothing for hours: standing is the sign of life here
         if self._watch.hole:
-            for symbol in self._numbered:
-                self.lost(at_ns, symbol, USER_STREAM, self._watch.hole)
+            self._missed(at_ns, self._watch.hole)
             self._watch.hole = ""
+
+    def _missed(self, at_ns: int, reason: str) -> None:
+        """Tell every symbol that an event may be missing; a flood of bad frames tells it once a second."""
+        if at_ns - self._missed_ns >= MISSED_SPACING_NS:
+            self._missed_ns = at_ns
+            for symbol in self._numbered:
+                self.lost(at_ns, symbol, USER_STREAM, reason)
 
     def frame(self, at_ns: int, frame: bytes) -> None:
         """Take one frame as received at *at_ns*. Lines of user events never give way."""
@@ -235,6 +255,7 @@ class UserIntake(Intake):
         fault = fault_of(frame)
         if fault:
             self._quarantine(at_ns, frame, fault)
+            self._missed(at_ns, f"a frame was quarantined: {fault}")
             return
         event = user_event(frame)
         if isinstance(event, Refused):

@@ -128,8 +128,11 @@ class Rollover:
                 orders += self._follow(session, session.signal(Signal.RETIRE, now_ms), now_ms)
         return orders
 
-    def replace(self, now_ms: int, reason: str) -> None:
-        """Ask for a successor now (a changed listen key, an operator)."""
+    def replace(self, now_ms: int, reason: str, *, hole: bool = False) -> None:
+        """Ask for a successor now (another listen key, an operator); with *hole* the present one is known to miss."""
+        if hole:
+            for watch in self.serving.watches.values() if self.serving is not None else ():
+                self._mark_hole(watch, reason)
         if self.successor is None:
             self._open_at_ms = now_ms
             if self.serving is not None:

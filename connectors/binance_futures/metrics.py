@@ -1,0 +1,66 @@
+"""
+The only place for the connector's metrics: read from its counters when they are scraped, at no cost per frame.
+
+Gauges per connection group and per kind of stream, none per symbol: a scrape stays small with 500 symbols.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from connectors.binance_futures.client import Connector
+from connectors.binance_futures.session import State
+
+
+class ConnectorMetrics(Collector):
+    """Register it with a ``CollectorRegistry``."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric as it is now."""
+        connector, publisher = self._connector, self._connector.publisher
+        intakes = connector.intakes
+        yield _counter("frames", "Frames received.", connector.frames + sum(i.frames for i in intakes))
+        yield _counter("quarantined", "Frames refused.", connector.refused + sum(i.refused for i in intakes))
+        yield _counter("connections_opened", "Connections begun.", connector.opened)
+        yield _counter("records", "Records acknowledged by Kafka.", publisher.acknowledged_records)
+        yield _counter("record_bytes", "Bytes acknowledged by Kafka.", publisher.acknowledged_bytes)
+        yield _counter("produce_retries", "Records produced again after an error.", publisher.retries)
+        yield _counter("given_way", "Frames that gave way to the memory bound.", publisher.batcher.given_way)
+        yield _gauge("queued_bytes", "Bytes waiting for Kafka.", publisher.batcher.size)
+        age = 0.0 if publisher.batcher.is_empty else time.monotonic() - publisher.last_acknowledged
+        yield _gauge("unacknowledged_seconds", "Age of the last acknowledgement while something waits.", age)
+        yield _gauge("ready", "1 when every real-time stream is proven.", float(connector.ready))
+        live = GaugeMetricFamily("perpguard_connector_live", "1 while the group is live.", labels=["group"])
+        silent = GaugeMetricFamily("perpguard_connector_silent", "Streams that owe a frame.", labels=["group"])
+        now_ms = time.time_ns() // 1_000_000
+        for rollover in connector.rollovers:
+            session = rollover.serving
+            is_live = session is not None and session.state is State.LIVE
+            live.add_metric([rollover.group.name], float(is_live))
+            silent.add_metric([rollover.group.name], float(len(session.silent(now_ms)) if session and is_live else 0))
+        yield live
+        yield silent
+        offset = GaugeMetricFamily(
+            "perpguard_connector_clock_offset_ms",
+            "Event less receive time, a minute.",
+            labels=["kind", "which"],
+        )
+        for kind, summary in connector.offsets.summary().items():
+            for which in ("min_ms", "median_ms", "max_ms"):
+                offset.add_metric([kind, which.removesuffix("_ms")], summary[which])
+        yield offset
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(f"perpguard_connector_{name}", text, value=value)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"perpguard_connector_{name}", text, value=value)

@@ -1,0 +1,303 @@
+"""
+The only place where the connector writes to Kafka: one idempotent producer, one record in flight per partition.
+
+Whatever the broker does, order stays and nothing is dropped silently: a record is produced until it is acknowledged,
+meanwhile lines wait in the ``Batcher``, whose bound and give-way rule stand there. A producer that failed for good is
+replaced by a new one; a record whose acknowledgement was lost may then stand twice, which the running numbers of its
+lines give away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from pipeline.core.units import Milliseconds
+from pipeline.wire import records
+from pipeline.wire.batching import MAX_QUEUED_BYTES, Batcher, Origin
+from pipeline.wire.topics import ACCOUNT, ALERTS, INPUT_PARTITIONS, INPUTS, QUARANTINE, Topic
+
+REQUEST_TIMEOUT_MS: Final = 15_000
+RETRY_SECONDS: Final = 0.2
+LONGEST_RETRY_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 3.0
+RECORDS_AT_ONCE: Final = 50  # of topics whose records are single messages
+QUARANTINE_QUEUE_BYTES: Final = 8 * 1024 * 1024
+ALERT_SPACING_MS: Final = 10_000  # of one code: a flood of bad frames is one alert with a count
+
+log: Any = structlog.get_logger("perpguard.connector")  # Any: structlog binds its types at run time
+
+
+class AlertGate:
+    """Lets one alert of a code through every 10 s and counts the others. Pure: time is an argument."""
+
+    def __init__(self, spacing_ms: int = ALERT_SPACING_MS) -> None:
+        self._spacing_ms = spacing_ms
+        self._last: dict[str, int] = {}
+        self._held_back: dict[str, int] = {}
+
+    def passes(self, code: str, now_ms: int) -> int | None:
+        """How many of this code were held back before this one; None when this one is held back too."""
+        last = self._last.get(code)
+        if last is not None and now_ms - last < self._spacing_ms:
+            self._held_back[code] = self._held_back.get(code, 0) + 1
+            return None
+        self._last[code] = now_ms
+        return self._held_back.pop(code, 0)
+
+
+class _Queue:
+    """Single records of one topic (partition 0), in order; ``max_bytes`` 0: never refuses."""
+
+    def __init__(self, topic: Topic, max_bytes: int = 0) -> None:
+        self.topic = topic
+        self.waiting: deque[bytes] = deque()
+        self.wake = asyncio.Event()
+        self.sending = 0
+        self.refused = 0
+        self._bytes = 0
+        self._max_bytes = max_bytes
+
+    def put(self, record: bytes) -> bool:
+        if self._max_bytes and self._bytes + len(record) > self._max_bytes:
+            self.refused += 1
+            return False
+        self._bytes += len(record)
+        self.waiting.append(record)
+        self.wake.set()
+        return True
+
+    def take(self) -> list[bytes]:
+        taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), RECORDS_AT_ONCE))]
+        self._bytes -= sum(map(len, taken))
+        self.sending = len(taken)
+        return taken
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.waiting and not self.sending
+
+
+class Publisher:
+    """
+    The sink of all intakes. ``line``, ``account``, ``quarantine`` and ``alert`` only queue; tasks of its own send.
+
+    ``arguments`` are aiokafka's addresses and credentials. Times of counters are monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        arguments: Mapping[str, Any],  # Any: keyword arguments of aiokafka's clients
+        prefix: str,
+        incarnation: str,
+        compression: str | None = None,
+        max_bytes: int = MAX_QUEUED_BYTES,
+    ) -> None:
+        self.batcher = Batcher(max_bytes=max_bytes)
+        self.acknowledged_records = 0
+        self.acknowledged_bytes = 0
+        self.retries = 0
+        self.last_acknowledged = time.monotonic()
+        self._arguments = dict(arguments)
+        self._prefix = prefix
+        self._incarnation = incarnation
+        self._compression = compression
+        self._producer: AIOKafkaProducer | None = None
+        self._generation = 0
+        self._replacing = asyncio.Lock()
+        self._wake = [asyncio.Event() for _ in range(INPUT_PARTITIONS)]
+        self._account = _Queue(ACCOUNT)
+        self._quarantine = _Queue(QUARANTINE, QUARANTINE_QUEUE_BYTES)
+        self._alerts = _Queue(ALERTS)
+        self._queues = (self._account, self._quarantine, self._alerts)
+        self._gate = AlertGate()
+        self._alert_number = 0
+        self._held: dict[str, None] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -------------------------------------------------------------------------------------------------- the sink
+
+    def line(self, partition: int, line: bytes, origin: Origin | None) -> None:
+        """Queue a line for ``inputs``."""
+        self.batcher.add(partition, line, origin)
+        wake = self._wake[partition]
+        if not wake.is_set():
+            wake.set()
+
+    def account(self, record: bytes) -> None:
+        """Queue a record for ``account``; it never gives way."""
+        self._account.put(record)
+
+    def quarantine(self, record: records.QuarantineRecord) -> None:
+        """Queue refused bytes and tell people, at most every 10 s per source."""
+        kept = self._quarantine.put(records.encode(record))
+        text = f"{record.source}: {record.reason}" + ("" if kept else " (bytes not kept: quarantine is behind)")
+        self.alert("frame_quarantined", text, severity="warning", gate=f"frame_quarantined {record.source}")
+
+    def alert(self, code: str, text: str, *, severity: str = "warning", gate: str = "") -> None:
+        """Queue a word for people, unless one of the same *gate* (default: code) went out less than 10 s ago."""
+        now_ms = time.time_ns() // 1_000_000
+        held_back = self._gate.passes(gate or code, now_ms)
+        if held_back is None:
+            return
+        if held_back:
+            text += f" (and {held_back} more since the last alert)"
+        self._alert_number += 1
+        log.warning("alert", code=code, text=text)
+        self._alerts.put(
+            records.encode(
+                records.AlertRecord(
+                    id=f"connector.{self._incarnation}.{self._alert_number}",
+                    symbol="",
+                    source="connector",
+                    code=code,
+                    severity=severity,
+                    text=text,
+                    at_ms=Milliseconds(now_ms),
+                )
+            )
+        )
+
+    def hold(self, symbol: str) -> None:
+        """The account has something to do with *symbol*: its market frames give way last."""
+        if symbol not in self._held:
+            self._held[symbol] = None
+            self.batcher.hold(self._held)
+
+    # -------------------------------------------------------------------------------------------------- its life
+
+    async def start(self) -> None:
+        """Connect, however long it takes, and begin to send."""
+        await self._connect()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._send_lines(p)) for p in range(INPUT_PARTITIONS)]
+        self._tasks += [loop.create_task(self._send_records(queue)) for queue in self._queues]
+
+    async def flush(self, seconds: float) -> bool:
+        """Wait until everything queued is acknowledged; False when *seconds* were not enough."""
+        deadline = time.monotonic() + seconds
+        while not (self.batcher.is_empty and all(queue.is_empty for queue in self._queues)):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.005)
+        return True
+
+    async def stop(self) -> None:
+        """End the tasks and the producer; call ``flush`` before."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._disconnect()
+
+    def failure(self) -> BaseException | None:
+        """What ended one of the sending tasks, if anything did: the process cannot go on without it."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                return task.exception()
+        return None
+
+    # ---------------------------------------------------------------------------------------------------- sending
+
+    async def _send_lines(self, partition: int) -> None:
+        wake = self._wake[partition]
+        while True:
+            await wake.wait()
+            wake.clear()
+            while (record := self.batcher.take(partition)) is not None:
+                await self._produce(INPUTS, [record], partition)
+                self.batcher.acknowledged(partition)
+
+    async def _send_records(self, queue: _Queue) -> None:
+        while True:
+            await queue.wake.wait()
+            queue.wake.clear()
+            while taken := queue.take():
+                await self._produce(queue.topic, taken, 0)
+                queue.sending = 0
+
+    async def _produce(self, topic: Topic, values: list[bytes], partition: int) -> None:
+        """Produce *values* in order until all are acknowledged."""
+        name, delay = topic.named(self._prefix), RETRY_SECONDS
+        while values:
+            done, error = await self._attempt(name, values, partition)
+            self.acknowledged_records += done
+            self.acknowledged_bytes += sum(map(len, values[:done]))
+            self.last_acknowledged = time.monotonic()
+            values = values[done:]
+            if error is not None:
+                # Retriable errors stay inside aiokafka; what comes out has broken the producer's sequence of numbers.
+                self.retries += 1
+                log.warning("produce_failed", topic=name, partition=partition, error=repr(error))
+                generation = self._generation
+                await asyncio.sleep(delay)
+                delay = min(LONGEST_RETRY_SECONDS, 2 * delay)
+                await self._replace(generation)
+
+    async def _attempt(self, name: str, values: list[bytes], partition: int) -> tuple[int, KafkaError | None]:
+        """Send *values* once; returns how many of the first ones are durable, and what stopped the others."""
+        while (producer := self._producer) is None:  # another lane is replacing it
+            async with self._replacing:
+                pass
+        futures: list[asyncio.Future[Any]] = []  # Any: aiokafka's RecordMetadata
+        failure: KafkaError | None = None
+        try:
+            for value in values:
+                futures.append(await producer.send(name, value, partition=partition))  # noqa: PERF401  # kept on errors
+        except KafkaError as error:
+            failure = error
+        done = 0
+        for result in await asyncio.gather(*futures, return_exceptions=True):
+            if isinstance(result, KafkaError):
+                return done, result
+            if isinstance(result, BaseException):
+                raise result
+            done += 1
+        return done, failure
+
+    async def _connect(self) -> None:
+        delay = RETRY_SECONDS
+        while self._producer is None:
+            producer = AIOKafkaProducer(
+                **self._arguments,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=0,
+                compression_type=self._compression,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+            )
+            try:
+                await producer.start()
+                self._producer = producer
+            except KafkaError as error:
+                log.warning("kafka_away", error=str(error))
+                await _stopped(producer)
+                await asyncio.sleep(delay)
+                delay = min(LONGEST_RETRY_SECONDS, 2 * delay)
+
+    async def _disconnect(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stopped(producer)
+
+    async def _replace(self, generation: int) -> None:
+        """Put a new producer in the place of the one of *generation*, once for all who saw it fail."""
+        async with self._replacing:
+            if self._generation == generation:
+                await self._disconnect()
+                await self._connect()
+                self._generation += 1
+
+
+async def _stopped(producer: AIOKafkaProducer) -> None:
+    """Stop a producer that may never answer again; what it still holds is held here too."""
+    with contextlib.suppress(TimeoutError, KafkaError):
+        await asyncio.wait_for(producer.stop(), STOP_SECONDS)

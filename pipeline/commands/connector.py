@@ -1,0 +1,161 @@
+"""The only place for ``perpguard connector``: settings become plain values for the connector, until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import structlog
+import uvloop
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry, start_http_server
+
+from connectors.binance_futures.client import Connector
+from connectors.binance_futures.metrics import ConnectorMetrics
+from connectors.binance_futures.publisher import Publisher
+from connectors.binance_futures.routing import UnknownStream
+from connectors.binance_futures.subscriptions import check_configured, plan
+from connectors.binance_futures.user_stream import ListenKeys
+from pipeline import telemetry
+from pipeline.commands.context import Failed, config_option, settings_or_exit
+from pipeline.commands.exit_codes import ExitCode
+from pipeline.settings import Settings
+from pipeline.streaming.clients import client_arguments
+from pipeline.streaming.topics_admin import TopicsNotReady, ensure_topics_as
+from pipeline.wire.topics import TOPICS
+
+FLUSH_SECONDS = 4.0
+TOPICS_RETRY_SECONDS = 1.0
+
+log: Any = structlog.get_logger("perpguard.connector")  # Any: structlog binds its types at run time
+
+
+# Option → the variable it outranks.
+_VARIABLES: Final = {
+    "brokers": "PERPGUARD_BROKERS",
+    "prefix": "PERPGUARD_PREFIX",
+    "ws_url": "PERPGUARD_WS_URL",
+    "rest_url": "PERPGUARD_REST_URL",
+    "symbols": "PERPGUARD_SYMBOLS",
+    "metrics_port": "PERPGUARD_METRICS_PORT",
+}
+
+
+@click.command()
+@click.option("--brokers", help="Kafka, host:port[,host:port…]; else PERPGUARD_BROKERS.")
+@click.option("--prefix", help="Prefix of the topics; else PERPGUARD_PREFIX.")
+@click.option("--ws-url", help="Streams of the venue without route; else PERPGUARD_WS_URL.")
+@click.option("--rest-url", help="REST of the venue, for the listen key only; else PERPGUARD_REST_URL.")
+@click.option("--symbols", help="BTCUSDT,ETHUSDT,…; else PERPGUARD_SYMBOLS or the configuration.")
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), help="0 serves none; else PERPGUARD_METRICS_PORT.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="On stdout only the JSON line that says ready.")
+def connector(config_path: Path | None, as_json: bool, **options: str | int | None) -> None:
+    """
+    Bring every frame of the venue into the log, untouched, until Ctrl-C or SIGTERM.
+
+    Prints a line when every real-time stream has had its first frame. Broker and venue may be away at any time: it
+    waits and tries again. The user stream needs PERPGUARD_API_KEY (the key only, never the secret).
+    """
+    os.environ.update({_VARIABLES[name]: str(value) for name, value in options.items() if value is not None})
+    settings = settings_or_exit(config_path)
+    telemetry.configure_logging()
+    for notice in settings.notices:
+        log.warning("notice", text=notice)
+    try:
+        for warning in check_configured(settings.data_source.ws_streams):
+            log.warning("configuration", text=warning)
+        groups = plan(settings.symbols)
+    except UnknownStream as error:
+        raise Failed(str(error), ExitCode.USAGE) from error
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, groups, as_json=as_json))
+
+
+async def _serve(settings: Settings, groups: Any, *, as_json: bool) -> None:  # Any: tuple of subscriptions.Group
+    started = time.monotonic()
+    incarnation = f"{time.time_ns() // 1_000_000:x}"
+    publisher = Publisher(arguments=client_arguments(settings), prefix=settings.prefix, incarnation=incarnation)
+    keys = None
+    if settings.api_key:
+        keys = ListenKeys(rest_url=settings.rest_url, api_key=settings.api_key.reveal())
+    else:
+        log.warning("no_user_stream", text="PERPGUARD_API_KEY is not set: market data only, fills will not be seen")
+
+    def ready() -> None:
+        told = {
+            "ready": True,
+            "symbols": len(settings.symbols),
+            "streams": sum(len(group.streams) for group in groups),
+            "connections": len(groups) + (keys is not None),
+            "user_stream": keys is not None,
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        click.echo(json.dumps(told) if as_json else f"ready: {told['streams']} streams of {told['symbols']} symbols")
+
+    subject = Connector(
+        ws_url=settings.ws_url,
+        groups=groups,
+        symbols=settings.symbols,
+        publisher=publisher,
+        incarnation=incarnation,
+        draw=random.random,
+        listen_keys=keys,
+        on_ready=ready,
+    )
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        ending.set()
+        subject.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    if settings.metrics_port:
+        registry = CollectorRegistry()
+        registry.register(ConnectorMetrics(subject))
+        start_http_server(settings.metrics_port, registry=registry)
+    starting = loop.create_task(_start(settings, publisher))
+    waiting = loop.create_task(ending.wait())
+    await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        await subject.run()
+        if not await publisher.flush(FLUSH_SECONDS):
+            log.error("not_flushed", bytes=publisher.batcher.size, text="Kafka did not take everything in time")
+        await publisher.stop()
+    starting.cancel()
+    waiting.cancel()
+
+
+async def _start(settings: Settings, publisher: Publisher) -> None:
+    """Wait for Kafka and its topics, however long it takes; topics that are missing are made where we may."""
+    while True:
+        try:
+            if not await _topics_are_there(settings):
+                await ensure_topics_as(client_arguments(settings), settings.prefix, 1)
+            break
+        except (TopicsNotReady, KafkaError, OSError) as error:
+            log.warning("kafka_away", error=str(error))
+            await asyncio.sleep(TOPICS_RETRY_SECONDS)
+    await publisher.start()
+
+
+async def _topics_are_there(settings: Settings) -> bool:
+    """True when every topic the connector writes exists; asking needs fewer rights than making."""
+    admin = AIOKafkaAdminClient(**client_arguments(settings))
+    try:
+        await admin.start()
+        present = set(await admin.list_topics())
+    finally:
+        await admin.close()
+    return {topic.named(settings.prefix) for topic in TOPICS if "connector" in topic.writers} <= present
