@@ -10,9 +10,9 @@ from typing import Any
 import click
 import msgspec
 
-from pipeline.commands.context import Payload
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.configuration import ConfigurationError, reference
+from pipeline.console.asking import Payload
 from pipeline.settings import Secret, Settings, load
 
 

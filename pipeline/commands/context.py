@@ -12,12 +12,12 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from pipeline.commands.exit_codes import ExitCode
-from pipeline.commands.log_access import Unreachable
 from pipeline.configuration import ConfigurationError
+from pipeline.console.asking import Payload
+from pipeline.console.log_access import Unreachable
 from pipeline.settings import Settings, load
 
 Result = TypeVar("Result")
-Payload = dict[str, Any]  # Any: a JSON object for programs
 
 
 class Failed(click.ClickException):
@@ -66,3 +66,10 @@ def finish(payload: Payload, words: str, *, as_json: bool, code: ExitCode = Exit
     """Print the result in the asked form and end with *code*."""
     click.echo(json.dumps(payload, ensure_ascii=False) if as_json else words)
     raise SystemExit(int(code))
+
+
+def verdict(payload: Payload) -> ExitCode:
+    """The exit code of what ``asking.ask`` returned."""
+    if payload["accepted"] is None:
+        return ExitCode.NO_ANSWER
+    return ExitCode.OK if payload["accepted"] else ExitCode.REFUSED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +12,9 @@ import msgspec
 
 from pipeline.commands.context import Failed, config_option, json_option, run, settings_or_exit
 from pipeline.commands.exit_codes import ExitCode
-from pipeline.commands.log_access import Log, open_log
-from pipeline.core.commands import Decision
+from pipeline.console.log_access import Log, open_log
 from pipeline.reporting.account_view import AccountView
-from pipeline.reporting.story import Step, concerning, last_positions, line_words, story_of, told
+from pipeline.reporting.story import Step, concerning, last_positions, line_words, story_of, told, without_repeats
 from pipeline.settings import Settings
 from pipeline.wire import lines, records
 from pipeline.wire.topics import ACCOUNT, ATTEMPTS, DECISIONS, INPUTS, partition_of
@@ -68,18 +66,6 @@ async def tell(settings: Settings, what: str, *, count: int = 1) -> list[Step]:
         instruments=view.instruments,
         line_at=lambda place: said.get(place, "no longer in the log"),
     )
-
-
-def without_repeats(decisions: Iterable[Decision]) -> list[Decision]:
-    """Drop what was decided again after a crash: readers keep the highest position per partition."""
-    kept: list[Decision] = []
-    seen: set[tuple[int, int, int, str]] = set()
-    for decision in decisions:
-        place = (decision.partition, decision.offset, decision.line, decision.symbol)
-        if place not in seen:
-            seen.add(place)
-            kept.append(decision)
-    return kept
 
 
 def _partitions(what: str) -> list[int] | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.asking import ask, verdict
-from pipeline.commands.context import config_option, finish, json_option, run, settings_or_exit
+from pipeline.commands.context import config_option, finish, json_option, run, settings_or_exit, verdict
+from pipeline.console.asking import ask
 from pipeline.core.events import TradingMode
 from pipeline.wire import records
 

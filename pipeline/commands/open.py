@@ -8,8 +8,8 @@ from typing import Final
 
 import click
 
-from pipeline.commands.asking import ask, verdict
-from pipeline.commands.context import Payload, config_option, finish, json_option, run, settings_or_exit
+from pipeline.commands.context import config_option, finish, json_option, run, settings_or_exit, verdict
+from pipeline.console.asking import Payload, ask
 from pipeline.core.events import Side
 from pipeline.wire import records
 

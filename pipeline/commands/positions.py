@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pipeline.commands.context import config_option, json_option, run, settings_or_exit
-from pipeline.commands.log_access import Log, open_log
+from pipeline.console.log_access import Log, open_log
 from pipeline.reporting import words
 from pipeline.reporting.account_view import AccountView, payload
 from pipeline.settings import Settings

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pipeline.commands.context import Failed, config_option, json_option, run, settings_or_exit
 from pipeline.commands.exit_codes import ExitCode
-from pipeline.commands.log_access import open_log
+from pipeline.console.log_access import open_log
 from pipeline.reporting.account_view import AccountView
 from pipeline.reporting.trades_report import TradesReport, episodes_of, payload, report_of, table_of
 from pipeline.settings import Settings

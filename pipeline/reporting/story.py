@@ -7,7 +7,7 @@ journal ``attempts`` names the intent of each request, so the story needs no mem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -79,6 +79,18 @@ def concerning(decisions: Sequence[Decision], identity: str) -> list[Decision]:
     if not positions:
         return hits
     return [d for d in decisions if positions & set(_positions(d)) and not _only_reports(d)]
+
+
+def without_repeats(decisions: Iterable[Decision]) -> list[Decision]:
+    """Drop what was decided again after a crash: readers keep the highest position per partition."""
+    kept: list[Decision] = []
+    seen: set[tuple[int, int, int, str]] = set()
+    for decision in decisions:
+        place = (decision.partition, decision.offset, decision.line, decision.symbol)
+        if place not in seen:
+            seen.add(place)
+            kept.append(decision)
+    return kept
 
 
 def last_positions(decisions: Sequence[Decision], symbol: str, *, count: int = 1) -> list[str]:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from pipeline.commands.context import Payload
-from pipeline.commands.exit_codes import ExitCode
-from pipeline.commands.log_access import Log, open_log, send
+from pipeline.console.log_access import Log, open_log, send
 from pipeline.reporting import words
 from pipeline.settings import Settings
 from pipeline.wire import records
 from pipeline.wire.topics import ACCOUNT, ALERTS
 
+Payload: TypeAlias = dict[str, Any]  # a JSON object for programs
+
 LOOK_BACK_MS: Final = 1_000  # the broker's clock may be a little behind ours
-
-
-def verdict(payload: Payload) -> ExitCode:
-    """The exit code of what ``ask`` returned."""
-    if payload["accepted"] is None:
-        return ExitCode.NO_ANSWER
-    return ExitCode.OK if payload["accepted"] else ExitCode.REFUSED
 
 
 async def ask(

@@ -1,0 +1,221 @@
+"""
+The only place for the acts of the synthetic demo: open, kill between fill and rails, kill inside a stop move, all flat.
+
+An act hits its window because the exchange holds the very request: nothing here sleeps for luck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Any, Final, TypeAlias
+
+from pipeline.console.asking import ask
+from pipeline.core.events import Side
+from pipeline.demo.exchange import open_episodes
+from pipeline.demo.fleet import PartFailed
+from pipeline.demo.promises import resting_orders
+from pipeline.demo.scenario import (
+    BETWEEN_FILL_AND_RAILS,
+    INSIDE_A_STOP_MOVE,
+    KILL_BEFORE_RAILS,
+    KILL_IN_MOVE,
+    PLANS,
+    Plan,
+    levels,
+    segments,
+)
+from pipeline.demo.stage import Stage
+from pipeline.wire import records
+
+Json: TypeAlias = Any  # the ledger's JSON
+
+OPEN_SECONDS: Final = 30.0
+ASK_SECONDS: Final = 8.0
+HELD_SECONDS: Final = 30.0
+RECOVERY_SECONDS: Final = 20.0
+RECOVERY_SECONDS_MS: Final = int(RECOVERY_SECONDS * 1_000)
+FLAT_SECONDS: Final = 60.0
+SWEEP_SECONDS: Final = 8.0
+NOT_HIT: Final = -1
+
+
+class Played(Exception):
+    """An act could not be played; the text says which and why."""
+
+
+async def open_position(stage: Stage, plan: Plan, tick: float) -> str:
+    """
+    Open by command, as a person would; asked again while the data of the symbol are not whole yet.
+
+    Returns the position's id; raises Played when it was not open within ``OPEN_SECONDS``.
+    """
+    deadline = time.monotonic() + OPEN_SECONDS
+    reason = ""
+    while time.monotonic() < deadline:
+        stage.fleet.check()
+        middle = await stage.exchange.mid_price(plan.symbol)
+        command = records.OpenCommand(
+            command=f"demo-{secrets.token_hex(8)}",
+            symbol=plan.symbol,
+            side=Side.BUY if plan.side == "long" else Side.SELL,
+            notional=plan.notional,
+            **levels(plan, middle=middle, tick=tick),
+        )
+        answer = await ask(stage.settings, command, wait=True, seconds=max(ASK_SECONDS, deadline - time.monotonic()))
+        if answer["accepted"] and answer.get("position"):
+            stage.view.step(f"{plan.symbol} {plan.side} is open: {answer['reason']} ({answer['position']})")
+            return str(answer["position"])
+        if answer["reason"] != reason:
+            reason = answer["reason"]
+            stage.view.step(f"{plan.symbol}: {reason}; asking again")
+        await asyncio.sleep(0.3)
+    raise Played(f"{plan.symbol} was not opened within {OPEN_SECONDS:.0f} s: {reason}")
+
+
+async def kill_between_fill_and_rails(stage: Stage, plan: Plan, tick: float) -> tuple[str, int]:
+    """
+    Open *plan* and kill the executor when the entry is filled and no rail rests; returns (position, recovery ms).
+
+    Recovery is measured by the exchange: from the kill to the first instant at which live stops cover the quantity.
+    """
+    await stage.exchange.hold(BETWEEN_FILL_AND_RAILS)
+    opening = asyncio.create_task(open_position(stage, plan, tick))
+    try:
+        held = await _held(stage, opening)
+        stage.fleet.parts["execute"].kill()
+        killed = time.monotonic()
+        stage.view.step(f"SIGKILL to the executor: {plan.symbol} is filled, no stop rests ({held['path']} is held)")
+        await stage.exchange.forget_faults()
+        stage.fleet.parts["execute"].start()
+
+        async def covered() -> bool:
+            episodes = [e for e in (await stage.exchange.summary())["episodes"] if e["symbol"] == plan.symbol]
+            return bool(episodes) and episodes[-1]["naked"]["any"]["first_covered_after_ms"] is not None
+
+        back = await stage.until(f"cover for {plan.symbol}", covered, seconds=RECOVERY_SECONDS, every=0.05)
+        recovered = int((time.monotonic() - killed) * 1_000) if back else RECOVERY_SECONDS_MS
+        stage.view.step(f"the executor is back: {plan.symbol} is covered {recovered} ms after the kill")
+        return await opening, recovered
+    finally:
+        opening.cancel()
+
+
+async def kill_inside_a_stop_move(stage: Stage) -> int:
+    """Kill the executor when the new stop rests and the old one is not yet cancelled; returns the recovery in ms."""
+    held = await _held(stage, None)
+    client = held["client_id"]
+    stage.fleet.parts["execute"].kill()
+    killed = time.monotonic()
+    stage.view.step(
+        f"SIGKILL to the executor inside a stop move of {KILL_IN_MOVE}: two stops rest, {client} is the old"
+    )
+    await stage.exchange.forget_faults()
+    stage.fleet.parts["execute"].start()
+
+    async def finished() -> bool:
+        ended = ("CANCELED", "EXPIRED", "FINISHED", "TRIGGERED", "REJECTED")
+        found = [line for line in await stage.exchange.ledger("algo") if line["symbol"] == KILL_IN_MOVE]
+        return any(line["state"] in ended and _names(line, client) for line in found)
+
+    back = await stage.until("the end of the stop move", finished, seconds=RECOVERY_SECONDS, every=0.1)
+    recovered = int((time.monotonic() - killed) * 1_000) if back else RECOVERY_SECONDS_MS
+    stage.view.step(f"the executor is back: the move is finished {recovered} ms after the kill")
+    return recovered
+
+
+def _names(line: Json, client: str) -> bool:
+    """A cancel may name its order by the venue's id alone; then any end of the symbol's stops counts."""
+    return not client or line["client_id"] == client
+
+
+async def _held(stage: Stage, opening: asyncio.Task[str] | None) -> Json:
+    """The first request that is held; raises Played when none comes."""
+    deadline = time.monotonic() + HELD_SECONDS
+    while time.monotonic() < deadline:
+        stage.fleet.check()
+        if opening is not None and opening.done():
+            opening.result()
+            raise Played("the position opened, but its requests were not held")
+        held = await stage.exchange.wait_held(wait_ms=500)
+        if held:
+            return held[-1]
+    raise Played(f"no request came that could be held within {HELD_SECONDS:.0f} s")
+
+
+async def bad_input(stage: Stage) -> Json:
+    """A command for a symbol that nobody knows, and a frame whose price is no number; returns the command's answer."""
+    command = records.OpenCommand(
+        command=f"demo-{secrets.token_hex(8)}", symbol="NOPEUSDT", side=Side.BUY, notional="100"
+    )
+    payload = {
+        "e": "bookTicker",
+        "u": 1,
+        "s": "BTCUSDT",
+        "b": "no number",
+        "B": "1",
+        "a": "2",
+        "A": "1",
+        "T": 1,
+        "E": 1,
+    }
+    await stage.exchange.send_frame("btcusdt@bookTicker", payload)
+    answer = await ask(stage.settings, command, seconds=ASK_SECONDS)
+    stage.view.step(f"bad input: a command for NOPEUSDT is refused ({answer['reason']}), a broken frame was sent")
+    return answer
+
+
+async def until_flat(stage: Stage, count: int) -> None:
+    """Wait until *count* positions have come and gone and nothing of ours rests; what is left is for the judges."""
+
+    async def flat() -> bool:
+        summary = await stage.exchange.summary()
+        return len(summary["episodes"]) >= count and not open_episodes(summary)
+
+    if await stage.until("all positions flat", flat, seconds=FLAT_SECONDS / min(1.0, stage.options.speed)):
+        stage.view.step("every position is flat")
+
+    async def swept() -> bool:
+        ledger = {kind: await stage.exchange.ledger(kind) for kind in ("order", "algo", "fill")}
+        return not resting_orders(ledger)
+
+    await stage.until("the sweep", swept, seconds=SWEEP_SECONDS)
+
+
+async def play(stage: Stage) -> tuple[Json, dict[str, int]]:
+    """
+    Play the whole synthetic demo; returns (the answer to the bad command, recovery ms by kill).
+
+    Raises Played, PartFailed when it cannot go on.
+    """
+    ticks = await _ticks(stage)
+    plans = {plan.symbol: plan for plan in PLANS}
+    first = [plan for plan in PLANS if plan.symbol != KILL_BEFORE_RAILS]
+    await asyncio.gather(*(open_position(stage, plan, ticks[plan.symbol]) for plan in first))
+    recovered = {"between a fill and its rails": NOT_HIT, "inside a stop move": NOT_HIT}
+    last = plans[KILL_BEFORE_RAILS]
+    _, recovered["between a fill and its rails"] = await kill_between_fill_and_rails(stage, last, ticks[last.symbol])
+    await stage.exchange.hold(INSIDE_A_STOP_MOVE)
+    for plan in PLANS:
+        await stage.exchange.run_path(plan.symbol, segments(plan, speed=stage.options.speed))
+    stage.view.step("the market moves: BTCUSDT to its targets, ETHUSDT up and back, SOLUSDT down")
+    answer, recovered["inside a stop move"] = await asyncio.gather(bad_input(stage), _move(stage))
+    await until_flat(stage, len(PLANS))
+    return answer, recovered
+
+
+async def _move(stage: Stage) -> int:
+    try:
+        return await kill_inside_a_stop_move(stage)
+    except Played as reason:
+        stage.view.step(str(reason))  # judged as a kill that did not happen
+        return NOT_HIT
+
+
+async def _ticks(stage: Stage) -> dict[str, float]:
+    found = await stage.exchange.tick_sizes()
+    missing = [plan.symbol for plan in PLANS if plan.symbol not in found]
+    if missing:
+        raise PartFailed(f"the exchange does not trade {', '.join(missing)}")
+    return found

@@ -1,0 +1,169 @@
+"""The only place where the demo's stage is set and cleared: a directory, Kafka, the exchange, connector and workers."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from pipeline.console.log_access import open_log
+from pipeline.demo.exchange import Exchange
+from pipeline.demo.fleet import Fleet, PartFailed, first_json_line, perpguard, python
+from pipeline.demo.view import View
+from pipeline.embedded_kafka import EmbeddedKafka
+from pipeline.settings import Settings, load
+from pipeline.streaming.topics_admin import ensure_topics
+from pipeline.wire.topics import ACCOUNT
+
+Json: TypeAlias = Any  # JSON of the parts
+
+PREFIX: Final = "demo."
+ROLES: Final = ("decide", "account", "execute")
+SIMULATOR_KEY: Final = "simulator-key"
+SIMULATOR_SECRET: Final = "simulator-secret"
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What the person asked for; ``speed`` is of the price paths, or of the recording."""
+
+    speed: float = 1.0
+    recording: Path | None = None
+    keep: bool = False
+    seed: int = 1
+
+
+class Stage(msgspec.Struct):
+    """Everything that runs, and how to reach it."""
+
+    options: Options
+    directory: Path
+    kafka: EmbeddedKafka
+    fleet: Fleet
+    exchange: Exchange
+    settings: Settings
+    log_identity: str
+    view: View
+    hung: list[str] = []
+    kept: bool = True
+
+    async def until(self, what: str, met: Callable[[], Awaitable[bool]], *, seconds: float, every: float = 0.2) -> bool:
+        """Wait until *met* says so; False after *seconds*. Raises PartFailed when a process ends meanwhile."""
+        deadline = time.monotonic() + seconds
+        while not await met():
+            self.fleet.check()
+            await asyncio.to_thread(self.kafka.check)
+            if time.monotonic() > deadline:
+                self.view.step(f"{what}: not within {seconds:.0f} s")
+                return False
+            await asyncio.sleep(every)
+        return True
+
+    def let_go(self) -> None:
+        """The directory may be removed in the end."""
+        self.kept = False
+
+    def stop_pipeline(self) -> None:
+        """Stop connector and workers cleanly; who hangs is killed and remembered."""
+        self.fleet.note_memory()
+        self.hung += self.fleet.stop("connector")
+        self.hung += self.fleet.stop(*ROLES)
+
+
+def environment_of(directory: Path, symbols: tuple[str, ...], brokers: str, urls: dict[str, str]) -> dict[str, str]:
+    """The environment of every part: nothing of the person's own configuration gets in."""
+    return {
+        "PERPGUARD_BROKERS": brokers,
+        "PERPGUARD_PREFIX": PREFIX,
+        "PERPGUARD_DATA_DIRECTORY": str(directory / "data"),
+        "PERPGUARD_REST_URL": urls["rest"],
+        "PERPGUARD_WS_URL": urls["ws"],
+        "PERPGUARD_API_KEY": SIMULATOR_KEY,
+        "PERPGUARD_API_SECRET": SIMULATOR_SECRET,
+        "PERPGUARD_SYMBOLS": ",".join(symbols),
+        "PERPGUARD_REAL_MONEY": "no",
+        "PERPGUARD_CONFIG": "",
+        "PERPGUARD_INSTANCE": "demo",
+        "PERPGUARD_METRICS_PORT": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def simulator_arguments(options: Options, symbols: tuple[str, ...], ledger: Path) -> list[str]:
+    """How the exchange is started: the synthetic market, or the recording, which waits for the workers."""
+    common = ["simulator", "--json", "--port", "0", "--seed", str(options.seed), "--ledger", str(ledger)]
+    if options.recording is not None:
+        source = ["--recording", str(options.recording), "--speed", f"{options.speed:g}", "--wait-for-start"]
+        return [*common, *source]
+    return [*common, "--symbols", ",".join(symbols), "--scenario", "demo"]
+
+
+@asynccontextmanager
+async def set_stage(options: Options, symbols: tuple[str, ...], view: View) -> AsyncIterator[Stage]:
+    """
+    Start everything, and end everything however the body ends.
+
+    The directory stays, unless the body says that it may go (``Stage.let_go``). Raises PartFailed, EmbeddedKafkaError.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="perpguard-demo-"))
+    fleet = Fleet(directory, {})
+    kafka = EmbeddedKafka(directory=directory / "kafka", progress=view.step)
+    exchange: Exchange | None = None
+    stage: Stage | None = None
+    try:
+        view.step(f"directory {directory}")
+        simulator = fleet.start(
+            "simulator", perpguard(*simulator_arguments(options, symbols, directory / "ledger.jsonl"))
+        )
+        urls, _ = await asyncio.gather(first_json_line(simulator), asyncio.to_thread(kafka.start))
+        exchange = Exchange(urls["rest"])
+        fleet.environment |= environment_of(directory, symbols, kafka.bootstrap, urls)
+        log_identity = await ensure_topics(kafka.bootstrap, PREFIX)
+        view.step(f"exchange on {urls['rest']}, topics made, log identity {log_identity}")
+        for role in ROLES:
+            fleet.start(role, worker_command(), PERPGUARD_ROLE=role)
+        fleet.start("connector", perpguard("connector"))
+        settings = load(fleet.environment)
+        stage = Stage(options, directory, kafka, fleet, exchange, settings, log_identity, view)
+        yield stage
+    finally:
+        fleet.stop()
+        await asyncio.to_thread(kafka.stop)
+        if exchange is not None:
+            await exchange.close()
+        if stage is not None and not stage.kept:
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
+            view.step(f"log, states and output of every process stay in {directory}")
+
+
+def worker_command() -> list[str]:
+    """A worker, started as any Faust project's."""
+    return python("-m", "faust", "-A", "pipeline", "worker", "--loglevel", "info")
+
+
+async def ready(stage: Stage) -> None:
+    """Wait until the connector's sockets live and the account knows the instruments; raises PartFailed."""
+
+    async def sockets() -> bool:
+        status = await stage.exchange.status()
+        routes = {socket["route"] for socket in status["sockets"]}
+        return {"public", "market", "private"} <= routes
+
+    if not await stage.until("sockets of all three routes", sockets, seconds=30):
+        raise PartFailed(f"the connector did not open its sockets: {stage.fleet.parts['connector'].last_words()}")
+
+    async def instruments() -> bool:
+        async with open_log(stage.settings) as log:
+            found = await log.read(ACCOUNT)
+        return any(b'"type":"instruments"' in record.value for record in found)
+
+    if not await stage.until("the executor's read of exchangeInfo", instruments, seconds=30):
+        raise PartFailed(f"the executor read no exchangeInfo: {stage.fleet.parts['execute'].last_words()}")
+    stage.view.step("sockets are open, instruments are known")
