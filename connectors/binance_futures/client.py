@@ -198,7 +198,7 @@ class Connector:
         for rollover in self.rollovers:
             self._obey(rollover, rollover.tick(now_ms))
         for connection in self._connections.values():
-            self._sample(connection)
+            self._attend(connection)
         if self._listen_keys is not None and self._keep_alive.due(now_ms):
             self._spawn(self._keep_key_alive(self._listen_keys))
         if not self._is_ready and self.ready:
@@ -208,9 +208,11 @@ class Connector:
             self._offsets_at += OFFSET_EVERY_SECONDS
             log.info("clock_offsets", offsets=self.offsets.summary())
 
-    def _sample(self, connection: _Connection) -> None:
+    def _attend(self, connection: _Connection) -> None:
         intake = connection.intake
-        if isinstance(intake, MarketIntake) and intake.latest:
+        if isinstance(intake, UserIntake):
+            intake.settle(self._clock.now_ns())
+        elif intake.latest:
             name = stream_of(intake.latest)
             watch = connection.session.watches.get(name.decode()) if name is not None else None
             if watch is not None:

@@ -231,7 +231,8 @@ class UserIntake(Intake):
     ) -> None:
         super().__init__(source=source, incarnation=incarnation, symbols=symbols, sink=sink)
         self._watch = watch
-        self._missed_ns = 0
+        self._missed_ns = -MISSED_SPACING_NS
+        self._owed = ""  # a reason that is not told yet
         self._key_expired = key_expired
         self._concerns = concerns
 
@@ -242,12 +243,19 @@ class UserIntake(Intake):
             self._missed(at_ns, self._watch.hole)
             self._watch.hole = ""
 
+    def settle(self, at_ns: int) -> None:
+        """Tell what was held back; call it ten times a second."""
+        if self._owed:
+            self._missed(at_ns, self._owed)
+
     def _missed(self, at_ns: int, reason: str) -> None:
-        """Tell every symbol that an event may be missing; a flood of bad frames tells it once a second."""
-        if at_ns - self._missed_ns >= MISSED_SPACING_NS:
-            self._missed_ns = at_ns
-            for symbol in self._numbered:
-                self.lost(at_ns, symbol, USER_STREAM, reason)
+        """Tell every symbol that an event may be missing; of a flood of bad frames once a second, the last included."""
+        if at_ns - self._missed_ns < MISSED_SPACING_NS:
+            self._owed = reason
+            return
+        self._missed_ns, self._owed = at_ns, ""
+        for symbol in self._numbered:
+            self.lost(at_ns, symbol, USER_STREAM, reason)
 
     def frame(self, at_ns: int, frame: bytes) -> None:
         """Take one frame as received at *at_ns*. Lines of user events never give way."""
