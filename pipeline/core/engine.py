@@ -146,7 +146,7 @@ def _fold(turn: Turn, event: Event) -> None:
     if turn.state.halted:
         _fold_halted(turn, event)
     else:
-        _HANDLERS[type(event)](turn, event)
+        HANDLERS[type(event)](turn, event)
 
 
 def _fold_halted(turn: Turn, event: Event) -> None:
@@ -266,7 +266,7 @@ def _on_data_failed(turn: Turn, event: DataFailed) -> None:
 
 
 # The event union is closed: a test holds that every kind has its row.
-_HANDLERS: Final[dict[type, Callable[[Turn, Any], object]]] = {
+HANDLERS: Final[dict[type, Callable[[Turn, Any], object]]] = {
     Quote: _on_quote,
     DepthDiff: market.depth_diff,
     DepthSnapshot: market.depth_snapshot,

@@ -27,7 +27,16 @@ UNHEARD_ENTRY_MS: Final = 5_000  # an entry nobody has heard of for this long ma
 def admitted(turn: Turn, event: EntryAdmitted) -> None:
     """Answer an admission: ``used`` with a bracket, or ``declined`` with every reason."""
     state = turn.state
-    if state.position is not None and state.position.admission == event.admission:
+    known = next((p for p in [state.position, *state.ended] if p and p.admission == event.admission), None)
+    if known is not None:  # account asks again because our answer has not reached it
+        open_now = known is state.position
+        answer = AnswerAdmission(
+            admission=event.admission,
+            used=open_now,
+            position=known.id,
+            reason="" if open_now else "the position is closed",
+        )
+        turn.emit(answer, rule="entry_answered_again")
         return
     reasons = entry_blocks(state, needs_bars=not event.stop)
     if state.position is not None:

@@ -219,10 +219,9 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
 
 
 def close_requested(turn: Turn, event: CloseRequested) -> None:
-    """A person asked to close; without a position there is nothing to close."""
+    """A person asked to close; without a position there is nothing to do (account asks every symbol)."""
     position = turn.state.position
     if position is None:
-        turn.note("close_without_position", event.reason)
         return
     position.hand_close = event.reason or "closed by hand"
     position.hand_cause = turn.cause
