@@ -36,7 +36,16 @@ from pipeline.core.units import E8, ONE_E8
 
 DEFAULT_REST_URL: Final = "http://127.0.0.1:18080"
 DEFAULT_WS_URL: Final = "ws://127.0.0.1:18080"
-ROLES: Final = ("all", "decide", "account", "execute")
+# Role → what it needs at the real venue. The connector asks for the listen key, which takes no signature, so the
+# secret stays with the executor; decide and account never speak with the venue.
+KEYS_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
+    "all": ("api_key", "api_secret"),
+    "decide": (),
+    "account": (),
+    "execute": ("api_key", "api_secret"),
+    "connector": ("api_key",),
+}
+ROLES: Final = tuple(KEYS_OF_ROLE)
 REAL_MONEY: Final = "PERPGUARD_REAL_MONEY"
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SASL_SSL")
 
@@ -237,8 +246,10 @@ def _guard_money(
             f"where orders cost money; allowed: another venue, or {REAL_MONEY}=yes"
         )
         return problems, notices
-    if not settings["api_key"] or not settings["api_secret"]:
-        problems.append("PERPGUARD_API_KEY: the real venue needs it and PERPGUARD_API_SECRET (or their _FILE)")
+    role = settings["role"] if settings["role"] in ROLES else "all"
+    if any(not settings[name] for name in KEYS_OF_ROLE[role]):
+        needed = " and ".join(f"PERPGUARD_{name.upper()}" for name in KEYS_OF_ROLE[role])
+        problems.append(f"PERPGUARD_API_KEY: role {role} needs {needed} at the real venue (or their _FILE)")
     if settings["kafka_security"] == "PLAINTEXT":
         problems.append(
             f"PERPGUARD_KAFKA_SECURITY: found 'PLAINTEXT' at {brokers!r} with keys of the real venue: whoever reaches "

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipeline.configuration import ConfigurationError
 from pipeline.core.units import ONE_E8
-from pipeline.settings import ConfigurationError, Secret, load, venue_of
+from pipeline.settings import Secret, load, venue_of
 
 REAL = {
     "PERPGUARD_REST_URL": "https://fapi.binance.com",
@@ -114,12 +115,29 @@ def test_the_real_venue_needs_three_things() -> None:
 
     assert "PERPGUARD_REAL_MONEY=yes" in problems_of(REAL | secured)[0]
     assert "PERPGUARD_KAFKA_SECURITY" in problems_of(REAL | {"PERPGUARD_REAL_MONEY": "yes"})[0]
+    without_secret = REAL | secured | {"PERPGUARD_REAL_MONEY": "yes", "PERPGUARD_API_SECRET": ""}
+    assert "PERPGUARD_API_SECRET" in problems_of(without_secret)[0]
     without_key = REAL | secured | {"PERPGUARD_REAL_MONEY": "yes", "PERPGUARD_API_KEY": ""}
     assert "PERPGUARD_API_KEY" in problems_of(without_key)[0]
 
     settings = load(REAL | secured | {"PERPGUARD_REAL_MONEY": "yes"})
     assert settings.venue == "real"
     assert settings.notices[0].startswith("REAL MONEY: orders will be sent to https://fapi.binance.com")
+
+
+@pytest.mark.parametrize("role", ["connector", "decide", "account"])
+def test_only_who_sends_orders_needs_the_secret(role: str) -> None:
+    """The connector runs at the real venue with the key alone, decide and account with neither."""
+    environ = REAL | {
+        "PERPGUARD_REAL_MONEY": "yes",
+        "PERPGUARD_KAFKA_SECURITY": "SASL_SSL",
+        "PERPGUARD_ROLE": role,
+        "PERPGUARD_API_SECRET": "",
+    }
+
+    assert role == load(environ).role
+    if role == "connector":
+        assert "role connector needs PERPGUARD_API_KEY at" in problems_of(environ | {"PERPGUARD_API_KEY": ""})[0]
 
 
 def test_one_real_address_is_enough_to_be_refused() -> None:
