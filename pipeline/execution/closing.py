@@ -1,0 +1,264 @@
+"""
+The only place that ends positions: the close ladder, and the sweep of what is left behind.
+
+Close ladder (pains 20, V7): cancel own targets (they use up the reduce-only budget) and read the quantity, side by
+side; MARKET reduce-only in slices; read again; until the venue says zero. After repeated refusals a conditional
+closePosition order one tick beyond the mark. Stops are never touched: they go last, in the sweep, when it is flat.
+
+Zero is believed from our own fills, from ACCOUNT_UPDATE, or from two reads at least a second apart (pains 10, 11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from typing import Final
+
+import msgspec
+
+from pipeline.binance import requests
+from pipeline.binance.errors import Reaction, ReadFailed
+from pipeline.binance.requests import AlgoOrder, AlgoType
+from pipeline.core import identity
+from pipeline.core.events import Leg, Verdict
+from pipeline.core.rate_limits import Lane
+from pipeline.core.units import NotADecimal, parse_e8
+from pipeline.execution.cancelling import Canceller
+from pipeline.execution.desk import Desk, Guarded, LiveOrder
+from pipeline.execution.in_doubt import Doubts, read_positions
+from pipeline.execution.sender import Purpose, Sender, Sent
+from pipeline.wire.records import IntentRecord
+
+SECOND_READ_MS: Final = 1_000
+PAUSE_MS: Final = 100
+EVIDENCE_MS: Final = 300
+REFUSALS_BEFORE_FALLBACK: Final = 4
+TARGETS: Final = (Leg.TARGET, Leg.LAST_TARGET)
+SWEEP_ORDER: Final = (Leg.ENTRY, Leg.TARGET, Leg.LAST_TARGET, Leg.CLOSE, Leg.WORKING, Leg.FAR)
+
+
+class Closer:
+    """Closes and sweeps; serial per symbol."""
+
+    def __init__(self, desk: Desk, sender: Sender, canceller: Canceller, doubts: Doubts) -> None:
+        self._desk = desk
+        self._sender = sender
+        self._canceller = canceller
+        self._doubts = doubts
+
+    # --------------------------------------------------------------------------------------------------- close
+
+    def close_by_itself(self, position: Guarded, reason: str) -> None:
+        """Close without being asked (X1, −2021); decide sees the orders under the bracket's own id and adopts them."""
+        if position.closing:
+            return
+        text = f"{position.id}: closed by the executor ({reason})"
+        self._desk.alert("executor_closes", "critical", text, position.symbol)
+        self.start(position, intent=position.id, record=None, reason=reason)
+
+    def start(self, position: Guarded, *, intent: str, record: IntentRecord | None, reason: str) -> None:
+        """Begin the ladder for an intent."""
+        position.closing = position.closing or reason
+        self._desk.spawn(self._close(position, intent, record), f"close {intent}")
+
+    async def _close(self, position: Guarded, intent: str, record: IntentRecord | None) -> None:
+        async with self._desk.chain(position.symbol, Leg.CLOSE):
+            if position.flat or position.swept:
+                if record is not None:
+                    self._sender.refuse(self._purpose(position, intent, record, 0), "position is flat")
+            else:
+                await self._ladder(position, intent, record)
+            if record is not None:
+                self._sender.settle(intent, symbol=position.symbol, position=position.id)
+
+    async def _ladder(self, position: Guarded, intent: str, record: IntentRecord | None) -> None:
+        desk, symbol = self._desk, position.symbol
+        targets = [desk.spawn(self._cancel_targets(position, intent), f"clear targets {intent}")]
+        zero_since: int | None = None
+        refusals = 0
+        while not desk.lease.lost.is_set():
+            try:
+                lots, mark = (await read_positions(desk, self._sender, symbol, Lane.CLOSE)).get(symbol, (0, "0"))
+            except ReadFailed:
+                lots, mark = position.filled * position.side.sign, "0"  # our own knowledge is better than waiting
+            if targets:
+                await asyncio.wait(targets)
+                targets = []
+            if lots * position.side.sign <= 0:
+                now = desk.clock.now_ms()
+                if self._closed_by_us(position) or self._told_flat(position):
+                    break
+                if zero_since is not None and now - zero_since >= SECOND_READ_MS:
+                    break
+                zero_since = now if zero_since is None else zero_since
+                await asyncio.sleep(SECOND_READ_MS / 1_000)
+                continue
+            zero_since = None
+            if refusals >= REFUSALS_BEFORE_FALLBACK:
+                await self._fallback(position, intent, record, mark)
+                refusals = 0
+                continue
+            for piece in requests.slices(desk.instruments[symbol], abs(lots)):
+                sent = await self._slice(position, intent, record, piece)
+                if sent.outcome.verdict is Verdict.IN_DOUBT:
+                    await desk.evidence.wait(sent.outcome.client_id, EVIDENCE_MS)
+                    break  # read again: reduce-only cannot flip, another goes out under a new id
+                if sent.outcome.verdict is not Verdict.ACCEPTED:
+                    refusals += 1
+                    if sent.reaction is Reaction.REDUCE_CROWDED:
+                        await self._cancel_targets(position, intent)
+                    await asyncio.sleep(PAUSE_MS / 1_000)
+                    break
+        position.flat = True
+
+    def _told_flat(self, position: Guarded) -> bool:
+        """ACCOUNT_UPDATE said zero after this position's first fill."""
+        lots, event_ms = self._desk.evidence.positions.get(position.symbol, (1, 0))
+        return lots == 0 and 0 < position.first_fill_ms < event_ms - self._desk.venue.server_ahead_ms
+
+    def _closed_by_us(self, position: Guarded) -> bool:
+        """Our own close orders filled what was open."""
+        journal = self._desk.index.positions.get(position.id)
+        closes = [] if journal is None else [p for p in journal.orders.values() if p.attempted.leg is Leg.CLOSE]
+        closed = 0
+        for placed in closes:
+            seen = self._desk.evidence.of(placed.attempted.client_id, "order")
+            replied = 0 if placed.outcome is None else placed.outcome.filled_lots
+            closed += max(replied, 0 if seen is None else seen.filled)
+        return 0 < position.filled <= closed
+
+    async def _slice(self, position: Guarded, intent: str, record: IntentRecord | None, lots: int) -> Sent:
+        instrument = self._desk.instruments[position.symbol]
+        sent = await self._sender.place(
+            self._purpose(position, intent, record, lots),
+            lambda client_id: requests.market_close(
+                instrument, client_id=client_id, position_side=position.side, lots=lots
+            ),
+            wanted=lambda: "",
+        )
+        if sent.outcome.verdict is Verdict.IN_DOUBT and sent.attempted is not None:
+            self._desk.spawn(self._end_doubt(sent), f"doubt {sent.outcome.client_id}")
+        return sent
+
+    async def _end_doubt(self, sent: Sent) -> None:
+        assert sent.attempted is not None
+        await self._doubts.resolve(
+            sent.attempted,
+            valid_until_ms=sent.valid_until_ms,
+            trigger=0,
+            lots=sent.outcome.lots,
+            untouched=lambda _: True,
+        )
+
+    async def _fallback(self, position: Guarded, intent: str, record: IntentRecord | None, mark: str) -> None:
+        """Market closes are refused: let the venue close the position at its next tick of the mark price."""
+        instrument = self._desk.instruments[position.symbol]
+        for order in position.live(Leg.LAST_TARGET) + position.live(Leg.CLOSE):
+            await self._canceller.cancel(position, order, intent=intent)
+        mark_ticks = _ticks_near(mark, instrument.tick_e8)
+        if not mark_ticks:
+            await asyncio.sleep(PAUSE_MS / 1_000)
+            return
+        trigger = mark_ticks + position.side.sign
+
+        def build(client_id: str) -> AlgoOrder:
+            return AlgoOrder(
+                symbol=position.symbol,
+                client_id=client_id,
+                side=position.side.opposite,
+                order_type=AlgoType.TAKE_PROFIT_MARKET,
+                trigger=instrument.price_text(trigger),
+            )
+
+        sent = await self._sender.place(self._purpose(position, intent, record, 0), build, wanted=lambda: "")
+        if sent.outcome.verdict is not Verdict.REJECTED:
+            client_id = sent.outcome.client_id
+            position.orders[client_id] = LiveOrder(
+                client_id=client_id, leg=Leg.CLOSE, book="algoOrder", trigger=trigger, lots=0
+            )
+        await asyncio.sleep(SECOND_READ_MS / 1_000)
+
+    async def _cancel_targets(self, position: Guarded, intent: str) -> None:
+        for leg in TARGETS:
+            for order in position.live(leg, doubtful=True):
+                if order.book == "order":  # conditional targets rest on no book and use nothing up
+                    await self._canceller.cancel(position, order, intent=intent)
+
+    # --------------------------------------------------------------------------------------------------- sweep
+
+    async def sweep(self, record: IntentRecord, position: Guarded) -> None:
+        """
+        Cancel what a flat position left behind on both books: entries and targets first, stops last.
+
+        The venue is asked first. While it still shows the position (and no newer one of ours owns it), stops stay.
+        """
+        desk, symbol = self._desk, position.symbol
+        position.flat = True
+        async with desk.chain(symbol, Leg.CLOSE):
+            while True:
+                try:
+                    flat = (await read_positions(desk, self._sender, symbol)).get(symbol, (0, ""))[0] == 0
+                    await self._adopt_leftovers(position)
+                    break
+                except ReadFailed:
+                    await asyncio.sleep(SECOND_READ_MS / 1_000)
+            newer = any(other is not position and other.filled for other in desk.of_symbol(symbol))
+            stops_may_go = flat or newer
+            for leg in SWEEP_ORDER:
+                if leg in (Leg.WORKING, Leg.FAR) and not stops_may_go:
+                    continue
+                async with desk.chain(symbol, leg) if leg is not Leg.CLOSE else nullcontext():
+                    for order in position.live(leg, doubtful=True):
+                        await self._canceller.cancel(position, order, intent=record.id, record=record)
+            if not stops_may_go:
+                position.flat = False
+                text = f"{position.id}: asked to sweep, but the venue shows an open position; its stops stay"
+                desk.alert("sweep_refused", "critical", text, symbol)
+                self._sender.refuse(self._purpose(position, record.id, record, 0), "position is not flat")
+            else:
+                position.swept = True
+                desk.positions.pop(position.id, None)
+        self._sender.settle(record.id, symbol=symbol, position=position.id, closed=stops_may_go)
+
+    async def _adopt_leftovers(self, position: Guarded) -> None:
+        """Take orders of the position that rest on the venue without our knowing. Raises ReadFailed."""
+        for book, request, name in (
+            ("order", requests.open_orders(position.symbol), "clientOrderId"),
+            ("algoOrder", requests.open_algo_orders(position.symbol), "clientAlgoId"),
+        ):
+            for client_id in await self._open_ids(request, name):
+                if client_id not in position.orders and self._belongs(position, client_id):
+                    position.orders[client_id] = LiveOrder(
+                        client_id=client_id, leg=identity.leg_of(client_id), book=book, trigger=0, lots=0
+                    )
+
+    async def _open_ids(self, request: requests.Read, name: str) -> list[str]:
+        body = await self._sender.read(request, Lane.QUERY)
+        try:
+            rows = msgspec.json.decode(body, type=list[dict[str, msgspec.Raw]])
+            return [msgspec.json.decode(row[name], type=str) for row in rows]
+        except (msgspec.DecodeError, KeyError) as error:
+            raise ReadFailed(f"{request.path}: {error}", 0) from error
+
+    def _belongs(self, position: Guarded, client_id: str) -> bool:
+        journal = self._desk.index.positions.get(position.id)
+        return identity.intent_of(client_id) == position.id or (journal is not None and client_id in journal.orders)
+
+    def _purpose(self, position: Guarded, intent: str, record: IntentRecord | None, lots: int) -> Purpose:
+        return Purpose(
+            intent=intent,
+            position=position.id,
+            symbol=position.symbol,
+            leg=Leg.CLOSE,
+            lane=Lane.CLOSE,
+            record=record,
+            lots=lots,
+        )
+
+
+def _ticks_near(text: str, tick_e8: int) -> int:
+    """A mark price (off the grid) on the grid, rounded down; 0 for none."""
+    try:
+        return parse_e8(text) // tick_e8
+    except NotADecimal:
+        return 0

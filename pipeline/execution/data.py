@@ -1,0 +1,258 @@
+"""
+The only place that answers wishes for data: snapshots, candles, interest, filters, audits, balances.
+
+Every answer is a line of the symbol that asked; a wish that cannot be served in its time is shed and says so. One read
+of exchangeInfo serves every symbol, one audit (positionRisk + openOrders + openAlgoOrders, all symbols at once) serves
+everybody who asked before it was sent. Held symbols go first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from pipeline.binance import requests
+from pipeline.binance.answers import instrument_of
+from pipeline.binance.errors import ReadFailed
+from pipeline.binance.requests import Read
+from pipeline.core import rate_limits
+from pipeline.core.rate_limits import Lane
+from pipeline.core.units import Milliseconds
+from pipeline.execution.desk import Desk
+from pipeline.execution.ports import OutboxUnavailable
+from pipeline.execution.sender import Sender
+from pipeline.wire import lines
+from pipeline.wire.records import BalanceRead, DataIntentRecord, InstrumentsKnown
+
+log = structlog.get_logger(__name__)
+
+EXCHANGE_INFO_EVERY_S: Final = 600.0
+BALANCE_EVERY_S: Final = 60.0
+FRESH_MS: Final = 10_000  # an exchangeInfo this young answers without another read
+GATHER_SECONDS: Final = 0.02  # audits asked for within this time share one
+DEFAULT_VALID_MS: Final = 10_000
+
+
+class _RateLimit(msgspec.Struct, rename="camel"):
+    rate_limit_type: str
+    interval: str
+    interval_num: int
+    limit: int
+
+
+class _ExchangeInfo(msgspec.Struct, rename="camel"):
+    symbols: list[msgspec.Raw]
+    rate_limits: list[_RateLimit] = []
+
+
+class _Named(msgspec.Struct):
+    symbol: str
+
+
+class Data:
+    """Serves data for *symbols* (the universe)."""
+
+    def __init__(self, desk: Desk, sender: Sender, symbols: tuple[str, ...]) -> None:
+        self._desk = desk
+        self._sender = sender
+        self._symbols = frozenset(symbols)
+        self._order = symbols
+        self._queued: dict[tuple[str, str, int], None] = {}
+        self._info: dict[str, msgspec.Raw] = {}
+        self._info_ms = 0
+        self._info_lock = asyncio.Lock()
+        self._auditors: dict[str, list[DataIntentRecord]] = {}
+        self.served = 0
+        self.shed = 0
+
+    def submit(self, record: DataIntentRecord) -> None:
+        """Serve a wish when the budget allows; the same wish of the same symbol that still waits is one."""
+        kind, symbol = record.request.kind, record.symbol
+        if symbol not in self._symbols:
+            self._say(record, error="unknown symbol")
+        elif kind == "audit":
+            if not self._auditors:
+                self._desk.spawn(self._audit(), "audit")
+            self._auditors.setdefault(symbol, []).append(record)
+        elif kind == "exchange_info":
+            self._desk.spawn(self._serve_info(record), f"exchange_info {symbol}")
+        elif (build := _BUILDERS.get(kind)) is None:
+            self._say(record, error=f"unknown kind {kind}")
+        else:
+            key = (kind, symbol, record.request.limit)
+            if key not in self._queued:
+                self._queued[key] = None
+                self._desk.spawn(self._serve(record, build, key), f"data {kind} {symbol}")
+
+    async def _serve(
+        self, record: DataIntentRecord, build: Callable[[str, int], Read], key: tuple[str, str, int]
+    ) -> None:
+        request = record.request
+        try:
+            read = build(record.symbol, request.limit)
+            async with asyncio.timeout(self._valid_ms(record) / 1_000):
+                body = await self._sender.read(read, Lane.DATA, urgency=0 if request.held else 1, tries=1)
+        except TimeoutError:
+            self.shed += 1
+            self._say(record, error="expired")
+        except (ReadFailed, KeyError, AssertionError) as error:  # a limit the venue does not take
+            self._say(record, error=str(error)[:200])
+        else:
+            self._say(record, body=body)
+        finally:
+            self._queued.pop(key, None)
+
+    def _valid_ms(self, record: DataIntentRecord) -> int:
+        expires = record.request.expires_ms or record.at_ms + DEFAULT_VALID_MS
+        return max(0, expires - self._desk.clock.now_ms())
+
+    # ---------------------------------------------------------------------------------------------- exchangeInfo
+
+    async def read_instruments(self, *, announce: bool = True, lane: Lane = Lane.DATA) -> None:
+        """Read exchangeInfo, keep the universe's filters and the limits, tell everyone. Raises ReadFailed."""
+        async with self._info_lock:
+            await self._read_instruments(lane)
+        if announce:
+            for symbol in self._order:
+                if symbol in self._info:
+                    self._publish(symbol, lines.Answer(kind="exchange_info", body=self._info[symbol]))
+            known = InstrumentsKnown(at_ms=Milliseconds(self._desk.clock.now_ms()), symbols=self._info)
+            self._desk.spawn(self._tell_account(known), "instruments")
+
+    async def _read_instruments(self, lane: Lane) -> None:
+        body = await self._sender.read(requests.exchange_info(), lane)
+        try:
+            info = msgspec.json.decode(body, type=_ExchangeInfo)
+            found = {msgspec.json.decode(raw, type=_Named).symbol: raw for raw in info.symbols}
+            chosen = {symbol: found[symbol] for symbol in self._order if symbol in found}
+            instruments = {symbol: instrument_of(raw) for symbol, raw in chosen.items()}
+        except (msgspec.DecodeError, ValueError) as error:
+            raise ReadFailed(f"exchangeInfo: {error}", 0) from error
+        for symbol in self._order:
+            if symbol not in chosen:
+                self._desk.alert("symbol_unknown", "warning", f"the venue does not know {symbol}", symbol)
+        self._info = {symbol: raw for symbol, raw in chosen.items() if lines.embeddable(bytes(raw))}
+        self._info_ms = self._desk.clock.now_ms()
+        self._desk.instruments.update(instruments)
+        self._take_limits(info.rate_limits)
+
+    def _take_limits(self, limits: list[_RateLimit]) -> None:
+        said = {(limit.rate_limit_type, limit.interval, limit.interval_num): limit.limit for limit in limits}
+        window = self._desk.lanes.window
+        rate_limits.adopt_limits(
+            window,
+            weight_per_minute=said.get(("REQUEST_WEIGHT", "MINUTE", 1), window.budget.weight_per_minute),
+            orders_per_10_seconds=said.get(("ORDERS", "SECOND", 10), window.budget.orders_per_10_seconds),
+            orders_per_minute=said.get(("ORDERS", "MINUTE", 1), window.budget.orders_per_minute),
+        )
+
+    async def _serve_info(self, record: DataIntentRecord) -> None:
+        try:
+            async with asyncio.timeout(self._valid_ms(record) / 1_000), self._info_lock:
+                if self._desk.clock.now_ms() - self._info_ms > FRESH_MS:
+                    await self._read_instruments(Lane.DATA)
+        except TimeoutError:
+            self.shed += 1
+            self._say(record, error="expired")
+            return
+        except ReadFailed as error:
+            self._say(record, error=str(error)[:200])
+            return
+        raw = self._info.get(record.symbol)
+        if raw is None:
+            self._say(record, error="the venue does not know the symbol")
+        else:
+            self._say(record, body=bytes(raw))
+
+    # ---------------------------------------------------------------------------------------------------- audits
+
+    async def _audit(self) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        askers, self._auditors = self._auditors, {}
+        every = [record for records in askers.values() for record in records]
+        try:
+            bodies = await asyncio.gather(
+                self._sender.read(requests.position_risk(), Lane.QUERY),
+                self._sender.read(requests.open_orders(), Lane.QUERY),
+                self._sender.read(requests.open_algo_orders(), Lane.QUERY),
+            )
+        except ReadFailed as error:  # a missing half proves nothing (pains 3, 11)
+            for record in every:
+                self._say(record, error=f"incomplete: {error}"[:200])
+            return
+        body = b'{"positionRisk":%b,"openOrders":%b,"openAlgoOrders":%b}' % tuple(bodies)
+        for records in askers.values():
+            for record in records:
+                self._say(record, body=body)
+        for symbol in sorted({position.symbol for position in self._desk.positions.values()} - askers.keys()):
+            self._publish(symbol, _answer("audit", "", body))
+
+    # --------------------------------------------------------------------------------------------------- upkeep
+
+    async def keep_instruments(self) -> None:
+        """Read exchangeInfo every ten minutes (domain 6.7)."""
+        while True:
+            await asyncio.sleep(EXCHANGE_INFO_EVERY_S)
+            try:
+                await self.read_instruments()
+            except ReadFailed as error:
+                log.warning("exchange_info_not_read", error=str(error))
+
+    async def keep_balance(self) -> None:
+        """Read the balance at start and every minute while a position is open."""
+        first = True
+        while True:
+            if first or self._desk.positions:
+                try:
+                    body = await self._sender.read(requests.balance(), Lane.DATA)
+                except ReadFailed as error:
+                    log.warning("balance_not_read", error=str(error))
+                else:
+                    first = False
+                    if lines.embeddable(body):
+                        at_ms = Milliseconds(self._desk.clock.now_ms())
+                        await self._tell_account(BalanceRead(at_ms=at_ms, body=msgspec.Raw(body)))
+            await asyncio.sleep(BALANCE_EVERY_S)
+
+    # ---------------------------------------------------------------------------------------------------- saying
+
+    def _say(self, record: DataIntentRecord, *, body: bytes = b"", error: str = "") -> None:
+        self.served += not error
+        if error:
+            answer = lines.Answer(kind=record.request.kind, request=record.id, error=error)
+        else:
+            answer = _answer(record.request.kind, record.id, body)
+        self._publish(record.symbol, answer)
+
+    def _publish(self, symbol: str, answer: lines.Answer) -> None:
+        async def say() -> None:
+            try:
+                await self._desk.outbox.answer(symbol, answer)
+            except OutboxUnavailable as error:  # decide asks again by itself
+                log.warning("answer_not_told", kind=answer.kind, symbol=symbol, error=str(error))
+
+        self._desk.spawn(say(), f"answer {answer.kind} {symbol}")
+
+    async def _tell_account(self, record: msgspec.Struct) -> None:
+        try:
+            await self._desk.outbox.account(record)
+        except OutboxUnavailable as error:
+            log.warning("account_not_told", error=str(error))
+
+
+def _answer(kind: str, request: str, body: bytes) -> lines.Answer:
+    if lines.embeddable(body):
+        return lines.Answer(kind=kind, request=request, body=msgspec.Raw(body))
+    return lines.Answer(kind=kind, request=request, error="the venue's answer is not one line of JSON")
+
+
+_BUILDERS: Final[dict[str, Callable[[str, int], Read]]] = {
+    "depth": lambda symbol, limit: requests.depth(symbol, limit or 1_000),
+    "klines": lambda symbol, limit: requests.klines(symbol, limit or 500),
+    "premium_index": lambda symbol, _: requests.premium_index(symbol),
+    "open_interest": lambda symbol, _: requests.open_interest(symbol),
+}

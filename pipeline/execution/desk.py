@@ -1,0 +1,221 @@
+"""
+The only place for what the parts of the executor share: ports, positions under guard, order of work, running tasks.
+
+Work is serial per (symbol, leg) and parallel otherwise (``chain``), so that one slow answer does not hold up five
+positions. Everything here belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from pipeline.core.commands import OpenBracket
+from pipeline.core.events import Leg, RequestEnded, Side
+from pipeline.core.instruments import Instrument
+from pipeline.core.units import E8
+from pipeline.execution.evidence import Evidence
+from pipeline.execution.journal import JournalIndex
+from pipeline.execution.lanes import Lanes
+from pipeline.execution.lease import Lease
+from pipeline.execution.ports import Clock, Journal, Outbox, OutboxUnavailable, Venue
+from pipeline.wire.records import IntentRecord
+
+log = structlog.get_logger(__name__)
+
+ALERT_EVERY_MS: Final = 10_000  # the same word at most this often
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What no topic can change (architecture 2.4): symbols, notional per position, positions, entries a minute."""
+
+    symbols: tuple[str, ...]
+    max_notional_e8: E8
+    max_positions: int
+    entries_per_minute: int
+
+
+class LiveOrder(msgspec.Struct):
+    """An order that rests, or may rest (``doubtful``); lots 0 closes the whole position."""
+
+    client_id: str
+    leg: Leg
+    book: str  # order | algoOrder
+    trigger: int
+    lots: int
+    doubtful: bool = False
+
+
+class WantedRail(msgspec.Struct):
+    """The newest wish for one rail; ``sent`` once a request for it was written."""
+
+    intent: str
+    trigger: int
+    lots: int
+    record: IntentRecord | None = None
+    sent: bool = False
+
+
+class Guarded(msgspec.Struct):
+    """One position under guard; its id is the id of its bracket."""
+
+    id: str
+    symbol: str
+    side: Side
+    bracket: OpenBracket
+    record: IntentRecord
+    filled: int = 0
+    first_fill_ms: int = 0
+    entry_over: bool = False
+    entry_client: str = ""
+    orders: dict[str, LiveOrder] = msgspec.field(default_factory=dict)
+    wanted: dict[Leg, WantedRail] = msgspec.field(default_factory=dict)
+    closing: str = ""  # why it is being closed
+    flat: bool = False
+    swept: bool = False
+
+    def live(self, leg: Leg, *, doubtful: bool = False) -> list[LiveOrder]:
+        """Orders of a leg that are known to rest; with *doubtful* those that may, too."""
+        return [order for order in self.orders.values() if order.leg is leg and (doubtful or not order.doubtful)]
+
+    @property
+    def covered(self) -> bool:
+        """True while known stops cover what is filled; one rail is enough (domain 6.1)."""
+        return bool(self.live(Leg.FAR)) or sum(order.lots for order in self.live(Leg.WORKING)) >= self.filled > 0
+
+
+class Desk:
+    """Ports, state and tasks of one executor."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        venue: Venue,
+        outbox: Outbox,
+        clock: Clock,
+        lanes: Lanes,
+        lease: Lease,
+        limits: Limits,
+        on_fault: Callable[[BaseException], None],
+    ) -> None:
+        self.journal, self.venue, self.outbox, self.clock = journal, venue, outbox, clock
+        self.lanes, self.lease, self.limits = lanes, lease, limits
+        self.index = JournalIndex()
+        self.instruments: dict[str, Instrument] = {}
+        self.evidence = Evidence(self.instruments)
+        self.positions: dict[str, Guarded] = {}
+        self.entries_ms: list[int] = []
+        self._on_fault = on_fault
+        self._chains: dict[tuple[str, Leg], asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._said: dict[str, set[asyncio.Task[None]]] = {}
+        self._durable: dict[str, asyncio.Future[None]] = {}
+        self._alerted: dict[tuple[str, str], int] = {}
+        self._symbols: dict[str, str] = {}  # position or intent → symbol
+
+    # ---- order of work
+
+    def chain(self, symbol: str, leg: Leg) -> asyncio.Lock:
+        """The lock under which requests of one leg of a symbol go one after another (first come, first served)."""
+        return self._chains.setdefault((symbol, leg), asyncio.Lock())
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run *work* beside the others; an exception that leaves it is a fault of ours and ends the process."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_fault(error)
+
+    def cancel_all(self) -> list[asyncio.Task[None]]:
+        """Stop every task (the process ends, or a test says it died)."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    async def idle(self) -> None:
+        """Wait until nothing is being sent or said."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    # ---- what was said
+
+    def say(self, intent: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run words about an intent; ``said`` waits for them."""
+        task = self.spawn(work, f"say {intent}")
+        self._said.setdefault(intent, set()).add(task)
+
+        def forget(done: asyncio.Task[None]) -> None:
+            tasks = self._said.get(intent)
+            if tasks is not None:
+                tasks.discard(done)
+                if not tasks:
+                    del self._said[intent]
+
+        task.add_done_callback(forget)
+
+    async def said(self, intent: str) -> None:
+        """Wait until everything said about an intent so far is durable."""
+        while tasks := self._said.get(intent):
+            await asyncio.wait(list(tasks))
+
+    def durability(self, intent: str) -> asyncio.Future[None]:
+        """A future that is done once the intent stands in the journal: then its message may be acknowledged."""
+        future = self._durable.get(intent)
+        if future is None:
+            future = self._durable[intent] = asyncio.get_running_loop().create_future()
+        return future
+
+    def durable(self, intent: str) -> None:
+        """The journal holds the intent."""
+        future = self._durable.pop(intent, None)
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    def awaited(self, intent: str) -> asyncio.Future[None] | None:
+        """The future of an intent that is not durable yet."""
+        return self._durable.get(intent)
+
+    # ---- words
+
+    def know_symbol(self, name: str, symbol: str) -> None:
+        """Remember which symbol an intent or position is about."""
+        self._symbols[name] = symbol
+        if len(self._symbols) > 100_000:
+            del self._symbols[next(iter(self._symbols))]
+
+    def symbol_of(self, outcome: RequestEnded) -> str:
+        """The symbol of an outcome."""
+        return self._symbols.get(outcome.intent) or self._symbols[outcome.position]
+
+    def alert(self, code: str, severity: str, text: str, symbol: str = "") -> None:
+        """A word for people; the same code and symbol at most every ten seconds."""
+        now = self.clock.now_ms()
+        if now - self._alerted.get((code, symbol), -ALERT_EVERY_MS) < ALERT_EVERY_MS:
+            return
+        self._alerted[code, symbol] = now
+        log.warning(code, severity=severity, text=text, symbol=symbol)
+
+        async def say() -> None:
+            try:
+                await self.outbox.alert(symbol=symbol, code=code, severity=severity, text=text)
+            except OutboxUnavailable as error:
+                log.error("alert_not_told", code=code, text=text, error=str(error))
+
+        self.spawn(say(), f"alert {code}")
+
+    # ---- positions
+
+    def of_symbol(self, symbol: str) -> list[Guarded]:
+        """Positions of a symbol that are not swept."""
+        return [position for position in self.positions.values() if position.symbol == symbol]

@@ -1,0 +1,212 @@
+"""
+The only place that opens positions: limits no topic can change, lateness, and the fill that arms the rails.
+
+An entry takes effect at most once (P2): its id is written ahead, an attempt that may have been executed is never
+followed by another, and the next entry of the symbol waits until the doubt has ended. The first evidence of a fill,
+from whatever road, places both rails at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from pipeline.binance import requests
+from pipeline.core.commands import OpenBracket
+from pipeline.core.events import Leg, RequestEnded, Verdict
+from pipeline.core.rate_limits import Lane
+from pipeline.core.units import Lots
+from pipeline.execution.desk import Desk, Guarded
+from pipeline.execution.evidence import Sighting
+from pipeline.execution.in_doubt import Doubts
+from pipeline.execution.rails import Rails
+from pipeline.execution.sender import Purpose, Sender
+from pipeline.wire.records import Attempted, IntentRecord
+
+STALE_MS: Final = 1_000  # an entry whose cause is older is refused (architecture 2.3)
+MINUTE_MS: Final = 60_000
+ENDED_STATUS: Final = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
+
+
+class Entries:
+    """Sends brackets and learns of their fills."""
+
+    def __init__(self, desk: Desk, sender: Sender, doubts: Doubts, rails: Rails) -> None:
+        self._desk = desk
+        self._sender = sender
+        self._doubts = doubts
+        self._rails = rails
+
+    async def open(self, record: IntentRecord) -> None:
+        """Send the entry of a bracket once, and stay until its end is known."""
+        bracket = record.intent
+        assert isinstance(bracket, OpenBracket)
+        purpose = self._purpose(record, bracket)
+        desk = self._desk
+        async with desk.chain(record.symbol, Leg.ENTRY):
+            await self._until_risk_may_go(record, bracket)
+            reason = self._objection(record, bracket)
+            if reason:
+                self._sender.refuse(purpose, reason)
+                self._sender.settle(record.id, symbol=record.symbol, position=record.id, closed=True)
+                return
+            position = desk.positions.get(record.id)
+            if position is None:
+                position = Guarded(
+                    id=record.id, symbol=record.symbol, side=bracket.side, bracket=bracket, record=record
+                )
+                desk.positions[record.id] = position
+            instrument = desk.instruments[record.symbol]
+            counted = False
+
+            def wanted() -> str:
+                nonlocal counted
+                late = self._late(record, bracket)
+                if not late and not counted:
+                    counted = True
+                    desk.entries_ms.append(desk.clock.now_ms())
+                return late
+
+            sent = await self._sender.place(
+                purpose,
+                lambda client_id: requests.entry(
+                    instrument, client_id=client_id, side=bracket.side, lots=bracket.lots, limit=bracket.limit
+                ),
+                wanted=wanted,
+            )
+            if sent.outcome.verdict is Verdict.IN_DOUBT and sent.attempted is not None:
+                outcome = await self.end_doubt(position, sent.attempted, valid_until_ms=sent.valid_until_ms)
+            else:
+                outcome = sent.outcome
+                await self._until_ended(position, outcome)
+            self.entry_ended(position, outcome)
+
+    async def end_doubt(self, position: Guarded, attempted: Attempted, *, valid_until_ms: int) -> RequestEnded:
+        """Wait for the venue's word on an entry; a position seen meanwhile is protected at once."""
+
+        def untouched(lots: int) -> bool:
+            filled = lots * position.side.sign
+            if filled > position.filled:
+                self.filled(position, filled)
+            return filled <= 0
+
+        return await self._doubts.resolve(
+            attempted,
+            valid_until_ms=valid_until_ms,
+            trigger=0,
+            lots=position.bracket.lots,
+            untouched=untouched,
+        )
+
+    def seen(self, sighting: Sighting, position: Guarded) -> None:
+        """The stream spoke of an entry order of *position*."""
+        if sighting.filled:
+            self.filled(position, sighting.filled)
+
+    def filled(self, position: Guarded, lots: int) -> None:
+        """Fill evidence from any road: *lots* in all. The first arms the rails, a later one resizes WORKING."""
+        if lots <= position.filled or position.swept:
+            return
+        first = position.filled == 0
+        position.filled = lots
+        if first:
+            position.first_fill_ms = self._desk.clock.now_ms()
+            self._desk.spawn(self._rails.watch_cover(position), f"cover {position.id}")
+        if not position.flat:
+            self._rails.protect(position)
+
+    def entry_ended(self, position: Guarded, outcome: RequestEnded) -> None:
+        """The entry is over: settle its intent; without a fill there is no position to guard."""
+        position.entry_over = True
+        if outcome.filled_lots:
+            self.filled(position, outcome.filled_lots)
+        if position.filled:
+            self._sender.settle(position.id, symbol=position.symbol, position=position.id)
+            return
+        self._desk.positions.pop(position.id, None)
+        self._sender.settle(position.id, symbol=position.symbol, position=position.id, closed=True)
+
+    async def _until_ended(self, position: Guarded, outcome: RequestEnded) -> None:
+        """An accepting reply that is not final yet (it should be, with RESULT): wait for the stream to end it."""
+        if outcome.verdict is not Verdict.ACCEPTED:
+            return
+        if outcome.filled_lots:
+            self.filled(position, outcome.filled_lots)
+        status = outcome.status
+        while status not in ENDED_STATUS:
+            await self._desk.evidence.wait(outcome.client_id, STALE_MS)
+            seen = self._desk.evidence.of(outcome.client_id, "order")
+            if seen is not None and seen.ended:
+                self.seen(seen, position)
+                return
+            placed = self._desk.index.positions.get(position.id)
+            attempt = None if placed is None else placed.orders.get(outcome.client_id)
+            if attempt is None:
+                return
+            ended = await self.end_doubt(position, attempt.attempted, valid_until_ms=0)
+            status = ended.status or "EXPIRED"
+
+    # ---------------------------------------------------------------------------------------------- objections
+
+    async def _until_risk_may_go(self, record: IntentRecord, bracket: OpenBracket) -> None:
+        """A new executor waits for its predecessor's lease; an entry that would be stale by then does not."""
+        wait = self._desk.lease.risk_wait_ms
+        if 0 < wait and not self._late(record, bracket, ahead_ms=wait):
+            await asyncio.sleep(wait / 1_000)
+
+    def _late(self, record: IntentRecord, bracket: OpenBracket, *, ahead_ms: int = 0) -> str:
+        now = self._desk.clock.now_ms() + ahead_ms
+        if now - record.at_ms > STALE_MS:
+            return f"stale: its cause is {now - record.at_ms} ms old"
+        if bracket.expires_ms and now > bracket.expires_ms:
+            return f"stale: expired {now - bracket.expires_ms} ms ago"
+        return ""
+
+    def _objection(self, record: IntentRecord, bracket: OpenBracket) -> str:
+        desk, limits = self._desk, self._desk.limits
+        if desk.lease.lost.is_set():
+            return "another executor took over"
+        if desk.lease.risk_wait_ms:
+            return "stale: the predecessor's lease still runs"
+        late = self._late(record, bracket)
+        if late:
+            return late
+        if record.symbol not in limits.symbols:
+            return f"limits: {record.symbol} is not among the allowed symbols"
+        instrument = desk.instruments.get(record.symbol)
+        if instrument is None or not instrument.trading:
+            return f"invalid: {record.symbol} is not trading"
+        price_e8 = instrument.price_e8(bracket.limit)
+        notional = instrument.notional_e8(lots=bracket.lots, price_e8=price_e8)
+        if notional > limits.max_notional_e8:
+            return f"limits: notional {notional} above {limits.max_notional_e8} (10^-8 USDT)"
+        if not instrument.min_lots <= bracket.lots <= instrument.max_lots or notional < instrument.min_notional_e8:
+            return "invalid: quantity outside the venue's filters"
+        if not instrument.min_price_ticks <= bracket.limit <= instrument.max_price_ticks:
+            return "invalid: price outside the venue's filters"
+        sign = bracket.side.sign
+        stops = (bracket.far_trigger, bracket.working_trigger)
+        if any((bracket.limit - stop) * sign <= 0 or stop <= 0 for stop in stops):
+            return "invalid: a stop on the wrong side of the entry"
+        others = [position for position in desk.positions.values() if position.id != record.id]
+        if any(position.symbol == record.symbol for position in others):
+            return f"limits: a position of {record.symbol} is under guard"
+        if len(others) >= limits.max_positions:
+            return f"limits: {limits.max_positions} positions are open"
+        now = desk.clock.now_ms()
+        desk.entries_ms = [at for at in desk.entries_ms if at > now - MINUTE_MS]
+        if len(desk.entries_ms) >= limits.entries_per_minute:
+            return f"limits: {limits.entries_per_minute} entries within a minute"
+        return ""
+
+    def _purpose(self, record: IntentRecord, bracket: OpenBracket) -> Purpose:
+        return Purpose(
+            intent=record.id,
+            position=record.id,
+            symbol=record.symbol,
+            leg=Leg.ENTRY,
+            lane=Lane.ENTRY,
+            record=record,
+            risk=True,
+            lots=Lots(bracket.lots),
+        )

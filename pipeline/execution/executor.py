@@ -1,0 +1,338 @@
+"""
+The only place where intents are taken in and given to whoever carries them out; start and end of an executor.
+
+Life of an intent: ``submit`` → (known? late? within limits?) → governor → write-ahead in ``attempts`` → sign → send →
+outcome → ``inputs`` and ``attempts`` → settled. The future that ``submit`` returns is done once the journal holds the
+intent: only then may its message be acknowledged, so that none is lost whatever dies.
+
+Start (architecture 2.4): read ``attempts`` wholly, take over by an epoch record, read the venue, protect, end doubts,
+finish what was not settled; only then intents are taken in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import structlog
+
+from pipeline.binance.errors import ReadFailed, VenueFailure
+from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, Sweep
+from pipeline.core.events import Leg
+from pipeline.core.identity import intent_of, leg_of
+from pipeline.core.rate_limits import Budget, Lane, Window
+from pipeline.core.units import Lots, Milliseconds, Ticks
+from pipeline.execution.cancelling import Canceller
+from pipeline.execution.closing import Closer
+from pipeline.execution.data import Data
+from pipeline.execution.desk import Desk, Guarded, Limits, WantedRail
+from pipeline.execution.entries import Entries
+from pipeline.execution.evidence import Sighting
+from pipeline.execution.in_doubt import Doubts
+from pipeline.execution.journal import digest
+from pipeline.execution.lanes import Lanes
+from pipeline.execution.lease import CLOCK_ERROR_MS, LEASE_MS, RECEIVE_WINDOW_MS, Lease
+from pipeline.execution.ports import Clock, Journal, JournalUnavailable, Outbox, Venue
+from pipeline.execution.rails import Rails
+from pipeline.execution.recovery import Recovery
+from pipeline.execution.sender import Purpose, Sender
+from pipeline.execution.targets import Targets
+from pipeline.execution.user_stream import UserStream
+from pipeline.wire.records import Attempted, AttemptRecord, DataIntentRecord, IntentRecord
+
+log = structlog.get_logger(__name__)
+
+CLOCK_EVERY_S: Final = 300.0
+CONTACT_AGAIN_S: Final = 0.5
+LAST_WORDS_S: Final = 3.0
+LANE_OF: Final = {
+    OpenBracket: Lane.ENTRY,
+    MoveStop: Lane.PROTECT,
+    PlaceTarget: Lane.CLOSE,
+    CancelLeg: Lane.CANCEL,
+    ClosePosition: Lane.CLOSE,
+    Sweep: Lane.CANCEL,
+}
+
+
+class Executor:
+    """
+    One executor for one account; all calls from one event loop.
+
+    *on_fault* is called with an exception that should not be (the process must end, see architecture 3 point 7) and
+    when another executor took over (``Superseded``). *ws_url* empty: no user stream of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        venue: Venue,
+        outbox: Outbox,
+        clock: Clock,
+        limits: Limits,
+        symbols: tuple[str, ...],
+        budget: Budget,
+        name: str,
+        ws_url: str = "",
+        lease_ms: int = LEASE_MS,
+        on_fault: Callable[[BaseException], None],
+    ) -> None:
+        self.lanes = Lanes(Window(budget), clock)
+        self.lease = Lease(journal, clock, executor=name, lease_ms=lease_ms)
+        self.desk = Desk(
+            journal=journal,
+            venue=venue,
+            outbox=outbox,
+            clock=clock,
+            lanes=self.lanes,
+            lease=self.lease,
+            limits=limits,
+            on_fault=on_fault,
+        )
+        self._on_fault = on_fault
+        self._sender = Sender(self.desk)
+        self._doubts = Doubts(self.desk, self._sender)
+        canceller = Canceller(self.desk, self._sender)
+        self._closer = Closer(self.desk, self._sender, canceller, self._doubts)
+        self._rails = Rails(self.desk, self._sender, canceller, self._doubts, self._closer.close_by_itself)
+        self._entries = Entries(self.desk, self._sender, self._doubts, self._rails)
+        self._targets = Targets(self.desk, self._sender, canceller, self._doubts)
+        self.data = Data(self.desk, self._sender, symbols)
+        self.user_stream = UserStream(self.desk, self._sender, ws_url) if ws_url else None
+        self._loops: list[asyncio.Task[None]] = []
+        self._recovery: Recovery | None = None
+        self._valid_until_ms = 0
+        self.desk.evidence.on_sighting = self._sighted
+        self.desk.evidence.on_position = self._position_told
+
+    # --------------------------------------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Take over and protect; returns when intents may be submitted. Raises JournalUnavailable."""
+        desk = self.desk
+        for record in await desk.journal.read():
+            desk.index.apply(record)
+        predecessor_ms = desk.index.lease_ms
+        desk.journal.follow(self._journalled)
+        await self.lease.take(known_epoch=desk.index.epoch, predecessor_lease_ms=predecessor_ms)
+        self._loop(self.lease.renew(), "lease")
+        self._loop(self._watch_lease(), "epoch")
+        await self._first_contact()
+        if self.user_stream is not None:
+            self._loop(self.user_stream.run(), "user stream")
+        self._recovery = Recovery(
+            desk,
+            self._sender,
+            doubts=self._doubts,
+            rails=self._rails,
+            entries=self._entries,
+            targets=self._targets,
+            closer=self._closer,
+        )
+        wait_ms = predecessor_ms + RECEIVE_WINDOW_MS + CLOCK_ERROR_MS
+        self._valid_until_ms = desk.clock.now_ms() + wait_ms
+        await self._recovery.run(valid_until_ms=self._valid_until_ms)
+        self._loop(self.data.keep_instruments(), "exchange info")
+        self._loop(self.data.keep_balance(), "balance")
+        self._loop(self._keep_clock(), "clock")
+
+    async def close(self) -> None:
+        """Stop taking part: let what was said become durable, tell a successor that it need not wait."""
+        for task in self._loops:
+            task.cancel()
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self.desk.idle()
+            await self.lease.give_up()
+        except (TimeoutError, JournalUnavailable) as error:
+            log.warning("closed_unfinished", error=repr(error))
+        self.die()
+
+    def die(self) -> None:
+        """End every task where it stands, as a killed process would (tests, and the end of ``close``)."""
+        for task in self._loops:
+            task.cancel()
+        self.desk.cancel_all()
+
+    def _loop(self, work: object, name: str) -> None:
+        assert asyncio.iscoroutine(work)
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._loop_ended)
+        self._loops.append(task)
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_fault(error)
+
+    async def _watch_lease(self) -> None:
+        await self.lease.lost.wait()
+        text = f"epoch {self.lease.epoch} was taken over by another executor; nothing more is sent"
+        self.desk.alert("superseded", "critical", text)
+        self._on_fault(Superseded(text))
+
+    async def _first_contact(self) -> None:
+        """Clock and filters: without them no request can be written. Tries until the venue answers."""
+        while True:
+            try:
+                await self.desk.venue.synchronise()
+                await self.data.read_instruments(lane=Lane.PROTECT)
+                return
+            except (VenueFailure, ReadFailed) as error:
+                self.desk.alert("venue_unreachable", "critical", f"the venue does not answer at start: {error}")
+                await asyncio.sleep(CONTACT_AGAIN_S)
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_EVERY_S)
+            try:
+                await self.desk.venue.synchronise()
+            except VenueFailure as error:
+                log.warning("clock_not_read", error=str(error))
+
+    # ------------------------------------------------------------------------------------------ intents
+
+    def submit(self, record: IntentRecord) -> asyncio.Future[None]:
+        """
+        Take an intent in. The future is done when the journal holds it; a repeat of the same bytes changes nothing.
+
+        The same id with other bytes is refused and alerted: ids name places of the log, so somebody forged one.
+        """
+        desk = self.desk
+        future = desk.awaited(record.id)
+        known = desk.index.intents.get(record.id)
+        if known is not None:
+            if known not in ("", digest(record)):
+                text = f"{record.id}: known with other bytes; refused"
+                desk.alert("intent_forged", "critical", text, record.symbol)
+            return future if future is not None else _done()
+        desk.index.know(record.id, digest(record))
+        desk.know_symbol(record.id, record.symbol)
+        future = desk.durability(record.id)
+        self._carry_out(record)
+        return future
+
+    def submit_data(self, record: DataIntentRecord) -> None:
+        """Take a wish for data in; it is answered by a line, or shed with a reason."""
+        self.data.submit(record)
+
+    def _carry_out(self, record: IntentRecord) -> None:
+        intent, desk = record.intent, self.desk
+        if isinstance(intent, OpenBracket):
+            desk.spawn(self._entries.open(record), f"entry {record.id}")
+            return
+        desk.know_symbol(intent.position, record.symbol)
+        position = desk.positions.get(intent.position)
+        if position is not None and position.symbol != record.symbol:
+            self._refuse(record, f"invalid: {intent.position} is a position of {position.symbol}")
+            return
+        if position is None:
+            if isinstance(intent, ClosePosition) and record.symbol in desk.instruments:
+                position = self._stranger(record, intent)
+            elif isinstance(intent, Sweep | CancelLeg):
+                self._sender.settle(record.id, symbol=record.symbol, position=intent.position)
+                return
+            else:
+                self._refuse(record, "unknown position")
+                return
+        match intent:
+            case MoveStop():
+                if intent.leg not in (Leg.FAR, Leg.WORKING) or (intent.leg is Leg.WORKING and intent.lots <= 0):
+                    self._refuse(record, "invalid: a stop moves FAR, or WORKING with a quantity")
+                else:
+                    wanted = WantedRail(record.id, intent.trigger, intent.lots, record)
+                    self._rails.want(position, intent.leg, wanted)
+            case PlaceTarget():
+                if intent.leg not in (Leg.TARGET, Leg.LAST_TARGET) or intent.lots <= 0:
+                    self._refuse(record, "invalid: a target is TARGET or LAST_TARGET with a quantity")
+                else:
+                    self._targets.place(record, position)
+            case CancelLeg():
+                self._targets.cancel(record, position)
+            case ClosePosition():
+                self._closer.start(position, intent=record.id, record=record, reason=intent.reason)
+            case Sweep():
+                desk.spawn(self._closer.sweep(record, position), f"sweep {record.id}")
+            case _:
+                assert_never(intent)
+
+    def _stranger(self, record: IntentRecord, intent: ClosePosition) -> Guarded:
+        """A close of a position that was not opened here: the ladder needs its side only, it is never protected."""
+        bracket = OpenBracket(
+            side=intent.side,
+            lots=Lots(abs(intent.lots)),
+            limit=Ticks(0),
+            far_trigger=Ticks(0),
+            working_trigger=Ticks(0),
+            expires_ms=Milliseconds(0),
+        )
+        position = Guarded(
+            id=intent.position,
+            symbol=record.symbol,
+            side=intent.side,
+            bracket=bracket,
+            record=record,
+            entry_over=True,
+            closing=intent.reason or "close",
+        )
+        self.desk.positions[intent.position] = position
+        return position
+
+    def _refuse(self, record: IntentRecord, reason: str) -> None:
+        intent = record.intent
+        assert not isinstance(intent, OpenBracket)
+        leg = Leg.CLOSE if isinstance(intent, ClosePosition | Sweep) else intent.leg
+        purpose = Purpose(
+            intent=record.id,
+            position=intent.position,
+            symbol=record.symbol,
+            leg=leg,
+            lane=LANE_OF[type(intent)],
+            record=record,
+        )
+        self._sender.refuse(purpose, reason)
+        self._sender.settle(record.id, symbol=record.symbol, position=intent.position)
+
+    # ----------------------------------------------------------------------------------------- evidence
+
+    def _sighted(self, sighting: Sighting) -> None:
+        for position in self.desk.of_symbol(sighting.symbol):
+            if sighting.ended:
+                position.orders.pop(sighting.client_id, None)
+            if intent_of(sighting.client_id) == position.id and leg_of(sighting.client_id) is Leg.ENTRY:
+                self._entries.seen(sighting, position)
+
+    def _position_told(self, symbol: str, lots: int, event_ms: int) -> None:
+        for position in self.desk.of_symbol(symbol):
+            signed = lots * position.side.sign
+            if signed > position.filled and not position.entry_over:
+                self._entries.filled(position, signed)
+            elif (
+                lots == 0
+                and position.entry_over
+                and 0 < position.first_fill_ms < event_ms - self.desk.venue.server_ahead_ms
+            ):
+                position.flat = True
+
+    def _journalled(self, record: AttemptRecord) -> None:
+        """A record of the log: ours come back here too, another executor's are taken in."""
+        self.lease.seen(record)
+        if record.epoch != self.lease.epoch:
+            self.desk.index.apply(record)
+            if isinstance(record, Attempted) and record.action == "place" and record.epoch < self.lease.epoch:
+                text = f"{record.client_id}: an attempt of epoch {record.epoch} behind epoch {self.lease.epoch}"
+                self.desk.alert("void_attempt", "warning", text, record.symbol)
+                if self._recovery is not None:
+                    work = self._recovery.stranger(record, valid_until_ms=self._valid_until_ms)
+                    self.desk.spawn(work, f"stranger {record.client_id}")
+
+
+class Superseded(Exception):
+    """Another executor took over: end the process without sending anything."""
+
+
+def _done() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future

@@ -1,0 +1,183 @@
+"""
+The only place that remembers what was asked and sent: the index over ``attempts``, rebuilt from its records at start.
+
+It answers: is this intent known and with which bytes, which attempt number comes next, which positions are open and
+what was ever placed for them, which attempts have no end, which intents are not settled.
+
+An attempt of an older epoch behind a newer epoch record is void as a right, not as a fact: its writer may have sent it
+while its lease still ran. So it counts as known and in doubt, which is the safe reading of both.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from pipeline.core.commands import OpenBracket
+from pipeline.core.events import Leg, RequestEnded, Verdict
+from pipeline.core.identity import DIGITS
+from pipeline.wire.records import (
+    Attempted,
+    AttemptEnded,
+    AttemptRecord,
+    EpochEnded,
+    EpochStarted,
+    IntentRecord,
+    IntentSettled,
+    LeaseRenewed,
+    encode,
+)
+
+KNOWN_INTENTS: Final = 200_000  # ids kept; an older one that came again would be refused as stale anyway
+_NEVER_WAS: Final = frozenset({Verdict.REJECTED, Verdict.REFUSED, Verdict.ABSENT})
+_OVER: Final = frozenset({Verdict.CANCELLED, Verdict.GONE})
+
+
+def digest(record: IntentRecord) -> str:
+    """What makes two intents of one id the same."""
+    return blake2b(encode(record), digest_size=16).hexdigest()
+
+
+class Placed(msgspec.Struct):
+    """One order that was written ahead; ``outcome`` is None while nobody knows."""
+
+    attempted: Attempted
+    outcome: RequestEnded | None = None
+    over: bool = False  # cancelled, or gone by a fill or a trigger
+
+    @property
+    def unknown(self) -> bool:
+        """Sent or not, executed or not: in doubt."""
+        return self.outcome is None and not self.over
+
+    @property
+    def may_live(self) -> bool:
+        """It may be on the venue."""
+        return not self.over and (self.outcome is None or self.outcome.verdict not in _NEVER_WAS)
+
+
+class PositionJournal(msgspec.Struct):
+    """Everything journalled about one position (its id is the id of its bracket)."""
+
+    id: str
+    symbol: str
+    record: IntentRecord
+    orders: dict[str, Placed] = msgspec.field(default_factory=dict)
+
+    @property
+    def bracket(self) -> OpenBracket:
+        """The entry with both rails."""
+        intent = self.record.intent
+        assert isinstance(intent, OpenBracket)
+        return intent
+
+    @property
+    def entry_filled(self) -> bool:
+        """An entry order is known to have filled."""
+        return any(
+            placed.outcome is not None and placed.outcome.filled_lots > 0
+            for placed in self.orders.values()
+            if placed.attempted.leg is Leg.ENTRY
+        )
+
+    @property
+    def entry_unknown(self) -> bool:
+        """An entry order has no end."""
+        return any(placed.unknown for placed in self.orders.values() if placed.attempted.leg is Leg.ENTRY)
+
+
+def attempt_number(client_id: str) -> int:
+    """The attempt ordinal at the end of one of our client ids (``core.identity``)."""
+    number = 0
+    for digit in client_id.rpartition("-")[2][1:]:
+        number = number * 62 + DIGITS.index(digit)
+    return number
+
+
+class JournalIndex:
+    """The records of ``attempts``, folded; ``apply`` is idempotent per record."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.lease_ms = 0  # of the newest epoch; 0 when it ended by itself
+        self.intents: dict[str, str] = {}  # id → digest of its bytes, "" when only the id is known
+        self.unsettled: dict[str, IntentRecord] = {}
+        self.positions: dict[str, PositionJournal] = {}
+        self.outcomes: dict[str, list[RequestEnded]] = {}  # of unsettled intents, to be told again at a start
+        self._ordinals: dict[tuple[str, Leg], int] = {}
+        self._settled: dict[str, None] = {}
+
+    def apply(self, record: AttemptRecord) -> None:
+        """Take one record in the order of the log."""
+        match record:
+            case EpochStarted():
+                if record.epoch >= self.epoch:
+                    self.epoch, self.lease_ms = record.epoch, record.lease_ms
+            case EpochEnded():
+                if record.epoch == self.epoch:
+                    self.lease_ms = 0
+            case LeaseRenewed():
+                pass
+            case Attempted():
+                self._attempted(record)
+            case AttemptEnded():
+                self._ended(record.outcome)
+            case IntentSettled():
+                self._settle(record)
+
+    def know(self, intent: str, bytes_digest: str) -> None:
+        """Remember an intent before it is written (the first word on its bytes wins)."""
+        if not self.intents.get(intent):
+            self.intents[intent] = bytes_digest
+        while len(self.intents) > KNOWN_INTENTS:
+            oldest = next(iter(self.intents))
+            del self.intents[oldest]
+
+    def next_ordinal(self, intent: str, leg: Leg) -> int:
+        """Take the next attempt number of an intent's leg; never given twice, across starts."""
+        number = self._ordinals.get((intent, leg), 0) + 1
+        self._ordinals[intent, leg] = number
+        return number
+
+    def _attempted(self, record: Attempted) -> None:
+        self.know(record.intent, "" if record.record is None else digest(record.record))
+        if record.record is not None and record.intent not in self._settled:
+            self.unsettled.setdefault(record.intent, record.record)
+            if isinstance(record.record.intent, OpenBracket):
+                self.positions.setdefault(
+                    record.position, PositionJournal(id=record.position, symbol=record.symbol, record=record.record)
+                )
+        if record.action != "place":
+            return
+        key = (record.intent, record.leg)
+        self._ordinals[key] = max(self._ordinals.get(key, 0), attempt_number(record.client_id))
+        position = self.positions.get(record.position)
+        if position is not None:
+            position.orders.setdefault(record.client_id, Placed(record))
+
+    def _ended(self, outcome: RequestEnded) -> None:
+        self.know(outcome.intent, "")
+        if outcome.intent not in self._settled:
+            self.outcomes.setdefault(outcome.intent, []).append(outcome)
+        position = self.positions.get(outcome.position)
+        placed = None if position is None else position.orders.get(outcome.client_id)
+        if placed is None:
+            return
+        if outcome.verdict in _OVER:
+            placed.over = True
+        elif placed.outcome is None or placed.outcome.verdict is not Verdict.ACCEPTED:
+            placed.outcome = outcome
+
+    def _settle(self, record: IntentSettled) -> None:
+        self.know(record.intent, "")
+        self.unsettled.pop(record.intent, None)
+        self.outcomes.pop(record.intent, None)
+        self._settled[record.intent] = None
+        if len(self._settled) > KNOWN_INTENTS:
+            del self._settled[next(iter(self._settled))]
+        if record.closed:
+            self.positions.pop(record.position, None)
+            for key in [key for key in self._ordinals if key[0] == record.position]:
+                del self._ordinals[key]
