@@ -1,0 +1,252 @@
+"""The only place for the tests of the sockets: a small server that behaves as told, the real client, a kept log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from connectors.binance_futures.client import Connector, Offsets, ReceiveClock
+from connectors.binance_futures.subscriptions import plan
+from connectors.binance_futures.user_stream import ListenKeys
+from pipeline.wire import lines, records
+from pipeline.wire.batching import Batcher, Origin
+
+PATIENCE_SECONDS = 20.0
+
+
+class KeptLog:
+    """Stands where the publisher stands; keeps everything, fails never."""
+
+    def __init__(self) -> None:
+        self.lines: list[lines.Line] = []
+        self.accounted: list[bytes] = []
+        self.refused: list[records.QuarantineRecord] = []
+        self.alerts: list[tuple[str, str]] = []
+        self.held: list[str] = []
+        self.batcher = Batcher()
+
+    def line(self, partition: int, line: bytes, origin: Origin | None) -> None:
+        self.lines.append(lines.decode(line))
+
+    def account(self, record: bytes) -> None:
+        self.accounted.append(record)
+
+    def quarantine(self, record: records.QuarantineRecord) -> None:
+        self.refused.append(record)
+
+    def alert(self, code: str, text: str, *, severity: str = "warning", gate: str = "") -> None:
+        self.alerts.append((code, text))
+
+    def hold(self, symbol: str) -> None:
+        self.held.append(symbol)
+
+    def failure(self) -> BaseException | None:
+        return None
+
+    def frames(self, stream: str) -> list[str]:
+        found = [json.loads(bytes(line.frame)) for line in self.lines if line.lost is None]
+        return [frame["data"]["id"] for frame in found if frame.get("stream") == stream]
+
+
+class Venue:
+    """Serves every subscription with numbered frames; ``subscribed`` answers a SUBSCRIBE, if a test wants to."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.paths: list[str] = []
+        self.sockets: list[ServerConnection] = []
+        self.answer: Callable[[dict[str, object]], str] = lambda asked: json.dumps({"result": None, "id": asked["id"]})
+
+    async def handle(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        self.paths.append(socket.request.path)
+        self.sockets.append(socket)
+        pushing = None
+        with contextlib.suppress(ConnectionClosed):
+            async for message in socket:
+                asked = json.loads(message)
+                await socket.send(self.answer(asked))
+                pushing = asyncio.create_task(self.push(socket, asked["params"]))
+        if pushing is not None:
+            pushing.cancel()
+
+    async def push(self, socket: ServerConnection, streams: list[str]) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                for stream in [name for name in streams if name[0] != "!"]:
+                    self.sent += 1
+                    data = {"e": "x", "E": 1_795_595_786_144, "s": stream.split("@")[0].upper(), "id": self.sent}
+                    await socket.send(json.dumps({"stream": stream, "data": data}, separators=(",", ":")))
+                await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def running(venue: Venue, *, keys: ListenKeys | None = None) -> AsyncIterator[SimpleNamespace]:
+    """A connector of one symbol on *venue*, ended afterwards."""
+    log = KeptLog()
+    ready = asyncio.Event()
+    async with serve(venue.handle, "127.0.0.1", 0) as server:
+        subject = Connector(
+            ws_url=f"ws://127.0.0.1:{port_of(server)}",
+            groups=plan(["BTCUSDT"]),
+            symbols=["BTCUSDT"],
+            publisher=log,  # type: ignore[arg-type]  # only what is used of it
+            incarnation="i",
+            draw=lambda: 0.0,
+            listen_keys=keys,
+            on_ready=ready.set,
+        )
+        task = asyncio.create_task(subject.run())
+        try:
+            yield SimpleNamespace(subject=subject, log=log, ready=ready, server=server)
+        finally:
+            subject.stop()
+            await asyncio.wait_for(task, PATIENCE_SECONDS)
+
+
+def port_of(server: Server) -> int:
+    return int(next(iter(server.sockets)).getsockname()[1])
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for *condition* with a deadline."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():  # noqa: ASYNC110  # what is waited for has no event
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        pytest.fail(f"waited in vain for: {what}")
+
+
+async def test_ready_comes_with_the_first_frames_and_a_stop_reads_to_the_end() -> None:
+    """Routes and names of sources are the contract's; after the stop nothing the venue sent is missing."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        assert run.subject.ready
+    found = [line.sym for line in run.log.lines]
+
+    assert {"/public/stream", "/market/stream"} == set(venue.paths)
+    assert {"connector/public-0.a", "connector/market-0.a"} == {line.src for line in run.log.lines}
+    assert {"BTCUSDT"} == set(found)
+    ids = sorted(run.log.frames("btcusdt@bookTicker") + run.log.frames("btcusdt@depth@100ms"))
+    assert len(ids) == len(set(ids))
+    assert [] == run.log.alerts
+
+
+async def test_a_lost_connection_is_opened_again_and_the_hole_is_marked() -> None:
+    """A lost line of the book stands between the last frame before and the first one after."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        socket = next(s for s in venue.sockets if s.request is not None and "public" in s.request.path)
+        socket.transport.abort()
+        before = len(run.log.frames("btcusdt@depth@100ms"))
+        await until(lambda: len(run.log.frames("btcusdt@depth@100ms")) > before + 5, "frames after the loss")
+        book = [line for line in run.log.lines if line.src.startswith("connector/public-0")]
+    incarnations = list(dict.fromkeys(line.inc for line in book))
+    second = [line for line in book if line.inc == incarnations[1]]
+    lost = [line.n for line in second if line.lost is not None]
+    first_depth = next(line.n for line in second if b"depth" in bytes(line.frame))
+
+    assert 2 == len(incarnations)
+    assert [first_depth - 1] == lost
+    assert ["connection_lost"] == [code for code, _ in run.log.alerts]
+
+
+async def test_a_frame_of_ten_megabytes_is_quarantined_and_the_connection_lives() -> None:
+    """All its bytes are kept; the frames behind it arrive."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        huge = '{"stream":"btcusdt@bookTicker","data":"' + "x" * 10_000_000 + '"}'
+        await venue.sockets[0].send(huge)
+        await until(lambda: bool(run.log.refused), "quarantine")
+        before = venue.sent
+        await until(lambda: venue.sent > before + 20, "more frames")
+
+    assert huge.encode() == b"".join(record.payload for record in run.log.refused)
+    assert 2 == len(venue.paths)
+
+
+async def test_a_refused_subscription_is_an_alert_and_another_attempt() -> None:
+    """Venue sheet 1.4: an error reply with a code and a text."""
+    venue = Venue()
+    accept = venue.answer
+    venue.answer = lambda asked: json.dumps({"error": {"code": 2, "msg": "Invalid request: too many"}, "id": 1})
+    async with running(venue) as run:
+        await until(lambda: any(code == "control_refused" for code, _ in run.log.alerts), "the alert")
+        venue.answer = accept
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+
+    assert any("Invalid request: too many" in text for _, text in run.log.alerts)
+
+
+async def test_an_expired_listen_key_leads_to_a_new_key_and_every_symbol_is_told() -> None:
+    """The event does not close the socket: a new connection with a new key stands before the old one goes."""
+    venue = Venue()
+    fetched: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        fetched.append(f"key{len(fetched)}")
+        return httpx.Response(200, json={"listenKey": fetched[-1]})
+
+    keys = ListenKeys(rest_url="http://venue", api_key="k", transport=httpx.MockTransport(answer))
+    async with running(venue, keys=keys) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        private = next(s for s in venue.sockets if s.request is not None and "private" in s.request.path)
+        await private.send('{"e":"ORDER_TRADE_UPDATE","o":{"s":"BTCUSDT"}}')
+        await private.send('{"e":"listenKeyExpired","listenKey":"key0"}')
+        told = lambda: [line.lost.reason for line in run.log.lines if line.lost and line.lost.stream == "user"]  # noqa: E731
+        await until(lambda: len(told()) == 2, "the second user stream")
+
+    assert ["/private/ws/key0", "/private/ws/key1"] == [path for path in venue.paths if "private" in path]
+    assert ["connector started", "listen key expired"] == told()
+    assert 2 == len(run.log.accounted)
+    assert ["BTCUSDT"] == run.log.held
+
+
+async def test_a_venue_that_is_away_is_asked_again() -> None:
+    """Connection refused is told and retried; a wrong API key too, without the key in any text."""
+    venue = Venue()
+    keys = ListenKeys(
+        rest_url="http://venue",
+        api_key="the-key",
+        transport=httpx.MockTransport(
+            lambda request: httpx.Response(401, json={"code": -2015, "msg": "Invalid API-key"})
+        ),
+    )
+    async with running(venue, keys=keys) as run:
+        await until(lambda: any("Invalid API-key" in text for _, text in run.log.alerts), "the alert")
+
+    assert not any("the-key" in text for _, text in run.log.alerts)
+    assert not run.ready.is_set()
+
+
+def test_receive_time_never_runs_back() -> None:
+    """Stamps rise whatever the wall clock does."""
+    clock = ReceiveClock()
+    stamps = []
+    for _ in range(50):
+        stamps.append(clock.now_ns())
+        clock.correct()
+
+    assert sorted(stamps) == stamps
+
+
+def test_offsets_are_event_time_less_receive_time_per_kind() -> None:
+    """Least, median and greatest in ms; a frame without event time says nothing."""
+    offsets = Offsets()
+    for at_ms in (1_000_000_000_100, 1_000_000_000_050, 1_000_000_000_300):
+        offsets.sample("bookTicker", b'{"data":{"E":1000000000000}}', at_ms * 1_000_000)
+    offsets.sample("bookTicker", b'{"data":{}}', 5)
+
+    assert {"bookTicker": {"min_ms": -300.0, "median_ms": -100.0, "max_ms": -50.0, "samples": 3}} == offsets.summary()

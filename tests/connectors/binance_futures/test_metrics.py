@@ -1,0 +1,33 @@
+"""The only place for the test of the connector's metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from connectors.binance_futures.client import Connector
+from connectors.binance_futures.metrics import ConnectorMetrics
+from connectors.binance_futures.publisher import Publisher
+from connectors.binance_futures.subscriptions import plan
+
+
+async def test_a_scrape_shows_counters_and_one_gauge_per_group() -> None:
+    """Names are stable, nothing is per symbol, and a connector that has not started can be scraped."""
+    groups = plan([f"S{number}USDT" for number in range(200)])
+    connector = Connector(
+        ws_url="ws://127.0.0.1:1",
+        groups=groups,
+        symbols=["S1USDT"],
+        publisher=Publisher(arguments={}, prefix="p.", incarnation="i"),
+        incarnation="i",
+        draw=lambda: 0.5,
+    )
+    connector.offsets.sample("aggTrade", b'{"E":1790771372036}', 1_790_771_372_030_000_000)
+    registry = CollectorRegistry()
+    registry.register(ConnectorMetrics(connector))
+    text = generate_latest(registry).decode()
+
+    assert "perpguard_connector_frames_total 0.0" in text
+    assert "perpguard_connector_ready 0.0" in text
+    assert all(f'perpguard_connector_live{{group="{group.name}"}} 0.0' in text for group in groups)
+    assert 'perpguard_connector_clock_offset_ms{kind="aggTrade",which="max"} 6.0' in text
+    assert len(text.splitlines()) < 80

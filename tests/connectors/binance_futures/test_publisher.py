@@ -1,0 +1,123 @@
+"""The only place for the tests of writing to Kafka: order and completeness while a real broker dies and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from connectors.binance_futures.publisher import AlertGate, Publisher
+from pipeline.core.units import Milliseconds
+from pipeline.embedded_kafka import EmbeddedKafka
+from pipeline.streaming.topics_admin import ensure_topics
+from pipeline.wire import lines, records
+from pipeline.wire.batching import Origin
+from pipeline.wire.topics import ACCOUNT, ALERTS, INPUT_PARTITIONS, INPUTS, QUARANTINE, Topic
+
+PREFIX = "publisher."
+
+
+def line(partition: int, number: int) -> bytes:
+    prefix = lines.frame_prefix(source="connector/public-0.a", incarnation="i", symbol=f"S{partition}USDT")
+    return lines.frame_line(number, number, b'{"stream":"x","data":{}}', prefix)
+
+
+async def values(brokers: str, topic: Topic, partition: int = 0) -> list[bytes]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=brokers)
+    await consumer.start()
+    try:
+        place = TopicPartition(topic.named(PREFIX), partition)
+        end = (await consumer.end_offsets([place]))[place]
+        consumer.assign([place])
+        consumer.seek(place, 0)
+        found = []
+        while await consumer.position(place) < end:
+            found.append((await consumer.getone()).value)
+        return found
+    finally:
+        await consumer.stop()
+
+
+def without_repeats(numbers: list[int]) -> list[int]:
+    """What a fold makes of them: a number at or below the last one is a repeat."""
+    kept: list[int] = []
+    for number in numbers:
+        if not kept or number > kept[-1]:
+            kept.append(number)
+    return kept
+
+
+async def test_lines_keep_their_order_and_none_is_lost_while_the_broker_dies_and_comes_back(tmp_path: Path) -> None:
+    """
+    A broker is killed, started again and frozen while lines come all the time; every line is there in order.
+
+    User frames, alerts and quarantine too. A record whose acknowledgement was lost may repeat, never out of order.
+    """
+    broker = EmbeddedKafka(directory=tmp_path)
+    await asyncio.to_thread(broker.start)
+    try:
+        await ensure_topics(broker.bootstrap, PREFIX)
+        publisher = Publisher(
+            arguments={"bootstrap_servers": broker.bootstrap}, prefix=PREFIX, incarnation="i", compression="lz4"
+        )
+        await publisher.start()
+        numbers = itertools.count(1)
+        last = 0
+
+        async def feed(steps: int) -> None:
+            nonlocal last
+            for _ in range(steps):
+                last = next(numbers)
+                for partition in range(INPUT_PARTITIONS):
+                    publisher.line(partition, line(partition, last), Origin(f"S{partition}USDT", "x"))
+                publisher.account(b"%d" % last)
+                await asyncio.sleep(0.005)
+
+        await feed(50)
+        broker.kill()
+        await feed(100)
+        assert publisher.batcher.queued(0) > 0
+        starting = asyncio.create_task(asyncio.to_thread(broker.start))
+        while not starting.done():
+            await feed(10)
+        await starting
+        broker.pause()
+        await feed(50)
+        broker.resume()
+        publisher.quarantine(
+            records.QuarantineRecord(source="connector/x", reason="r", at_ms=Milliseconds(1), payload=b"\x00bad")
+        )
+        assert await publisher.flush(30)
+        await publisher.stop()
+        assert publisher.failure() is None
+        assert publisher.batcher.given_way == 0
+
+        for partition in range(INPUT_PARTITIONS):
+            found = [
+                lines.decode(raw).n
+                for record in await values(broker.bootstrap, INPUTS, partition)
+                for raw in lines.split(record)
+            ]
+            assert list(range(1, last + 1)) == without_repeats(found)
+        told = [int(value) for value in await values(broker.bootstrap, ACCOUNT)]
+        assert list(range(1, last + 1)) == without_repeats(told)
+        refused = [records.decode_quarantine(value) for value in await values(broker.bootstrap, QUARANTINE)]
+        assert [b"\x00bad"] == [record.payload for record in refused]
+        alerts = [records.decode_alert(value) for value in await values(broker.bootstrap, ALERTS)]
+        assert ["frame_quarantined"] == [alert.code for alert in alerts]
+        assert ["connector/x: r"] == [alert.text for alert in alerts]
+    finally:
+        await asyncio.to_thread(broker.stop)
+
+
+def test_a_flood_of_one_alert_is_one_alert_with_a_count() -> None:
+    """The first of a code at once, then one every ten seconds that says how many were held back."""
+    gate = AlertGate()
+
+    assert 0 == gate.passes("a", 0)
+    assert [None, None] == [gate.passes("a", 1), gate.passes("a", 9_999)]
+    assert 0 == gate.passes("b", 9_999)
+    assert 2 == gate.passes("a", 10_000)
+    assert 0 == gate.passes("a", 20_000)

@@ -1,0 +1,52 @@
+"""The only place for the tests of ``perpguard connector`` as a person meets it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from pipeline.commands.connector import connector
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_a_wrong_address_is_named_with_what_is_allowed() -> None:
+    """Exit code 2 and one line per problem, before anything is opened."""
+    before = dict(os.environ)
+    try:
+        result = CliRunner().invoke(connector, ["--ws-url", "fstream.binance.com", "--symbols", "btc-usdt"])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+    assert 2 == result.exit_code
+    assert "PERPGUARD_WS_URL" in result.output
+    assert "PERPGUARD_SYMBOLS" in result.output
+
+
+def test_it_waits_for_a_broker_that_is_away_and_ends_on_a_signal() -> None:
+    """The reason is logged, nothing is printed, and SIGTERM ends it with code 0."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "connector", "--json", "--brokers", "127.0.0.1:1"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PERPGUARD_")},
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "kafka_away" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+
+    assert (0, "") == (process.returncode, out)
