@@ -464,7 +464,7 @@ def capture(directory: Path) -> dict[str, list[tuple[int, bytes, str]]]:
             head, _, body = line.rstrip().partition(": ")
             symbol = head.partition("symbol=")[2].partition("&")[0]
             rows[symbol].append((int(float(head.rpartition(" ")[2]) * 10**9), body.encode(), "depth"))
-    # The venue had coarsened CTKUSDT's tick (0.00001 → 0.001), but older orders still rest between the new ticks: levels
+    # The venue had coarsened the tick of CTKUSDT (0.00001 → 0.001); older orders still rest between the ticks: levels
     # that the stated filter calls impossible. The sidecar states the tick that the recorded book was made with.
     for row in symbols["CTKUSDT"]["filters"]:
         if row["filterType"] == "PRICE_FILTER":
