@@ -7,6 +7,7 @@ Nothing here joins a consumer group: a person who looks must not move anybody's 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -20,6 +21,9 @@ from pipeline.streaming.clients import client_arguments
 from pipeline.wire.topics import Topic
 
 ANSWER_SECONDS: Final = 20.0
+
+# What the client library logs on the way is said again by the exception, in words for people.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class Unreachable(Exception):
