@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -159,8 +160,16 @@ def perpguard(*arguments: str) -> list[str]:
     return python("-c", "from pipeline.cli import main; main(prog_name='perpguard')", *arguments)
 
 
-async def first_json_line(part: Part) -> dict[str, Any]:  # Any: JSON
-    """Wait for the first line of JSON that a part prints when it is ready; raises PartFailed."""
+def free_port() -> int:
+    """A port of this machine that is free now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def json_line(part: Part, key: str) -> dict[str, Any]:  # Any: JSON
+    """Wait for the line of JSON with *key* that a part prints when it is ready; raises PartFailed."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         part.check()
@@ -168,7 +177,7 @@ async def first_json_line(part: Part) -> dict[str, Any]:  # Any: JSON
             for line in part.log_file.read_text(errors="replace").splitlines():
                 with contextlib.suppress(ValueError):
                     found = json.loads(line)
-                    if isinstance(found, dict):
+                    if isinstance(found, dict) and key in found:
                         return found
         await asyncio.sleep(0.05)
     raise PartFailed(f"{part.name} was not ready within {START_SECONDS:.0f} s: {part.last_words()}")

@@ -8,14 +8,16 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import httpx
 import msgspec
 
 from pipeline.console.log_access import open_log
 from pipeline.demo.exchange import Exchange
-from pipeline.demo.fleet import Fleet, PartFailed, first_json_line, perpguard, python
+from pipeline.demo.fleet import Fleet, PartFailed, free_port, json_line, perpguard, python
 from pipeline.demo.view import View
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.settings import Settings, load
@@ -90,7 +92,6 @@ def environment_of(directory: Path, symbols: tuple[str, ...], brokers: str, urls
         "PERPGUARD_REAL_MONEY": "no",
         "PERPGUARD_CONFIG": "",
         "PERPGUARD_INSTANCE": "demo",
-        "PERPGUARD_METRICS_PORT": "0",
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -99,7 +100,7 @@ def simulator_arguments(options: Options, symbols: tuple[str, ...], ledger: Path
     """How the exchange is started: the synthetic market, or the recording, which waits for the workers."""
     common = ["simulator", "--json", "--port", "0", "--seed", str(options.seed), "--ledger", str(ledger)]
     if options.recording is not None:
-        source = ["--recording", str(options.recording), "--speed", f"{options.speed:g}", "--wait-for-start"]
+        source = ["--recording", str(options.recording), "--speed", f"{options.speed:g}", "--begin", "admin"]
         return [*common, *source]
     return [*common, "--symbols", ",".join(symbols), "--scenario", "demo"]
 
@@ -121,13 +122,13 @@ async def set_stage(options: Options, symbols: tuple[str, ...], view: View) -> A
         simulator = fleet.start(
             "simulator", perpguard(*simulator_arguments(options, symbols, directory / "ledger.jsonl"))
         )
-        urls, _ = await asyncio.gather(first_json_line(simulator), asyncio.to_thread(kafka.start))
+        urls, _ = await asyncio.gather(json_line(simulator, "rest"), asyncio.to_thread(kafka.start))
         exchange = Exchange(urls["rest"])
         fleet.environment |= environment_of(directory, symbols, kafka.bootstrap, urls)
         log_identity = await ensure_topics(kafka.bootstrap, PREFIX)
         view.step(f"exchange on {urls['rest']}, topics made, log identity {log_identity}")
         for role in ROLES:
-            fleet.start(role, worker_command(), PERPGUARD_ROLE=role)
+            fleet.start(role, worker_command(), PERPGUARD_ROLE=role, PERPGUARD_METRICS_PORT=str(free_port()))
         fleet.start("connector", perpguard("connector"))
         settings = load(fleet.environment)
         stage = Stage(options, directory, kafka, fleet, exchange, settings, log_identity, view)
@@ -145,19 +146,21 @@ async def set_stage(options: Options, symbols: tuple[str, ...], view: View) -> A
 
 def worker_command() -> list[str]:
     """A worker, started as any Faust project's."""
-    return python("-m", "faust", "-A", "pipeline", "worker", "--loglevel", "info")
+    return python("-m", "faust", "-A", "pipeline", "worker", "--loglevel", "warn")
 
 
 async def ready(stage: Stage) -> None:
-    """Wait until the connector's sockets live and the account knows the instruments; raises PartFailed."""
-
-    async def sockets() -> bool:
-        status = await stage.exchange.status()
-        routes = {socket["route"] for socket in status["sockets"]}
-        return {"public", "market", "private"} <= routes
-
-    if not await stage.until("sockets of all three routes", sockets, seconds=30):
-        raise PartFailed(f"the connector did not open its sockets: {stage.fleet.parts['connector'].last_words()}")
+    """Wait until every stream has had its first frame, every worker folds and account knows the instruments."""
+    connector = stage.fleet.parts["connector"]
+    if stage.options.recording is None:
+        await json_line(connector, "ready")
+        stage.view.step("the connector has the first frame of every stream")
+    elif not await stage.until("sockets of all three routes", partial(_connected, stage), seconds=30):
+        raise PartFailed(f"the connector did not open its sockets: {connector.last_words()}")
+    async with httpx.AsyncClient() as client:
+        for role in ROLES:
+            if not await stage.until(f"{role} ready", partial(_folds, stage, client, role), seconds=30):
+                raise PartFailed(f"{role} is not ready: {stage.fleet.parts[role].last_words()}")
 
     async def instruments() -> bool:
         async with open_log(stage.settings) as log:
@@ -166,4 +169,18 @@ async def ready(stage: Stage) -> None:
 
     if not await stage.until("the executor's read of exchangeInfo", instruments, seconds=30):
         raise PartFailed(f"the executor read no exchangeInfo: {stage.fleet.parts['execute'].last_words()}")
-    stage.view.step("sockets are open, instruments are known")
+    stage.view.step("every worker folds, the instruments are known")
+
+
+async def _connected(stage: Stage) -> bool:
+    """A recording that has not begun sends no frame: then only the sockets can be seen."""
+    routes = {socket["route"] for socket in (await stage.exchange.status())["sockets"]}
+    return {"public", "market", "private"} <= routes
+
+
+async def _folds(stage: Stage, client: httpx.AsyncClient, role: str) -> bool:
+    port = stage.fleet.parts[role].environment["PERPGUARD_METRICS_PORT"]
+    try:
+        return (await client.get(f"http://127.0.0.1:{port}/ready")).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False  # it does not listen yet
