@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -104,6 +105,16 @@ def signed_query(params: dict[str, Any], *, secret: str = DEFAULT_SECRET, now_ms
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 10.0) -> None:
+    """Wait until a condition holds; fail after *seconds*."""
+    async with asyncio.timeout(seconds):
+        while True:
+            held = condition()
+            if held if isinstance(held, bool) else await held:
+                return
+            await asyncio.sleep(0.005)
 
 
 class SignedClient:

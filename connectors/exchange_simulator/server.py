@@ -175,6 +175,9 @@ class Simulator:
                     await self.started.wait()
             except TimeoutError:
                 continue
+        if isinstance(self.exchange.source, SyntheticMarket):
+            # What was due while the market waited never happened.
+            self.exchange.source.skip_to(self.clock.now_ms())
         while True:
             now_ms = self.clock.now_ms()
             self._forgive_lateness(now_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,13 +68,15 @@ def test_the_grid_passes(ticks: int, lots: int) -> None:
 def test_notional_percent_and_client_ids() -> None:
     """−4164 below the minimum, −4016/−4024 beyond 5 % of mark, −4015 for a bad client id."""
     mark = 83_860 * E8
-    for code, check in (
+    checks: list[tuple[int, Callable[[], None]]] = [
         (-4164, lambda: filters.check_notional(BTC, value_e8=50 * E8 - 1)),
         (-4016, lambda: filters.check_percent_price(BTC, buy=True, ticks=880_531, mark_e8=mark)),
         (-4024, lambda: filters.check_percent_price(BTC, buy=False, ticks=796_669, mark_e8=mark)),
         (-4015, lambda: filters.check_client_id("x" * 37)),
         (-4015, lambda: filters.check_client_id("blank inside")),
-    ):
+        (-4015, lambda: filters.check_client_id("line end\n")),
+    ]
+    for code, check in checks:
         with pytest.raises(VenueError) as refusal:
             check()
         assert code == refusal.value.code

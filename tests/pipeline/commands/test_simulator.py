@@ -1,0 +1,51 @@
+"""`perpguard simulator` starts, prints its addresses, ends cleanly, and refuses wrong options in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.commands.simulator import simulator
+from tests.simulator import simulator_process
+
+
+def test_the_process_prints_its_addresses_answers_and_ends_cleanly(tmp_path: Path) -> None:
+    """One JSON line when ready; SIGTERM ends it with code 0 and a complete ledger file."""
+    ledger = tmp_path / "ledger.jsonl"
+    with simulator_process("--port", "0", "--symbols", "BTCUSDT,DOGEUSDT", "--ledger", str(ledger)) as running:
+        assert ["BTCUSDT", "DOGEUSDT"] == running.admin("GET", "status")["symbols"]
+        running.admin("POST", "disconnect", {"route": None})
+    assert 0 == running.process.returncode
+    assert ["fault"] == [json.loads(line)["kind"] for line in ledger.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--symbols", "0"], "--symbols"),
+        (["--symbols", "bitcoin"], "--symbols"),
+        (["--speed", "fast"], "neither a number nor 'max'"),
+        (["--speed", "-1"], "above 0"),
+        (["--wallet", "much"], "no positive amount"),
+        (["--scenario", "crash"], "neither a file nor one of"),
+        (["--rate", "0"], "rate 0"),
+        (["--recording", "/does/not/exist"], "does not exist"),
+    ],
+)
+def test_wrong_options_are_refused_in_words(options: list[str], words: str) -> None:
+    """A usage error names the option or the value and what is allowed."""
+    result = CliRunner().invoke(simulator, ["--port", "0", *options])
+
+    assert 0 != result.exit_code
+    assert words in result.output
+
+
+def test_a_scenario_file_with_a_mistake_names_it(tmp_path: Path) -> None:
+    """The text of the scenario error reaches the user."""
+    file = tmp_path / "mine.json"
+    file.write_text('{"name": "mine", "idle": "sleep"}')
+
+    assert "idle: 'sleep'" in CliRunner().invoke(simulator, ["--scenario", str(file)]).output
