@@ -55,6 +55,7 @@ def ask(turn: Turn, kind: str) -> bool:
     wait = min(pace.wait_ms << min(known.tries, 8), pace.longest_ms)
     known.tries += 1
     known.next_ms = turn.now + wait
+    state.wake_ms = min(state.wake_ms, known.next_ms)
     turn.emit(
         RequestData(
             kind=kind,

@@ -7,7 +7,7 @@ What follows for an open position is decided elsewhere (``engine`` calls ``exits
 from __future__ import annotations
 
 from pipeline.core.bars import add_closed, backfill
-from pipeline.core.book import BookOutcome, BookStatus, apply_diff, apply_snapshot
+from pipeline.core.book import BookOutcome, apply_diff, apply_snapshot
 from pipeline.core.data_requests import answered, ask, ask_what_is_missing
 from pipeline.core.events import (
     Bar,
@@ -56,14 +56,13 @@ def depth_diff(turn: Turn, event: DepthDiff) -> None:
     """Fold a diff; a gap or a cross drops the book, is noted, and asks for a snapshot."""
     state = turn.state
     book = state.book
-    first = book.status is BookStatus.UNUSED
     outcome = apply_diff(book, event)
     if outcome is BookOutcome.APPLIED:
         if state.feeds:
             heal(state, DEPTH)
         return
     _after_book(turn, outcome)
-    if first or (outcome is BookOutcome.BUFFERED and turn.now >= state.wake_ms):
+    if outcome is BookOutcome.BUFFERED:
         ask(turn, "depth")
 
 

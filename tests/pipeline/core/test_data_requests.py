@@ -1,0 +1,121 @@
+"""The only place for tests of the questions to the venue: what is asked, how often, and when it stops."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from pipeline.core.commands import RequestData
+from pipeline.core.events import DataFailed, DepthDiff, InstrumentChanged, OpenInterest, Ticked
+from pipeline.core.units import Lots, Milliseconds
+from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
+from tests.sessions.test_endings import closed_bar
+from tests.sessions.test_targets import opened
+
+
+def asked(session: Session, kind: str) -> list[RequestData]:
+    """Every question of a kind so far."""
+    return [request for request in session.all(RequestData) if request.kind == kind]
+
+
+def test_an_unknown_instrument_is_asked_for_at_most_every_ten_seconds() -> None:
+    """Longer each time it is asked in vain."""
+    session = Session()
+
+    session.wait(9_750)
+    assert 1 == len(asked(session, "exchange_info"))
+    session.wait(500)
+    assert 2 == len(asked(session, "exchange_info"))
+    session.wait(19_500)
+    assert 2 == len(asked(session, "exchange_info"))
+
+
+def test_a_known_instrument_asks_for_its_bars_once_and_again_when_the_answer_fails() -> None:
+    """200 klines of 5m; the wait grows with each try in vain."""
+    session = Session()
+    session.say(InstrumentChanged(instrument=INSTRUMENT))
+    assert [200] == [request.limit for request in asked(session, "klines")]
+
+    session.say(DataFailed(request="x", kind="klines", reason="shed"))
+    session.wait(9_000)
+    assert 1 == len(asked(session, "klines"))
+    session.wait(1_500)
+
+    assert 2 == len(asked(session, "klines"))
+
+
+def test_a_whole_history_asks_nothing_until_a_bar_is_late() -> None:
+    """No closed bar five seconds after its close: the row is asked for (venue sheet 2.6)."""
+    session = Session()
+    session.ready()
+    before = len(asked(session, "klines"))
+    session.now = START_MS + BAR_MS + 4_000
+    session.say(Ticked())
+    assert before == len(asked(session, "klines"))
+
+    session.wait(1_500)
+    assert before + 1 == len(asked(session, "klines"))
+    session.say(closed_bar(1))
+    session.wait(60_000)
+
+    assert before + 1 == len(asked(session, "klines"))
+
+
+def test_depth_is_asked_for_only_where_diffs_come_and_again_with_back_off() -> None:
+    """Each try weighs 20: 2 s, then 4 s, then 8 s."""
+    session = Session()
+    session.ready()
+    session.wait(2_000)
+    assert [] == asked(session, "depth")
+
+    at = []
+    for number in range(100):
+        session.now += 250
+        if session.say(DepthDiff(number + 1, number + 1, number, [], [], Milliseconds(0))):
+            at.append(session.now)
+
+    assert [2_000, 4_000, 8_000] == [later - earlier for earlier, later in pairwise(at)]
+    assert {1_000} == {request.limit for request in asked(session, "depth")}
+
+
+def test_a_held_symbol_is_audited_every_minute_and_an_unheld_one_never() -> None:
+    """Domain 6.7: reconcile every 60 s while positions are open."""
+    idle = Session()
+    idle.ready()
+    idle.wait(130_000)
+    session, venue = opened()
+    for _ in range(130):
+        venue.run(session.wait(1_000))
+
+    assert [] == asked(idle, "audit")
+    assert 2 == len(asked(session, "audit"))
+    assert all(request.held for request in asked(session, "audit"))
+
+
+def test_open_interest_is_asked_for_every_75_seconds_while_held() -> None:
+    """Clarifications 3."""
+    session, venue = opened()
+    for _ in range(160):
+        outputs = session.wait(1_000)
+        venue.run(outputs)
+        if any(isinstance(o, RequestData) and o.kind == "open_interest" for o in outputs):
+            session.say(OpenInterest(lots=Lots(5), event_ms=Milliseconds(session.now)))
+
+    assert 3 == len(asked(session, "open_interest"))
+
+
+def test_questions_expire_in_log_time() -> None:
+    """A question nobody could send for long is worth nothing."""
+    session = Session()
+    session.say(Ticked())
+
+    assert session.now + 10_000 == asked(session, "exchange_info")[0].expires_ms
+
+
+def test_a_quiet_symbol_costs_nothing_between_its_dates() -> None:
+    """A tick before the next date leaves no output and no decision."""
+    session = Session()
+    session.ready()
+    before = len(session.decisions)
+    session.wait(60_000)
+
+    assert before == len(session.decisions)
