@@ -60,8 +60,9 @@ class Executor:
     """
     One executor for one account; all calls from one event loop.
 
-    *on_fault* is called with an exception that should not be (the process must end, see architecture 3 point 7) and
-    when another executor took over (``Superseded``). *ws_url* empty: no user stream of its own.
+    *on_fault* is called with an exception that should not be (the process must end, architecture 3 point 7) and when
+    another executor took over (``Superseded``), *on_taken* with the epoch once it is ours. Without *ws_url* it has no
+    user stream of its own.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Executor:
         name: str,
         ws_url: str = "",
         lease_ms: int = LEASE_MS,
+        on_taken: Callable[[int], None] = lambda _: None,
         on_fault: Callable[[BaseException], None],
     ) -> None:
         self.lanes = Lanes(Window(budget), clock)
@@ -92,6 +94,7 @@ class Executor:
             on_fault=on_fault,
         )
         self._on_fault = on_fault
+        self._on_taken = on_taken
         self._sender = Sender(self.desk)
         self._doubts = Doubts(self.desk, self._sender)
         canceller = Canceller(self.desk, self._sender)
@@ -117,6 +120,7 @@ class Executor:
         predecessor_ms = desk.index.lease_ms
         desk.journal.follow(self._journalled)
         await self.lease.take(known_epoch=desk.index.epoch, predecessor_lease_ms=predecessor_ms)
+        self._on_taken(self.lease.epoch)
         self._loop(self.lease.renew(), "lease")
         self._loop(self._watch_lease(), "epoch")
         await self._first_contact()

@@ -1,0 +1,158 @@
+"""
+The only place that keeps the journal in the topic ``attempts``, and in a local file while Kafka is away.
+
+A record that may not wait (rails, reduce-only closes, outcomes) and is not acknowledged within ``SPILL_AFTER_MS`` is
+written to a file that is synchronised to the disk, and forwarded when the broker answers again; a start reads the file
+behind the topic. A record may so come twice: the index knows a record that it has. Entries never spill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from pipeline.execution.ports import JournalUnavailable
+from pipeline.wire.records import AttemptRecord, decode_attempt, encode
+
+log = structlog.get_logger(__name__)
+
+SPILL_AFTER_MS: Final = 250
+APPEND_MS: Final = 3_000
+FORWARD_EVERY_S: Final = 0.5
+BATCH: Final = 5_000
+
+
+class KafkaJournal:
+    """The journal of one account; *arguments* are those of any Kafka client (addresses, login)."""
+
+    def __init__(self, arguments: Mapping[str, Any], *, topic: str, spill: Path) -> None:
+        self._arguments = dict(arguments)
+        self._partition = TopicPartition(topic, 0)
+        self._spill_path = spill
+        self._producer: AIOKafkaProducer | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._tail: asyncio.Task[None] | None = None
+        self._forwarder: asyncio.Task[None] | None = None
+        self._spilling = asyncio.Lock()
+        self._sends: set[asyncio.Task[None]] = set()
+        self.spilled = 0
+
+    async def start(self) -> None:
+        """Connect. Raises aiokafka's KafkaError when no broker answers."""
+        self._producer = AIOKafkaProducer(
+            **self._arguments, acks="all", enable_idempotence=True, linger_ms=0, request_timeout_ms=10_000
+        )
+        await self._producer.start()
+        self._consumer = AIOKafkaConsumer(
+            **self._arguments, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=100
+        )
+        await self._consumer.start()
+        self._consumer.assign([self._partition])
+
+    async def stop(self) -> None:
+        """Disconnect; what was appended before is durable already."""
+        for task in (self._tail, self._forwarder):
+            if task is not None:
+                task.cancel()
+        if self._consumer is not None:
+            await self._consumer.stop()
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def read(self) -> list[AttemptRecord]:
+        """Everything so far: the topic, then what a former process could not forward. Raises JournalUnavailable."""
+        assert self._consumer is not None, "the journal was not started"
+        consumer, partition = self._consumer, self._partition
+        records: list[AttemptRecord] = []
+        try:
+            end = (await consumer.end_offsets([partition]))[partition]
+            await consumer.seek_to_beginning(partition)
+            while await consumer.position(partition) < end:
+                batches = await consumer.getmany(partition, timeout_ms=1_000, max_records=BATCH)
+                records += [decode_attempt(message.value) for batch in batches.values() for message in batch]
+        except KafkaError as error:
+            raise JournalUnavailable(repr(error)) from error
+        left_behind = self._read_spill()
+        if left_behind:
+            self._forward_soon()
+        return records + left_behind
+
+    def follow(self, seen: Callable[[AttemptRecord], None]) -> None:
+        """Call *seen* for every record behind those of ``read``."""
+        self._tail = asyncio.create_task(self._follow(seen), name="attempts")
+
+    async def append(self, record: AttemptRecord, *, spill: bool = False) -> None:
+        """Return when the record is durable in the log, or with *spill* in the file. Raises JournalUnavailable."""
+        sending = asyncio.create_task(self._send(encode(record)))
+        self._sends.add(sending)
+        sending.add_done_callback(self._sent)
+        done, _ = await asyncio.wait({sending}, timeout=(SPILL_AFTER_MS if spill else APPEND_MS) / 1_000)
+        if done and sending.exception() is None:
+            return
+        if not spill:
+            reason = repr(sending.exception()) if done else f"no acknowledgement in {APPEND_MS} ms"
+            raise JournalUnavailable(reason)
+        try:
+            async with self._spilling:
+                await asyncio.to_thread(self._write_spill, encode(record))
+        except OSError as error:
+            raise JournalUnavailable(f"{self._spill_path}: {error}") from error
+        self._forward_soon()
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sends.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("attempt_not_written", error=repr(error))
+
+    async def _send(self, value: bytes) -> None:
+        assert self._producer is not None, "the journal was not started"
+        await self._producer.send_and_wait(self._partition.topic, value=value, partition=0)
+
+    async def _follow(self, seen: Callable[[AttemptRecord], None]) -> None:
+        assert self._consumer is not None
+        while True:
+            try:
+                async for message in self._consumer:
+                    seen(decode_attempt(message.value))
+            except KafkaError as error:
+                log.warning("attempts_not_read", error=repr(error))
+                await asyncio.sleep(FORWARD_EVERY_S)
+
+    # ------------------------------------------------------------------------------------------------ the file
+
+    def _write_spill(self, value: bytes) -> None:
+        self._spill_path.parent.mkdir(parents=True, exist_ok=True)
+        with self._spill_path.open("ab") as file:
+            file.write(value + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.spilled += 1
+
+    def _read_spill(self) -> list[AttemptRecord]:
+        if not self._spill_path.exists():
+            return []
+        lines = self._spill_path.read_bytes().split(b"\n")
+        return [decode_attempt(line) for line in lines[:-1] if line]  # a torn last line was never durable
+
+    def _forward_soon(self) -> None:
+        if self._forwarder is None or self._forwarder.done():
+            self._forwarder = asyncio.create_task(self._forward(), name="forward attempts")
+
+    async def _forward(self) -> None:
+        while True:
+            try:
+                async with self._spilling:
+                    for record in self._read_spill():
+                        await self._send(encode(record))
+                    self._spill_path.unlink(missing_ok=True)
+                    return
+            except KafkaError as error:
+                log.warning("attempts_not_forwarded", error=repr(error))
+            await asyncio.sleep(FORWARD_EVERY_S)
