@@ -1,9 +1,9 @@
 """
 The only place that names the version of the fold: a digest over the code that decides and the configuration.
 
-Manifests, intents and decisions carry it (architecture 2.3). Two workers with one digest decide alike; a worker takes over
-the manifest of another digest only when it is clean. The digest is over source bytes, so a changed comment is another
-fold: that is one refusal too many now and then, never one too few.
+Manifests, intents and decisions carry it (architecture 2.3). Two workers with one digest decide alike; a worker takes
+over the manifest of another digest only when it is clean. The digest is over source bytes, so a changed comment is
+another fold: that is one refusal too many now and then, never one too few.
 """
 
 from __future__ import annotations

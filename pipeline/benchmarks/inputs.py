@@ -245,3 +245,11 @@ def _depth_answer(price: int, update: int) -> bytes:
             "asks": [[_price(price + 2 + step), "1.000"] for step in range(500)],
         }
     )
+
+
+def best_available(*, quick: bool = False) -> Inputs:
+    """The recording when it is there, else made-up frames; *quick* takes little of either."""
+    path = data_directory() / RECORDING
+    if path.exists():
+        return recording(path, limit=2_000 if quick else 0)
+    return synthetic(2_000 if quick else 60_000)

@@ -1,0 +1,150 @@
+"""
+The only place that holds what was decided against what folding again decides, and names the first difference.
+
+Three witnesses stand in the log: ``decisions`` (what was decided), ``SegmentSealed`` in ``anchors`` (the digest of
+every record that was read, so a changed byte is found even where it decides nothing), and the chained and state digests
+inside the decisions. Readers drop repeats: a worker that restarts decides again, and must have said the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.core.commands import Decision
+from pipeline.wire.records import SegmentSealed
+
+Place = tuple[int, int, str]  # (offset, line, symbol)
+BEFORE_ALL: Final[Place] = (-1, -1, "")
+
+
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    Where the log and its fold part: ``kind`` record (other bytes than were read), decision (another decision),
+    missing (decided now, never then), unfounded (decided then, never now), contradiction (two decisions at one place).
+    """
+
+    kind: str
+    partition: int
+    offset: int
+    line: int = -1
+    symbol: str = ""
+    field: str = ""
+    expected: str = ""
+    found: str = ""
+
+    def words(self) -> str:
+        """One line for people."""
+        place = f"{self.partition}/{self.offset}" + (f"/{self.line} {self.symbol}" if self.line >= 0 else "")
+        return f"{self.kind} at {place}: {self.field} was {self.expected!r}, is {self.found!r}"
+
+
+class Witness:
+    """
+    What the log says about one partition. ``learn_decision`` and ``learn_seal`` in any order, then ``check_record`` and
+    ``check_decision`` in log order, then ``finish``.
+    """
+
+    def __init__(self, *, partition: int, log_identity: str, fold: str, symbol: str | None = None) -> None:
+        self.partition = partition
+        self.differences: list[Difference] = []
+        self.other_folds: dict[str, int] = {}  # decisions of another fold: compared, reported, not held against it
+        self.compared = 0
+        self._identity = log_identity
+        self._fold = fold
+        self._symbol = symbol
+        self._decisions: dict[Place, Decision] = {}
+        self._digests: dict[int, str] = {}
+        self._last: Place = BEFORE_ALL
+        self._last_sealed = -1
+
+    def learn_decision(self, decision: Decision) -> None:
+        """A record of ``decisions``; a repeat must be equal, unless another fold said it."""
+        if self._symbol is not None and decision.symbol != self._symbol:
+            return
+        place = (decision.offset, decision.line, decision.symbol)
+        known = self._decisions.get(place)
+        if known is not None and known.fold == decision.fold and known != decision:
+            self._differ("contradiction", place, *_first_field(known, decision))
+        if known is None or known.fold != decision.fold:
+            self._decisions[place] = decision
+        self._last = max(self._last, place)
+
+    def learn_seal(self, sealed: SegmentSealed) -> None:
+        """A seal; two digests of one record must be equal."""
+        if sealed.log_identity != self._identity:
+            return  # an older log of the same name
+        for offset, digest in enumerate(sealed.digests, sealed.first_offset):
+            known = self._digests.setdefault(offset, digest)
+            if known != digest:
+                self._differ("contradiction", (offset, -1, ""), "digest", known, digest)
+            self._last_sealed = max(self._last_sealed, offset)
+
+    def check_record(self, *, offset: int, digest: str) -> None:
+        """A record as it stands in the log now. Unsealed records (the last moment before a crash) pass."""
+        sealed = self._digests.get(offset)
+        if sealed is not None and sealed != digest:
+            self._differ("record", (offset, -1, ""), "bytes", sealed, digest)
+
+    def check_decision(self, decision: Decision) -> None:
+        """What folding again decides at a place."""
+        place = (decision.offset, decision.line, decision.symbol)
+        then = self._decisions.pop(place, None)
+        if then is None:
+            # What lies beyond everything the worker has said is not decided yet, no difference.
+            if place <= self._last or decision.offset <= self._last_sealed:
+                self._differ("missing", place, "decision", "", _summary(decision))
+            return
+        self.compared += 1
+        if then.fold != self._fold:
+            self.other_folds[then.fold] = self.other_folds.get(then.fold, 0) + 1
+            return
+        if then != decision:
+            self._differ("decision", place, *_first_field(then, decision))
+
+    def finish(self, *, first_offset: int, next_offset: int) -> None:
+        """The records from *first_offset* to *next_offset* were folded: what was decided there must have been met."""
+        for place, decision in self._decisions.items():
+            if first_offset <= place[0] < next_offset and decision.fold == self._fold:
+                self._differ("unfounded", place, "decision", _summary(decision), "")
+
+    def _differ(self, kind: str, place: Place, field: str, expected: str, found: str) -> None:
+        self.differences.append(
+            Difference(
+                kind=kind,
+                partition=self.partition,
+                offset=place[0],
+                line=place[1],
+                symbol=place[2],
+                field=field,
+                expected=expected,
+                found=found,
+            )
+        )
+
+    @property
+    def first(self) -> Difference | None:
+        """The first difference in log order; of one record, its bytes come before what they led to."""
+        if not self.differences:
+            return None
+        return min(self.differences, key=lambda row: (row.offset, row.line, row.symbol))
+
+
+def _summary(decision: Decision) -> str:
+    return ", ".join(type(output).__name__ for output in decision.outputs) or "state digest"
+
+
+def _first_field(then: Decision, now: Decision) -> tuple[str, str, str]:
+    """The first field in which two decisions differ, with both values shortened for people."""
+    for field in Decision.__struct_fields__:
+        before: Any = getattr(then, field)  # Any: fields of several types
+        after: Any = getattr(now, field)
+        if before != after:
+            return field, _short(before), _short(after)
+    return "", "", ""
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 400 else f"{text[:400]}…"
