@@ -59,15 +59,17 @@ FOREIGN_TOLD_MS: Final = 1_000
 _encode_outputs = msgspec.msgpack.Encoder().encode
 
 
-def advance_clock(state: SymbolState, stamp: Stamp) -> None:
-    """Move log time and append time on by one line; counts a line that is late."""
+def advance_clock(state: SymbolState, stamp: Stamp) -> bool:
+    """Move log time and append time on by one line; returns True, and counts it, when the line is more than 1 s off."""
     lead = stamp.append_ms + APPEND_LEAD_MS
     at = stamp.at_ms if stamp.at_ms < lead else lead
     state.log_ms = max(state.log_ms, at)
     state.append_ms = max(state.append_ms, stamp.append_ms)
     late = state.policy.late_line_ms
-    if not -late <= stamp.append_ms - stamp.at_ms <= late:
-        state.late_lines += 1
+    if -late <= stamp.append_ms - stamp.at_ms <= late:
+        return False
+    state.late_lines += 1
+    return True
 
 
 def step(state: SymbolState, event: Event, stamp: Stamp) -> list[Output]:
@@ -90,11 +92,13 @@ def conclude(
 
     Every 1,000th line of the symbol gives a decision in any case: it carries the digest of the whole state.
     """
-    advance_clock(state, stamp)
+    late = advance_clock(state, stamp)
     state.applied = (stamp.offset, stamp.line)
     state.lines += 1
     state.log_identity = log_identity
     turn = Turn(state, stamp)
+    if late:
+        turn.rules.append("late_line")
     for event in events:
         _fold(turn, event)
     if turn.outputs or state.lines % DIGEST_EVERY_LINES == 0:

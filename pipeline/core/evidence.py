@@ -36,6 +36,7 @@ from pipeline.core.orders import (
     evidence_of_outcome,
 )
 from pipeline.core.positions import (
+    RAIL_LEGS,
     SECOND_READ_MS,
     Order,
     Position,
@@ -54,7 +55,6 @@ from pipeline.core.turn import Turn
 
 WOULD_TRIGGER: Final = (-2021, -4142)  # venue sheet 5.4: the price is through the level already
 ONE_EXISTS: Final = -4130  # a closePosition stop of this side exists: read it, adopt it
-RAIL_LEGS: Final = (Leg.FAR, Leg.WORKING)
 UNHEARD_MS: Final = 5_000  # an entry may be ended by two complete reads only when its time to be sent is long over
 KEPT_FILLS: Final = 64
 CONDITIONAL_STOPS: Final = ("STOP_MARKET", "STOP")
@@ -116,11 +116,12 @@ def request_ended(turn: Turn, event: RequestEnded) -> None:
     order = order_of(position, name, intent=intent_of(name) or event.intent, leg=event.leg, now=turn.now)
     order.order_id = event.order_id or order.order_id
     wish = position.wishes.get(event.leg.value)
-    if wish is not None and wish.intent == order.intent:
-        order.trigger = order.trigger or event.trigger or wish.trigger
-    else:
-        order.trigger = order.trigger or event.trigger
+    order.trigger = order.trigger or event.trigger
     order.lots = order.lots or event.lots
+    if wish is not None and wish.intent == order.intent:
+        order.trigger = order.trigger or wish.trigger
+        if event.leg in (Leg.WORKING, Leg.TARGET):
+            order.lots = order.lots or max(0, wish.lots)
     order.average = event.average_price or order.average
     new = count_fill(position, order, filled=event.filled_lots, event_ms=event.venue_ms)
     before = order.status

@@ -24,12 +24,14 @@ from pipeline.core.feeds import mark_fresh, quote_fresh
 from pipeline.core.guard import move_stop
 from pipeline.core.orders import FIRING, RESTING, OrderStatus
 from pipeline.core.positions import (
+    RAIL_LEGS,
     Basis,
     Order,
     Position,
     Stage,
     adopt_quantity,
     entry_price_e8,
+    rail_at_work,
     settled_dispute,
     worst_loss_e8,
 )
@@ -37,7 +39,6 @@ from pipeline.core.stops import StopMove, StopView, ratchet, tighter
 from pipeline.core.turn import Turn
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
 
-RAIL_LEGS: Final = (Leg.FAR, Leg.WORKING)
 TARGET_LEGS: Final = (Leg.TARGET, Leg.LAST_TARGET)
 EARLY_BARS: Final = 2  # X8–X15 are suppressed for the first closed bars …
 EARLY_LOSS_PERMILLE: Final = 700  # … unless MAE ≥ 0.7 R
@@ -258,7 +259,10 @@ def _rail_failed(turn: Turn) -> Fired | None:
     for order in position.orders.values():
         if order.leg not in RAIL_LEGS:
             continue
-        if order.fault and not _another_rail_works(turn, position, order):
+        # two rails passed at once: the venue fills one and refuses the other; the first gets its time
+        if order.fault and not rail_at_work(
+            position, now=turn.now, but=order, stuck_ms=policy.rail_stuck_ms, done_ms=policy.rail_through_ms
+        ):
             return Fired(f"rail {order.leg.name} failed: {order.fault}", "emergency")
         waited = turn.now - order.since_ms
         if order.status in (OrderStatus.FINISHED, OrderStatus.FILLED) and waited >= policy.rail_through_ms:
@@ -272,20 +276,6 @@ def _rail_failed(turn: Turn) -> Fired | None:
         # ``evidence.watch_marks`` forgets the level once the mark has left it
         return Fired("the price stayed through a stop level that was refused (−2021)", "emergency")
     return None
-
-
-def _another_rail_works(turn: Turn, position: Position, failed: Order) -> bool:
-    """Two rails passed at once: the venue fills one and refuses the other; give the first its time before X2."""
-    policy = turn.state.policy
-    for order in position.orders.values():
-        if order is failed or order.leg not in RAIL_LEGS:
-            continue
-        waited = turn.now - order.since_ms
-        if order.status in FIRING and waited <= policy.rail_stuck_ms:
-            return True
-        if order.status in (OrderStatus.FINISHED, OrderStatus.FILLED) and waited < policy.rail_through_ms:
-            return True
-    return False
 
 
 def _killed(turn: Turn) -> Fired | None:

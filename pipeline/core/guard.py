@@ -14,7 +14,7 @@ from pipeline.core.commands import CancelLeg, MoveStop, PlaceTarget
 from pipeline.core.data_requests import ask
 from pipeline.core.events import Leg, TradingMode
 from pipeline.core.orders import ENDED, RESTING
-from pipeline.core.positions import Basis, Position, Stage, Wish, protected, proven_rail
+from pipeline.core.positions import RAIL_LEGS, Basis, Position, Stage, Wish, protected, proven_rail, rail_at_work
 from pipeline.core.stops import tighter
 from pipeline.core.turn import Turn
 from pipeline.core.units import Lots, Ticks
@@ -25,6 +25,8 @@ RESTATE_LONGEST_MS: Final = 30_000
 DOUBT_MS: Final = 300  # domain 6.7: a rail never waits for doubt, another goes out under a new id
 SINGLE_TARGET_BELOW: Final = 2  # times the minimum quantity: below that there is one target
 TARGET_TRIES: Final = 4
+ORDERS_KEPT: Final = 64
+ORDERS_KEPT_MS: Final = 600_000
 
 
 def keep_rails(turn: Turn) -> None:
@@ -34,6 +36,9 @@ def keep_rails(turn: Turn) -> None:
         return
     _note_proof(position)
     _watch(turn, position)
+    policy = turn.state.policy
+    if rail_at_work(position, now=turn.now, stuck_ms=policy.rail_stuck_ms, done_ms=policy.rail_through_ms):
+        return  # the stop is being executed: another one beside it would only be refused (−2021)
     _keep_working(turn, position)
     _keep_far(turn, position)
 
@@ -131,9 +136,26 @@ def state_rail(turn: Turn, leg: Leg, *, trigger: int, lots: int) -> None:
         tries=tries,
         basis=position.basis,
     )
+    _forget_old_rails(turn, position)
     for place in position.causes:
         turn.rest_on(place)
     turn.rest_on(turn.state.mark_stamp)
+
+
+def _forget_old_rails(turn: Turn, position: Position) -> None:
+    """
+    Bound what is remembered: rails that ended without a fill long ago go, with their intents, so that late evidence
+    about one of them finds nothing rather than a fresh order.
+    """
+    if len(position.orders) <= ORDERS_KEPT:
+        return
+    wanted = {wish.intent for wish in position.wishes.values()}
+    for order in list(position.orders.values()):
+        old = order.status in ENDED and turn.now - order.since_ms >= ORDERS_KEPT_MS
+        if old and order.leg in RAIL_LEGS and not order.filled and order.intent not in wanted:
+            del position.orders[order.client_id]
+            if order.intent != position.id:
+                position.intents.pop(order.intent, None)
 
 
 def hurry(turn: Turn, leg: Leg, *, wait_ms: int) -> None:

@@ -21,9 +21,10 @@ import msgspec
 
 from pipeline.core.events import Leg, Side
 from pipeline.core.instruments import Instrument
-from pipeline.core.orders import ENDED, RESTING, Evidence, OrderStatus, advance
+from pipeline.core.orders import ENDED, FIRING, RESTING, Evidence, OrderStatus, advance
 from pipeline.core.units import ONE_E8
 
+RAIL_LEGS = (Leg.FAR, Leg.WORKING)
 STATEMENT_GRACE_MS = 500  # fills of our own that explain an ACCOUNT_UPDATE come within this log time, else adopted
 SECOND_READ_MS = 1_000  # pains 10: two equal reads at least this far apart
 
@@ -337,15 +338,33 @@ def proven_rail(position: Position, leg: Leg) -> list[Order]:
 
 
 def protected(position: Position) -> bool:
-    """True when proven live stops cover the open quantity; one rail is enough (domain 6.1)."""
-    if any(order.status in RESTING for order in position.orders.values() if order.leg is Leg.FAR):
-        return True
-    covered = sum(
-        order.lots - order.filled
-        for order in position.orders.values()
-        if order.leg is Leg.WORKING and order.status in RESTING
-    )
+    """
+    True when proven live stops cover the open quantity; one rail is enough (domain 6.1). One that has just fired is at
+    work and counts: whether it gets stuck is X2's question.
+    """
+    covered = 0
+    for order in position.orders.values():
+        if order.leg in RAIL_LEGS and (order.status in RESTING or order.status in FIRING):
+            if order.leg is Leg.FAR:
+                return True
+            covered += order.lots - order.filled
     return covered >= position.lots
+
+
+def rail_at_work(position: Position, *, now: int, but: Order | None = None, stuck_ms: int, done_ms: int) -> bool:
+    """
+    True while a rail (*but* not that one) is being executed: triggered for less than *stuck_ms*, or done for less than
+    *done_ms*, so that its fills may still be on the way.
+    """
+    for order in position.orders.values():
+        if order is but or order.leg not in RAIL_LEGS:
+            continue
+        waited = now - order.since_ms
+        if order.status in FIRING and waited <= stuck_ms:
+            return True
+        if order.status in (OrderStatus.FINISHED, OrderStatus.FILLED) and waited < done_ms:
+            return True
+    return False
 
 
 def entry_unanswered(position: Position) -> bool:
