@@ -148,7 +148,7 @@ def klines(venue: Venue, params: Params, now_ms: int) -> Json:
     start, end = optional_int(params, "startTime"), optional_int(params, "endTime")
     if start is not None and end is not None and start > end:
         raise VenueError(-1023)
-    market.close_candles(now_ms)
+    market.close_candles(now_ms, delay_ms=venue.settings.kline_close_delay_ms)
     rows = market.candles.rows(interval, start=start, end=end, limit=limit, now_ms=now_ms)
     return [rest_row(market.row, bar, interval) for bar in rows]
 

@@ -102,7 +102,7 @@ class Episode:
 class Ledger:
     """Append-only truth in memory; *write* gets every line (the shell puts it into a file)."""
 
-    def __init__(self, write: Any = None, *, keep: int = 500_000) -> None:  # Any: optional callable sink
+    def __init__(self, write: Any = None, *, keep: int = 100_000) -> None:  # Any: optional callable sink
         self.lines: list[Payload] = []
         self.first_kept = 0
         self._write = write

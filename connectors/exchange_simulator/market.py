@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 from connectors.exchange_simulator.book import Level, MarketBook
-from connectors.exchange_simulator.candles import INTERVALS, CandleBook, open_time, stream_payload
+from connectors.exchange_simulator.candles import INTERVALS, Candle, CandleBook, open_time, stream_payload
 from connectors.exchange_simulator.fixed_point import E8, format_e8
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.market_events import BookChange, MarketTrade, RecordedDiff
@@ -61,6 +62,7 @@ class Market:
         self.open_interest_lots = row.open_interest_lots
         self.windows: dict[int, DepthWindow] = {}
         self._aggregate: list[int] | None = None  # ticks, lots, first id, last id, trade ms, maker flag
+        self._closing: deque[tuple[int, str, Candle, str]] = deque()
         self._kline_dirty = self._day_dirty = True
         self._depth_dirty = dict.fromkeys((100, 250, 500), True)
         self._ticker_names = (f"{self.name}@bookTicker", "!bookTicker")
@@ -192,15 +194,18 @@ class Market:
                 },
             )
 
-    def close_candles(self, now_ms: int) -> None:
-        """End minutes and send the last update (`x: true`) of every wanted candle that ended with them."""
+    def close_candles(self, now_ms: int, *, delay_ms: int = 0) -> None:
+        """End minutes; *delay_ms* later send the last frame (`x: true`) of every wanted candle that ended with them."""
         for minute in self.candles.advance(now_ms):
             end = minute.open_ms + INTERVALS["1m"]
             for interval in INTERVALS:
                 stream = f"{self.name}@kline_{interval}"
                 if self.wanted(stream) and open_time(end, interval) == end:
                     bar = self.candles.closed(interval, open_time(minute.open_ms, interval))
-                    self.emit(stream, stream_payload(self.row, bar, interval, event_ms=now_ms, final=True))
+                    self._closing.append((end + delay_ms, stream, bar, interval))
+        while self._closing and self._closing[0][0] <= now_ms:
+            _, stream, bar, interval = self._closing.popleft()
+            self.emit(stream, stream_payload(self.row, bar, interval, event_ms=now_ms, final=True))
 
     def flush_klines(self, now_ms: int) -> None:
         """Send running candles, only after trades (sheet 2.6)."""

@@ -128,9 +128,7 @@ class Simulator:
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1_024)
         await site.start()
-        server = site._server
-        assert isinstance(server, asyncio.Server)
-        self.port = server.sockets[0].getsockname()[1]
+        self.port = self._runner.addresses[0][1]
         self.market_task = asyncio.create_task(self._run_market())
         self._tasks = [self.market_task]
         if self._ledger_file is not None:

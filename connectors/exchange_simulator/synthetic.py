@@ -40,8 +40,12 @@ class Source(Protocol):
 class Path:
     """Where one symbol's middle goes: integer e8 price as a function of time since the path began."""
 
-    def __init__(self, segments: Sequence[Segment], *, price_e8: int, now_us: int, at_end: str) -> None:
+    def __init__(
+        self, segments: Sequence[Segment], *, price_e8: int, now_us: int, at_end: str, idle_bps: float = 1.0
+    ) -> None:
+        """Without segments the path is over at once and only noise of *idle_bps* remains."""
         self._segments = list(segments)
+        self._idle_bps = idle_bps
         self._index = 0
         self._start_us = now_us
         self.base_e8 = price_e8
@@ -65,7 +69,7 @@ class Path:
                     self._index = 0
                 else:
                     self.finished = True
-        last = self._segments[-1].volatility_bps if self._segments else 1.0
+        last = self._segments[-1].volatility_bps if self._segments else self._idle_bps
         return self.base_e8, int(last * 100)
 
 
@@ -182,6 +186,7 @@ class SyntheticMarket:
                 price_e8=row.price_e8,
                 now_us=self._start_us,
                 at_end=own.at_end if own is not None and run_now else scenario.idle,
+                idle_bps=scenario.volatility_bps,
             )
             self._symbols.append(
                 SyntheticSymbol(row, seed=seed, stream=index, path=path, step_us=self._step_us * len(rows))

@@ -33,7 +33,6 @@ from connectors.exchange_simulator.trading import Trading
 
 Payload = dict[str, Any]  # Any: the venue's JSON
 LISTEN_KEY_LIFE: Final = 3_600_000
-STEP: Final = 50
 
 
 class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +81,11 @@ class Endpoint(msgspec.Struct, frozen=True):
     counts_order: bool = False
 
 
+def following_step(now_ms: int) -> int:
+    """The next instant at which some cadence is due: a multiple of 100 or of 250 ms."""
+    return min(now_ms // 100 * 100 + 100, now_ms // 250 * 250 + 250)
+
+
 class Venue:
     """The exchange. Every public method takes exchange time in milliseconds."""
 
@@ -128,7 +132,7 @@ class Venue:
         # Ids are global over all symbols, so one symbol's are not consecutive; start time keeps them growing.
         self._update_id = start_ms * 8
         self._random = Prng(settings.seed, 999_331)
-        self._next_step = start_ms // STEP * STEP + STEP
+        self._last_step, self._next_step = start_ms, following_step(start_ms)
         self._next_mark = start_ms // settings.mark_interval_ms * settings.mark_interval_ms + settings.mark_interval_ms
         self._unmarked = dict.fromkeys(self.markets)
         self.listen_key: str | None = None
@@ -203,8 +207,8 @@ class Venue:
         if now_ms < self._next_step:
             return
         self.now_ms = now_ms
-        previous = self._next_step - STEP
-        self._next_step = now_ms // STEP * STEP + STEP
+        previous = self._last_step
+        self._last_step, self._next_step = now_ms, following_step(now_ms)
 
         def crossed(span: int) -> bool:
             """Whether a multiple of *span* lies since the step before."""
@@ -212,7 +216,7 @@ class Venue:
 
         markets = self.markets.values()
         for market in markets:
-            market.close_candles(now_ms - self.settings.kline_close_delay_ms)
+            market.close_candles(now_ms, delay_ms=self.settings.kline_close_delay_ms)
         for span in (100, 250, 500):
             if crossed(span):
                 for market in markets:
@@ -237,6 +241,8 @@ class Venue:
                 continue
             wobble = middle * (self._random.below(2 * noise + 1) - noise) // 1_000_000 if noise else 0
             market.set_mark(middle + wobble, middle + wobble // 2)
+            # Open interest walks by up to 0.02 % a second.
+            market.open_interest_lots += market.open_interest_lots * (self._random.below(401) - 200) // 1_000_000
             self.trading.check_triggers(market, now_ms=now_ms)
 
     def _each_second(self, now_ms: int, crossed: Callable[[int], bool]) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import click
+import uvloop
 
 from connectors.exchange_simulator.fixed_point import parse_e8
 from connectors.exchange_simulator.instruments import Instrument, default_instrument, default_symbols
@@ -84,6 +85,7 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option("--weight-limit", default=2_400, show_default=True, help="Request weight per minute and address.")
 @click.option("--order-limit", default=1_200, show_default=True, help="Orders per minute; a quarter of it per 10 s.")
 @click.option("--mark-interval-ms", default=1_000, show_default=True, type=click.IntRange(50, 60_000))
+@click.option("--kline-delay-ms", default=200, show_default=True, help="How late the final kline frame is; live ~2000.")
 @click.option("--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Write the truth as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Only the one JSON line with the URLs.")
 def simulator(
@@ -102,6 +104,7 @@ def simulator(
     weight_limit: int,
     order_limit: int,
     mark_interval_ms: int,
+    kline_delay_ms: int,
     ledger: Path | None,
     as_json: bool,
 ) -> None:
@@ -122,6 +125,7 @@ def simulator(
             orders_per_10_seconds=max(1, order_limit // 4),
         ),
         mark_interval_ms=mark_interval_ms,
+        kline_close_delay_ms=kline_delay_ms,
         recorded=recording is not None,
     )
     file = None if ledger is None else LedgerFile(ledger.open("ab"))
@@ -144,7 +148,7 @@ def simulator(
     except (RecordingError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     try:
-        asyncio.run(_serve(running, host=host, port=port, as_json=as_json))
+        uvloop.run(_serve(running, host=host, port=port, as_json=as_json))
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 

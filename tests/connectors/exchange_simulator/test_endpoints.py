@@ -282,9 +282,26 @@ names = st.sampled_from(
      "period",
      "origClientOrderId", "clientAlgoId", "newClientOrderId", "workingType", "incomeType"]
 )  # fmt: skip
-words = "BTCUSDT BUY SELL LIMIT MARKET STOP_MARKET CONDITIONAL GTC 5m true -1 0 1000 0.010 83000.00 ² 1e5 NaN".split(
-    " "
-)
+words = [
+    "BTCUSDT",
+    "BUY",
+    "SELL",
+    "LIMIT",
+    "MARKET",
+    "STOP_MARKET",
+    "CONDITIONAL",
+    "GTC",
+    "5m",
+    "true",
+    "-1",
+    "0",
+    "1000",
+    "0.010",
+    "83000.00",
+    "²",
+    "1e5",
+    "NaN",
+]
 values = st.one_of(st.sampled_from([*words, "9" * 30, ""]), st.text(max_size=20))
 
 
