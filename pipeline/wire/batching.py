@@ -35,10 +35,10 @@ from pipeline.wire.topics import INPUT_PARTITIONS
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 LINE_OVERHEAD: Final = 128  # what Python adds to a queued line: the bytes object, its tuple, its place in the queue
 LOST_LINE_BYTES: Final = 512  # what a ``lost`` line is reckoned at: it is encoded only when it is taken
-FREED_SHARE: Final = 8  # over the bound, an eighth of it is freed at once, so that the search is rare
+FREED_SHARE: Final = 64  # over the bound, this part of it is freed at once: the search is rare, and a pause is short
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """What a line that may give way is about: symbol and stream name of the venue. Made once, shared by its lines."""
 
     symbol: str
@@ -151,11 +151,12 @@ class Batcher:
     # ------------------------------------------------------------------------------------------ giving way (rule 3)
 
     def _give_way(self) -> None:
-        """Let the oldest lines give way until an eighth of the bound is free again, or nothing is left that may."""
+        """Let the oldest lines give way until a part of the bound is free again, or nothing is left that may."""
         goal = self._max_bytes - self._max_bytes // FREED_SHARE
         for held in (False, True):
-            if self._bytes > goal:
-                self._drop_through(self._cutoff(self._bytes - goal, held=held), held=held)
+            # Lost lines weigh something themselves: with few and short lines one pass may not be enough.
+            while self._bytes > self._max_bytes and (cutoff := self._cutoff(self._bytes - goal, held=held)):
+                self._drop_through(cutoff, held=held)
         # When too little may give way, searching again at every line would walk the whole queue each time.
         self._search_above = max(self._max_bytes, self._bytes + self._max_bytes // FREED_SHARE)
 
@@ -164,7 +165,7 @@ class Batcher:
         return isinstance(payload, bytes) and origin is not None and (origin.symbol in self._held) == held
 
     def _cutoff(self, wanted: int, *, held: bool) -> int:
-        """The place in the order of arrival up to which lines must go so that *wanted* bytes become free."""
+        """The place in the order of arrival up to which lines go so that *wanted* bytes become free; 0: none can go."""
 
         def candidates(queue: deque[_Entry]) -> Iterator[tuple[int, int]]:
             for entry in queue:
