@@ -11,12 +11,14 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import uvloop
 
 from pipeline import telemetry
 from pipeline.agents import account, decide
+from pipeline.audit.fold_digest import fold_digest
 from pipeline.configuration import ConfigurationError
 from pipeline.core.identity import base62
 from pipeline.settings import Settings, load
@@ -43,6 +45,7 @@ def build(settings: Settings) -> WorkerApp:
     leader.before_start.append(read_identity)
     fold = fold_of(settings)
     guarded: list[GuardedAgent] = []
+    ready: list[Callable[[], bool]] = []
     for role, app in apps.items():
         match role:
             case "decide":
@@ -54,35 +57,35 @@ def build(settings: Settings) -> WorkerApp:
             case "account":
                 guarded.append(account.register(app, settings, fold=fold, log_identity=lambda: identity[0]))
             case "execute":
-                _register_execute(app, settings)
+                ready.append(_register_execute(app, settings))
     if len(apps) > 1:
         accompany(leader, [app for app in apps.values() if app is not leader])
     if settings.metrics_port:
-        _serve(leader, settings, guarded)
+        _serve(leader, settings, guarded, ready)
     return leader
 
 
 def fold_of(settings: Settings) -> str:
     """The name of the code and configuration that decide; manifests and decisions carry it."""
-    return settings.config_digest
+    return fold_digest(settings.config_digest.encode())
 
 
-def _register_execute(app: WorkerApp, settings: Settings) -> None:
+def _register_execute(app: WorkerApp, settings: Settings) -> Callable[[], bool]:
     from pipeline.agents import execute  # noqa: PLC0415 - decide and account never load the HTTP client
 
-    execute.register(app, settings)
+    return execute.register(app, settings).ready.is_set
 
 
-def _serve(leader: WorkerApp, settings: Settings, guarded: list[GuardedAgent]) -> None:
-    def ready() -> bool:
-        return all(agent.folding for agent in guarded)
+def _serve(leader: WorkerApp, settings: Settings, guarded: list[GuardedAgent], ready: list[Callable[[], bool]]) -> None:
+    def all_ready() -> bool:
+        return all(agent.folding for agent in guarded) and all(check() for check in ready)
 
     def rows() -> dict[str, bytes]:
         return {
             key: row for agent in guarded for (table, key), row in list(agent.shown.items()) if table == "positions"
         }
 
-    server = ViewServer(port=settings.metrics_port, ready=ready, positions=rows)
+    server = ViewServer(port=settings.metrics_port, ready=all_ready, positions=rows)
     leader.before_start.append(server.start)
     leader.before_stop.append(server.stop)
 
