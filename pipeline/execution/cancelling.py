@@ -21,7 +21,6 @@ from pipeline.core.units import Lots, Ticks, parse_e8
 from pipeline.execution.desk import Desk, Guarded, LiveOrder
 from pipeline.execution.evidence import ALGO_FIRED, Sighting
 from pipeline.execution.sender import Purpose, Sender, with_reply
-from pipeline.wire.records import IntentRecord
 
 SECOND_READ_MS: Final = 1_000
 NOT_FOUND: Final = -2013
@@ -34,9 +33,7 @@ class Canceller:
         self._desk = desk
         self._sender = sender
 
-    async def cancel(
-        self, position: Guarded, order: LiveOrder, *, intent: str, record: IntentRecord | None = None
-    ) -> Verdict:
+    async def cancel(self, position: Guarded, order: LiveOrder, *, intent: str) -> Verdict:
         """
         Cancel *order* for *intent*: CANCELLED, GONE (filled or triggered), or IN_DOUBT when we may not act any more.
 
@@ -48,7 +45,6 @@ class Canceller:
             symbol=position.symbol,
             leg=order.leg,
             lane=Lane.CANCEL,
-            record=record,
             trigger=order.trigger,
             lots=order.lots,
         )

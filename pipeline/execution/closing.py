@@ -54,24 +54,24 @@ class Closer:
             return
         text = f"{position.id}: closed by the executor ({reason})"
         self._desk.alert("executor_closes", "critical", text, position.symbol)
-        self.start(position, intent=position.id, record=None, reason=reason)
+        self.start(position, intent=position.id, asked=False, reason=reason)
 
-    def start(self, position: Guarded, *, intent: str, record: IntentRecord | None, reason: str) -> None:
-        """Begin the ladder for an intent."""
+    def start(self, position: Guarded, *, intent: str, asked: bool, reason: str) -> None:
+        """Begin the ladder; *asked* when the intent is one of the log (its own bracket's otherwise)."""
         position.closing = position.closing or reason
-        self._desk.spawn(self._close(position, intent, record), f"close {intent}")
+        self._desk.spawn(self._close(position, intent, asked=asked), f"close {intent}")
 
-    async def _close(self, position: Guarded, intent: str, record: IntentRecord | None) -> None:
+    async def _close(self, position: Guarded, intent: str, *, asked: bool) -> None:
         async with self._desk.chain(position.symbol, Leg.CLOSE):
             if position.flat or position.swept:
-                if record is not None:
-                    self._sender.refuse(self._purpose(position, intent, record, 0), "position is flat")
+                if asked:
+                    self._sender.refuse(self._purpose(position, intent, 0), "position is flat")
             else:
-                await self._ladder(position, intent, record)
-            if record is not None:
+                await self._ladder(position, intent)
+            if asked:
                 self._sender.settle(intent, symbol=position.symbol, position=position.id)
 
-    async def _ladder(self, position: Guarded, intent: str, record: IntentRecord | None) -> None:
+    async def _ladder(self, position: Guarded, intent: str) -> None:
         desk, symbol = self._desk, position.symbol
         targets = [desk.spawn(self._cancel_targets(position, intent), f"clear targets {intent}")]
         zero_since: int | None = None
@@ -95,11 +95,11 @@ class Closer:
                 continue
             zero_since = None
             if refusals >= REFUSALS_BEFORE_FALLBACK:
-                await self._fallback(position, intent, record, mark)
+                await self._fallback(position, intent, mark)
                 refusals = 0
                 continue
             for piece in requests.slices(desk.instruments[symbol], abs(lots)):
-                sent = await self._slice(position, intent, record, piece)
+                sent = await self._slice(position, intent, piece)
                 if sent.outcome.verdict is Verdict.IN_DOUBT:
                     await desk.evidence.wait(sent.outcome.client_id, EVIDENCE_MS)
                     break  # read again: reduce-only cannot flip, another goes out under a new id
@@ -127,10 +127,10 @@ class Closer:
             closed += max(replied, 0 if seen is None else seen.filled)
         return 0 < position.filled <= closed
 
-    async def _slice(self, position: Guarded, intent: str, record: IntentRecord | None, lots: int) -> Sent:
+    async def _slice(self, position: Guarded, intent: str, lots: int) -> Sent:
         instrument = self._desk.instruments[position.symbol]
         sent = await self._sender.place(
-            self._purpose(position, intent, record, lots),
+            self._purpose(position, intent, lots),
             lambda client_id: requests.market_close(
                 instrument, client_id=client_id, position_side=position.side, lots=lots
             ),
@@ -150,7 +150,7 @@ class Closer:
             untouched=lambda _: True,
         )
 
-    async def _fallback(self, position: Guarded, intent: str, record: IntentRecord | None, mark: str) -> None:
+    async def _fallback(self, position: Guarded, intent: str, mark: str) -> None:
         """Market closes are refused: let the venue close the position at its next tick of the mark price."""
         instrument = self._desk.instruments[position.symbol]
         for order in position.live(Leg.LAST_TARGET) + position.live(Leg.CLOSE):
@@ -170,7 +170,7 @@ class Closer:
                 trigger=instrument.price_text(trigger),
             )
 
-        sent = await self._sender.place(self._purpose(position, intent, record, 0), build, wanted=lambda: "")
+        sent = await self._sender.place(self._purpose(position, intent, 0), build, wanted=lambda: "")
         if sent.outcome.verdict is not Verdict.REJECTED:
             client_id = sent.outcome.client_id
             position.orders[client_id] = LiveOrder(
@@ -209,12 +209,12 @@ class Closer:
                     continue
                 async with desk.chain(symbol, leg) if leg is not Leg.CLOSE else nullcontext():
                     for order in position.live(leg, doubtful=True):
-                        await self._canceller.cancel(position, order, intent=record.id, record=record)
+                        await self._canceller.cancel(position, order, intent=record.id)
             if not stops_may_go:
                 position.flat = False
                 text = f"{position.id}: asked to sweep, but the venue shows an open position; its stops stay"
                 desk.alert("sweep_refused", "critical", text, symbol)
-                self._sender.refuse(self._purpose(position, record.id, record, 0), "position is not flat")
+                self._sender.refuse(self._purpose(position, record.id, 0), "position is not flat")
             else:
                 position.swept = True
                 desk.positions.pop(position.id, None)
@@ -244,14 +244,13 @@ class Closer:
         journal = self._desk.index.positions.get(position.id)
         return identity.intent_of(client_id) == position.id or (journal is not None and client_id in journal.orders)
 
-    def _purpose(self, position: Guarded, intent: str, record: IntentRecord | None, lots: int) -> Purpose:
+    def _purpose(self, position: Guarded, intent: str, lots: int) -> Purpose:
         return Purpose(
             intent=intent,
             position=position.id,
             symbol=position.symbol,
             leg=Leg.CLOSE,
             lane=Lane.CLOSE,
-            record=record,
             lots=lots,
         )
 

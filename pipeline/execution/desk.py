@@ -110,6 +110,7 @@ class Desk:
         self.evidence = Evidence(self.instruments)
         self.positions: dict[str, Guarded] = {}
         self.entries_ms: list[int] = []
+        self.unjournalled: dict[str, IntentRecord] = {}  # whole intents that the journal does not hold yet
         self._on_fault = on_fault
         self._chains: dict[tuple[str, Leg], asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,6 +179,7 @@ class Desk:
 
     def durable(self, intent: str) -> None:
         """The journal holds the intent."""
+        self.unjournalled.pop(intent, None)
         future = self._durable.pop(intent, None)
         if future is not None and not future.done():
             future.set_result(None)

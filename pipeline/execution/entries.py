@@ -206,7 +206,6 @@ class Entries:
             symbol=record.symbol,
             leg=Leg.ENTRY,
             lane=Lane.ENTRY,
-            record=record,
             risk=True,
             lots=Lots(bracket.lots),
         )

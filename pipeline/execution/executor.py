@@ -212,6 +212,7 @@ class Executor:
                 desk.alert("intent_forged", "critical", text, record.symbol)
             return future if future is not None else _done()
         desk.index.know(record.id, digest(record))
+        desk.unjournalled[record.id] = record
         desk.know_symbol(record.id, record.symbol)
         future = desk.durability(record.id)
         self._carry_out(record)
@@ -255,7 +256,7 @@ class Executor:
             case CancelLeg():
                 self._targets.cancel(record, position)
             case ClosePosition():
-                self._closer.start(position, intent=record.id, record=record, reason=intent.reason)
+                self._closer.start(position, intent=record.id, asked=True, reason=intent.reason)
             case Sweep():
                 desk.spawn(self._closer.sweep(record, position), f"sweep {record.id}")
             case _:
@@ -293,7 +294,6 @@ class Executor:
             symbol=record.symbol,
             leg=leg,
             lane=LANE_OF[type(intent)],
-            record=record,
         )
         self._sender.refuse(purpose, reason)
         self._sender.settle(record.id, symbol=record.symbol, position=intent.position)

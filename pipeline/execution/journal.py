@@ -105,7 +105,7 @@ class JournalIndex:
         self.intents: dict[str, str] = {}  # id → digest of its bytes, "" when only the id is known
         self.unsettled: dict[str, IntentRecord] = {}
         self.positions: dict[str, PositionJournal] = {}
-        self.outcomes: dict[str, list[RequestEnded]] = {}  # of unsettled intents, to be told again at a start
+        self.outcomes: dict[str, list[AttemptEnded]] = {}  # of unsettled intents, to be told again at a start
         self._ordinals: dict[tuple[str, Leg], int] = {}
         self._settled: dict[str, None] = {}
 
@@ -123,7 +123,7 @@ class JournalIndex:
             case Attempted():
                 self._attempted(record)
             case AttemptEnded():
-                self._ended(record.outcome)
+                self._ended(record)
             case IntentSettled():
                 self._settle(record)
 
@@ -157,10 +157,11 @@ class JournalIndex:
         if position is not None:
             position.orders.setdefault(record.client_id, Placed(record))
 
-    def _ended(self, outcome: RequestEnded) -> None:
+    def _ended(self, record: AttemptEnded) -> None:
+        outcome = record.outcome
         self.know(outcome.intent, "")
         if outcome.intent not in self._settled:
-            self.outcomes.setdefault(outcome.intent, []).append(outcome)
+            self.outcomes.setdefault(outcome.intent, []).append(record)
         position = self.positions.get(outcome.position)
         placed = None if position is None else position.orders.get(outcome.client_id)
         if placed is None:

@@ -306,7 +306,6 @@ class Rails:
             symbol=position.symbol,
             leg=leg,
             lane=Lane.PROTECT,
-            record=wanted.record,
             trigger=wanted.trigger,
             lots=wanted.lots,
         )

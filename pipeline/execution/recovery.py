@@ -17,7 +17,7 @@ from pipeline.binance import requests
 from pipeline.binance.errors import ReadFailed
 from pipeline.core import identity
 from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, Sweep
-from pipeline.core.events import Leg, RequestEnded, Verdict
+from pipeline.core.events import Leg, Verdict
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Lots, Ticks
 from pipeline.execution.closing import Closer
@@ -27,7 +27,7 @@ from pipeline.execution.evidence import Sighting
 from pipeline.execution.in_doubt import Doubts, read_positions
 from pipeline.execution.journal import Placed, PositionJournal
 from pipeline.execution.rails import OpenAlgoRow, Rails, open_algo_rows
-from pipeline.execution.sender import Sender
+from pipeline.execution.sender import NEVER_TOLD, Sender
 from pipeline.execution.targets import Targets
 from pipeline.wire.records import Attempted, IntentRecord
 
@@ -89,20 +89,19 @@ class Recovery:
                 self._desk.alert("unknown_position", "critical", text, symbol)
         for journal in journals:
             self._end_doubts(journal, positions[journal.id], valid_until_ms=valid_until_ms)
-        for outcomes in list(self._desk.index.outcomes.values()):
-            for outcome in outcomes:
-                symbol = self._symbol_of(outcome, unsettled)
-                if symbol:
-                    self._desk.know_symbol(outcome.intent, symbol)
-                    self._desk.say(outcome.intent, self._sender.tell(symbol, outcome))
+        self._tell_again(unsettled)
         self._resume(unsettled, valid_until_ms=valid_until_ms)
 
-    def _symbol_of(self, outcome: RequestEnded, unsettled: dict[str, IntentRecord]) -> str:
-        record = unsettled.get(outcome.intent)
-        if record is not None:
-            return record.symbol
-        position = self._desk.positions.get(outcome.position)
-        return "" if position is None else position.symbol
+    def _tell_again(self, unsettled: dict[str, IntentRecord]) -> None:
+        """Outcomes of intents that are not settled may not have reached decide; it drops a repeat."""
+        for intent, ended in list(self._desk.index.outcomes.items()):
+            for record in ended:
+                self._desk.know_symbol(intent, record.symbol)
+                self._desk.know_symbol(record.outcome.position, record.symbol)
+                if record.outcome.status != NEVER_TOLD:
+                    self._desk.say(intent, self._sender.tell(record.symbol, record.outcome))
+            if intent not in unsettled:  # refused before anything was sent for it
+                self._sender.settle(intent, symbol=ended[-1].symbol, position=ended[-1].outcome.position)
 
     async def _read(self) -> Reads:
         while True:
@@ -282,7 +281,7 @@ class Recovery:
                 case CancelLeg():
                     self._targets.cancel(record, position)
                 case ClosePosition():
-                    self._closer.start(position, intent=record.id, record=record, reason=intent.reason)
+                    self._closer.start(position, intent=record.id, asked=True, reason=intent.reason)
                 case Sweep():
                     self._desk.spawn(self._closer.sweep(record, position), f"sweep {record.id}")
 

@@ -34,7 +34,7 @@ from pipeline.core.rate_limits import Cost, Lane
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks, parse_e8
 from pipeline.execution.desk import Desk
 from pipeline.execution.ports import JournalUnavailable, OutboxUnavailable
-from pipeline.wire.records import Attempted, AttemptEnded, IntentRecord, IntentSettled
+from pipeline.wire.records import Attempted, AttemptEnded, IntentSettled
 
 log = structlog.get_logger(__name__)
 
@@ -45,18 +45,18 @@ NOT_EXECUTED: Final = frozenset(
     {Reaction.NOT_EXECUTED, Reaction.STOP_ALL, Reaction.STOP_ORDERS, Reaction.RESYNC_CLOCK, Reaction.PAUSE}
 )
 READ_WINDOW_MS: Final = 5_000
+NEVER_TOLD: Final = "NOT_EXECUTED"  # status of an attempt whose place another took: journalled, not told
 RETELL_SECONDS: Final = 0.5
 
 
 class Purpose(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a request is made; ``record`` is the whole intent, for the journal. ``risk``: it may add to the position."""
+    """Why a request is made; ``risk``: it may add to the position."""
 
     intent: str
     position: str
     symbol: str
     leg: Leg
     lane: Lane
-    record: IntentRecord | None = None
     risk: bool = False
     trigger: int = 0
     lots: int = 0
@@ -109,7 +109,7 @@ class Sender:
                 self.conclude(sent.outcome, ended=sent.outcome.verdict is not Verdict.IN_DOUBT)
                 return sent
             # Journalled only: decide hears of the attempt that takes its place, or of the refusal that ends it.
-            self.conclude(sent.outcome, tell=False)
+            self.conclude(msgspec.structs.replace(sent.outcome, status=NEVER_TOLD), tell=False)
             await self._recover(sent.reaction)
             await asyncio.sleep(BACKOFF_MS[min(tries, len(BACKOFF_MS) - 1)] / 1_000)
             tries += 1
@@ -295,7 +295,7 @@ class Sender:
             client_id=request.client_id,
             parameters=dict(request.parameters()),
             at_ms=Milliseconds(self._desk.clock.now_ms()),
-            record=purpose.record,
+            record=self._desk.unjournalled.get(purpose.intent),
         )
 
     async def _write_ahead(self, attempted: Attempted, *, spill: bool) -> None:

@@ -50,7 +50,7 @@ class Targets:
     async def _cancel(self, record: IntentRecord, intent: CancelLeg, position: Guarded) -> None:
         async with self._desk.chain(position.symbol, intent.leg):
             for order in position.live(intent.leg, doubtful=True):
-                await self._canceller.cancel(position, order, intent=record.id, record=record)
+                await self._canceller.cancel(position, order, intent=record.id)
         self._sender.settle(record.id, symbol=position.symbol, position=position.id)
 
     async def _place(self, record: IntentRecord, intent: PlaceTarget, position: Guarded) -> None:
@@ -60,7 +60,6 @@ class Targets:
             symbol=position.symbol,
             leg=intent.leg,
             lane=Lane.CLOSE,
-            record=record,
             trigger=intent.price,
             lots=intent.lots,
         )
@@ -72,7 +71,7 @@ class Targets:
 
         async with self._desk.chain(position.symbol, intent.leg):
             for order in position.live(intent.leg, doubtful=True):
-                await self._canceller.cancel(position, order, intent=record.id, record=record)
+                await self._canceller.cancel(position, order, intent=record.id)
             post_only = True
             for _ in range(GIVE_UP_TRIES):
                 sent = await self._send(purpose, intent, position, post_only=post_only, wanted=wanted)
