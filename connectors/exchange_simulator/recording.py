@@ -127,9 +127,10 @@ def instruments_of(path: Path, lines: Sequence[Line]) -> list[Instrument]:
     """
     first: dict[str, tuple[str, str]] = {}
     for line in lines:
-        levels = line.payload.get("b") or line.payload.get("bids")
-        if line.symbol not in first and isinstance(levels, list) and levels:
-            first[line.symbol] = (levels[0][0], levels[0][1])
+        # The best bid of the snapshot: a diff's first level may lie anywhere.
+        bids = line.payload.get("bids")
+        if line.stream == "" and line.symbol not in first and isinstance(bids, list) and bids:
+            first[line.symbol] = (bids[0][0], bids[0][1])
     grids = _recorded_grids(path)
     rows = []
     for symbol, (price, quantity) in first.items():

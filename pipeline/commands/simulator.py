@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 import uvloop
 
 from connectors.exchange_simulator.fixed_point import parse_e8
@@ -86,6 +87,7 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option("--order-limit", default=1_200, show_default=True, help="Orders per minute; a quarter of it per 10 s.")
 @click.option("--mark-interval-ms", default=1_000, show_default=True, type=click.IntRange(50, 60_000))
 @click.option("--kline-delay-ms", default=200, show_default=True, help="How late the final kline frame is; live ~2000.")
+@click.option("--atr-bps", type=click.IntRange(1, 2_000), help="ATR of the 5m history of every symbol, 1/100 %.")
 @click.option("--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Write the truth as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Only the one JSON line with the URLs.")
 def simulator(
@@ -105,6 +107,7 @@ def simulator(
     order_limit: int,
     mark_interval_ms: int,
     kline_delay_ms: int,
+    atr_bps: int | None,
     ledger: Path | None,
     as_json: bool,
 ) -> None:
@@ -126,16 +129,23 @@ def simulator(
         ),
         mark_interval_ms=mark_interval_ms,
         kline_close_delay_ms=kline_delay_ms,
+        # A recording carries no mark price: its mark is the middle, without noise.
+        mark_noise_ppm=20 if recording is None else 0,
         recorded=recording is not None,
     )
     file = None if ledger is None else LedgerFile(ledger.open("ab"))
     try:
         if recording is not None:
             running = recorded_simulator(
-                recording, settings, speed=speed, begin=begin or "subscription", ledger_file=file
+                recording,
+                settings,
+                speed=speed,
+                begin=begin or "subscription",
+                ledger_file=file,
+                atr_bps=atr_bps,
             )
         else:
-            rows = _rows(symbols, scenario)
+            rows = _with_atr(_rows(symbols, scenario), atr_bps)
             running = Simulator(
                 rows,
                 settings,
@@ -153,12 +163,22 @@ def simulator(
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
+def _with_atr(rows: list[Instrument], atr_bps: int | None) -> list[Instrument]:
+    return rows if atr_bps is None else [msgspec.structs.replace(row, atr_bps=atr_bps) for row in rows]
+
+
 def recorded_simulator(
-    path: Path, settings: VenueSettings, *, speed: float, begin: str, ledger_file: LedgerFile | None = None
+    path: Path,
+    settings: VenueSettings,
+    *,
+    speed: float,
+    begin: str,
+    ledger_file: LedgerFile | None = None,
+    atr_bps: int | None = None,
 ) -> Simulator:
     """A simulator that plays a recording; its clock is ahead of the host's by the recorded skew."""
     lines, name = load(path)
-    rows = instruments_of(path, lines)
+    rows = _with_atr(instruments_of(path, lines), atr_bps)
     if not rows:
         raise RecordingError(f"{path}: no depth record of any symbol")
     skew = skew_ms(lines)

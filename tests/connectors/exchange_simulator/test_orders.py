@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.connectors.exchange_simulator.shapes import differences
 from tests.connectors.exchange_simulator.venues import Bench
+from tests.data import require
 
 ACK = json.loads("""{"orderId":812345678901,"symbol":"BTCUSDT","status":"NEW","clientOrderId":"exec-000001",
  "price":"83800.00","origQty":"0.010","executedQty":"0.000","cumQty":"0.000","timeInForce":"GTC","type":"LIMIT",
@@ -60,3 +63,59 @@ def test_a_maker_fill_sends_the_sheets_events() -> None:
     trades = bench.call("GET", "/fapi/v1/userTrades", symbol="BTCUSDT").body
     assert [] == differences(TRADE, trades[0])
     assert ("335.20000", "0.06704000") == (trades[0]["quoteQty"], trades[0]["commission"])
+
+
+# Path of the documentation-style sample → differences that are right, each with its line of the venue sheet.
+DOCUMENTED: dict[str, tuple[tuple[str, str], ...]] = {
+    "Subscriptions/OrderUpdate.txt": (
+        (".o.AP is missing", "3.3: AP and cr only for trailing orders"),
+        (".o.cr is missing", "3.3: AP and cr only for trailing orders"),
+        (".o.er is extra", "3.3: expiry reason since 2025-10-23"),
+    ),
+    "Subscriptions/TradeUpdate.txt": (),
+    "Subscriptions/AlgoOrderUpdate.txt": (),
+    "Subscriptions/AccountUpdate.txt": ((".a.P[].ma is extra", "3.5: seen live, undocumented"),),
+    "Endpoints/Trading/PlaceOrder.txt": (
+        (".cumQuote is missing", "4.3: gone since 2026-06-30"),
+        (".avgPrice is missing", "4.3: gone since 2026-06-30"),
+        (".activatePrice is missing", "4.3: trailing orders only"),
+        (".priceRate is missing", "4.3: trailing orders only"),
+    ),
+    "Endpoints/Trading/GetOrder.txt": (
+        (".activatePrice is missing", "4.3: trailing orders only"),
+        (".priceRate is missing", "4.3: trailing orders only"),
+    ),
+    "Endpoints/Trading/GetUserTrades.txt": (
+        ("[].baseQty is extra", "4.3: listed in the sheet's row"),
+        ("[].pair is extra", "4.3: listed in the sheet's row"),
+        ("[].marginAsset is extra", "4.3: listed in the sheet's row"),
+    ),
+    "Endpoints/Trading/PlaceConditionalOrder.txt": (),
+}
+
+
+@pytest.mark.parametrize("name", list(DOCUMENTED))
+def test_differences_from_the_documented_samples_have_a_line_of_the_sheet(name: str) -> None:
+    """Field by field: names and JSON types equal the documentation-style samples, but for the listed reasons."""
+    text = require(f"binance-net-docstyle/{name}").read_text()
+    _, marker, after = text.partition("\n= ") if name.startswith("Subscriptions") else ("", "", text)
+    starts = [position for position in (after.find("{"), after.find("[")) if position >= 0]
+    documented = json.loads(after[min(starts) :])
+    bench = Bench()
+    bench.limit("BUY", "0.010", "83800.00", newClientOrderId="one")
+    bench.trade(837_999, 10, buyer_is_maker=True)
+    bench.stop("SELL", "83000.00", quantity="0.010", reduceOnly="true")
+    events = {event["e"]: event for event in bench.venue.user_events}
+    ours = {
+        "OrderUpdate": events["ORDER_TRADE_UPDATE"],
+        "TradeUpdate": events["TRADE_LITE"],
+        "AlgoOrderUpdate": events["ALGO_UPDATE"],
+        "AccountUpdate": events["ACCOUNT_UPDATE"],
+        "PlaceOrder": bench.limit("BUY", "0.010", "83800.00").body,
+        "GetOrder": bench.call("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="one").body,
+        "GetUserTrades": bench.call("GET", "/fapi/v1/userTrades", symbol="BTCUSDT").body,
+        "PlaceConditionalOrder": bench.stop("SELL", "83000.00", quantity="0.010", reduceOnly="true").body,
+    }[name.rpartition("/")[2].removesuffix(".txt")]
+
+    found = differences(documented["data"] if marker else documented, ours)
+    assert sorted(allowed for allowed, _ in DOCUMENTED[name]) == sorted(found)

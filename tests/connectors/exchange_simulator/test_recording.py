@@ -125,6 +125,16 @@ def test_ten_times_the_speed_plays_ten_times_the_lines() -> None:
     assert fast.source.status()["finished"]
 
 
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_the_synthetic_history_joins_the_recorded_price(name: str) -> None:
+    """The seeded candles end where the recorded snapshot's best bid stands, so that no jump enters the ATR."""
+    exchange, _ = played(require(name))
+    for market in exchange.venue.markets.values():
+        bars = market.candles.rows("5m", start=None, end=None, limit=3, now_ms=START)
+
+        assert market.book.best_bid == bars[-1].close
+
+
 def test_trades_become_aggregates_and_the_sidecar_is_labelled() -> None:
     """Raw trades are served as aggTrade; candles, mark and filters are named as synthetic."""
     exchange, _ = played(require(RECORDINGS[0]), speed=1.0)
