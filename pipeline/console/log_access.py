@@ -21,6 +21,7 @@ from pipeline.streaming.clients import client_arguments
 from pipeline.wire.topics import Topic
 
 ANSWER_SECONDS: Final = 20.0
+FETCH_WAIT_MS: Final = 20  # a fetch that waits for the old assignment holds up the next one: the default is 500 ms
 
 # What the client library logs on the way is said again by the exception, in words for people.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -113,7 +114,10 @@ class Log:
 async def open_log(settings: Settings) -> AsyncIterator[Log]:
     """Connect for reading; raises Unreachable when no broker answers or it has no topics of this prefix."""
     consumer = AIOKafkaConsumer(
-        **client_arguments(settings), enable_auto_commit=False, max_partition_fetch_bytes=16 << 20
+        **client_arguments(settings),
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=16 << 20,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
     )
     try:
         await consumer.start()

@@ -483,6 +483,9 @@ def _end_admission(state: AccountState, ended: AdmissionEnded) -> None:
         slot.stage, slot.position = Stage.OPEN, ended.position
     elif slot.report is None or not slot.report.lots:
         del state.slots[ended.symbol]
+        admitted_ms = Milliseconds(slot.entry.expires_ms - ADMISSION_LIFE_MS)
+        if admitted_ms in state.entry_times:
+            state.entry_times.remove(admitted_ms)  # an entry that never came does not count against the minute
 
 
 def _see_position(state: AccountState, seen: PositionSeen, rules: AccountRules, outputs: list[AccountOutput]) -> None:

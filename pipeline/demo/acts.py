@@ -12,7 +12,8 @@ import time
 from typing import Any, Final, TypeAlias
 
 from pipeline.console.asking import ask
-from pipeline.core.events import Side
+from pipeline.core.events import Leg, Side
+from pipeline.core.identity import intent_of, leg_of
 from pipeline.demo.exchange import open_episodes
 from pipeline.demo.fleet import PartFailed
 from pipeline.demo.promises import resting_orders
@@ -20,7 +21,6 @@ from pipeline.demo.scenario import (
     BETWEEN_FILL_AND_RAILS,
     INSIDE_A_STOP_MOVE,
     KILL_BEFORE_RAILS,
-    KILL_IN_MOVE,
     PLANS,
     Plan,
     levels,
@@ -83,7 +83,7 @@ async def kill_between_fill_and_rails(stage: Stage, plan: Plan, tick: float) -> 
     await stage.exchange.hold(BETWEEN_FILL_AND_RAILS)
     opening = asyncio.create_task(open_position(stage, plan, tick))
     try:
-        held = await _held(stage, opening)
+        held = await _held(stage, opening, method="POST", leg=Leg.ENTRY)
         stage.fleet.parts["execute"].kill()
         killed = time.monotonic()
         stage.view.step(f"SIGKILL to the executor: {plan.symbol} is filled, no stop rests ({held['path']} is held)")
@@ -104,20 +104,18 @@ async def kill_between_fill_and_rails(stage: Stage, plan: Plan, tick: float) -> 
 
 async def kill_inside_a_stop_move(stage: Stage) -> int:
     """Kill the executor when the new stop rests and the old one is not yet cancelled; returns the recovery in ms."""
-    held = await _held(stage, None)
+    held = await _held(stage, None, method="DELETE", leg=Leg.WORKING)
     client = held["client_id"]
     stage.fleet.parts["execute"].kill()
     killed = time.monotonic()
-    stage.view.step(
-        f"SIGKILL to the executor inside a stop move of {KILL_IN_MOVE}: two stops rest, {client} is the old"
-    )
+    stage.view.step(f"SIGKILL to the executor inside a stop move: two stops rest, {client} is the old one")
     await stage.exchange.forget_faults()
     stage.fleet.parts["execute"].start()
 
     async def finished() -> bool:
         ended = ("CANCELED", "EXPIRED", "FINISHED", "TRIGGERED", "REJECTED")
-        found = [line for line in await stage.exchange.ledger("algo") if line["symbol"] == KILL_IN_MOVE]
-        return any(line["state"] in ended and _names(line, client) for line in found)
+        lines = await stage.exchange.ledger("algo")
+        return any(line["client_id"] == client and line["state"] in ended for line in lines)
 
     back = await stage.until("the end of the stop move", finished, seconds=RECOVERY_SECONDS, every=0.1)
     recovered = int((time.monotonic() - killed) * 1_000) if back else RECOVERY_SECONDS_MS
@@ -125,22 +123,26 @@ async def kill_inside_a_stop_move(stage: Stage) -> int:
     return recovered
 
 
-def _names(line: Json, client: str) -> bool:
-    """A cancel may name its order by the venue's id alone; then any end of the symbol's stops counts."""
-    return not client or line["client_id"] == client
+async def _held(stage: Stage, opening: asyncio.Task[str] | None, *, method: str, leg: Leg) -> Json:
+    """
+    The first held request of *method* that is about *leg*; others that were held meanwhile go on.
 
-
-async def _held(stage: Stage, opening: asyncio.Task[str] | None) -> Json:
-    """The first request that is held; raises Played when none comes."""
+    Raises Played when none comes.
+    """
     deadline = time.monotonic() + HELD_SECONDS
     while time.monotonic() < deadline:
         stage.fleet.check()
         if opening is not None and opening.done():
             opening.result()
             raise Played("the position opened, but its requests were not held")
-        held = await stage.exchange.wait_held(wait_ms=500)
-        if held:
-            return held[-1]
+        for held in await stage.exchange.wait_held(wait_ms=500):
+            if held["method"] != method:
+                continue  # held for the earlier kill: nobody waits for its answer any more
+            if intent_of(held["client_id"]) is not None and leg_of(held["client_id"]) is leg:
+                return held
+            await stage.exchange.release(held["id"])
+            await stage.exchange.hold(INSIDE_A_STOP_MOVE)
+        await asyncio.sleep(0.02)
     raise Played(f"no request came that could be held within {HELD_SECONDS:.0f} s")
 
 

@@ -75,6 +75,10 @@ class Exchange:
         """The requests that are being held, waiting up to *wait_ms* for the first."""
         return list((await self._ask("GET", "/admin/holds", wait_ms=str(wait_ms)))["holds"])
 
+    async def release(self, number: int) -> None:
+        """Let one held request go on."""
+        await self._ask("POST", "/admin/release", {"id": number})
+
     async def send_frame(self, stream: str, payload: Json) -> int:
         """Send a public frame as given; returns how many sockets got it."""
         return int((await self._ask("POST", "/admin/frame", {"stream": stream, "payload": payload}))["sent"])

@@ -46,9 +46,9 @@ def replay_is_equal(result: Json | None) -> Promise:
     what = "the log, folded again in a fresh process, gives the same decisions"
     if result is None:
         return Promise("P1", what, ["the replay did not finish"])
-    total, equal = result["decisions"], result["equal"]
-    broken = [] if total and equal == total else [f"{equal} of {total} decisions equal: {result['first_difference']}"]
-    return Promise("P1", what, broken, f"{result['lines']} lines, {equal} of {total} decisions equal")
+    seen = f"{result['lines']} lines, {result['decisions']} decisions"
+    broken = [] if result["equal"] else [f"first difference: {result['first_difference'] or 'see replay.log'}"]
+    return Promise("P1", what, broken, seen)
 
 
 def account_is_equal(folded_again: Sequence[bytes], written: Sequence[bytes]) -> Promise:

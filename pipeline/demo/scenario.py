@@ -90,13 +90,8 @@ BETWEEN_FILL_AND_RAILS: Final[tuple[Json, ...]] = (
 )
 
 # Killed inside a stop move: the new stop rests, the cancel of the old one is held before it is executed.
-KILL_IN_MOVE: Final = "ETHUSDT"
 INSIDE_A_STOP_MOVE: Final[tuple[Json, ...]] = (
-    {
-        "action": "hold_before",
-        "match": {"method": "DELETE", "path": "/fapi/v1/algoOrder", "symbol": KILL_IN_MOVE},
-        "milliseconds": HOLD_MS,
-    },
+    {"action": "hold_before", "match": {"method": "DELETE", "path": "/fapi/v1/algoOrder"}, "milliseconds": HOLD_MS},
 )
 
 

@@ -129,7 +129,7 @@ async def set_stage(options: Options, symbols: tuple[str, ...], view: View) -> A
         view.step(f"exchange on {urls['rest']}, topics made, log identity {log_identity}")
         for role in ROLES:
             fleet.start(role, worker_command(), PERPGUARD_ROLE=role, PERPGUARD_METRICS_PORT=str(free_port()))
-        fleet.start("connector", perpguard("connector"))
+        fleet.start("connector", perpguard("connector", "--json"))
         settings = load(fleet.environment)
         stage = Stage(options, directory, kafka, fleet, exchange, settings, log_identity, view)
         yield stage

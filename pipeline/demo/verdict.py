@@ -153,7 +153,7 @@ def common_promises(stage: Stage, evidence: Evidence, *, killed: str | None) -> 
 def result_of(stage: Stage, evidence: Evidence, held: Sequence[Promise], seconds: float) -> dict[str, Json]:
     """The result in the schema of architecture section 7, and nothing else."""
     places = [(record.partition, record.offset, record.value) for record in evidence.inputs]
-    replayed: Mapping[str, Json] = evidence.replay or {"decisions": len(evidence.decisions), "equal": 0}
+    replayed: Mapping[str, Json] = evidence.replay or {"decisions": 0, "equal": False}
     memory = {name: part.memory_mb for name, part in stage.fleet.parts.items()}
     return {
         "ok": all(promise.held for promise in held),

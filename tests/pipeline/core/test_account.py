@@ -372,6 +372,12 @@ def test_entries_a_minute_are_bounded() -> None:
     account.admitted("ETHUSDT")
     assert "limits.entries_per_minute" in account.answer(entry("SOLUSDT", "third")).reason
 
+    slot = account.state.slots["ETHUSDT"]
+    assert slot.entry is not None
+    account.fold(AdmissionEnded("ETHUSDT", place(), slot.entry.admission, False, "", "no data"))
+    account.admitted("ETHUSDT", "declined ones do not count")
+    assert "limits.entries_per_minute" in account.answer(entry("SOLUSDT", "still")).reason
+
     account.fold(AccountTicked(), after_ms=60_000)
     assert account.answer(entry("SOLUSDT", "later")).accepted
 
