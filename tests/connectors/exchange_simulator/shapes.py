@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 
@@ -26,3 +28,13 @@ def differences(expected: Any, actual: Any, at: str = "") -> list[str]:
     if isinstance(expected, list) and isinstance(actual, list):
         return differences(expected[0], actual[0], f"{at}[]") if expected and actual else []
     return [] if shape(expected) == shape(actual) else [f"{at} is {shape(actual)}, expected {shape(expected)}"]
+
+
+def documented(path: Path) -> Any:
+    """The JSON of a documentation-style sample: the event of a subscription file, the answer of an endpoint file."""
+    text = path.read_text()
+    if path.parent.name == "Subscriptions":
+        text = text[text.index("\n=") + 2 :]
+    starts = [position for position in (text.find("{"), text.find("[")) if position >= 0]
+    body = json.JSONDecoder().raw_decode(text[min(starts) :])[0]
+    return body["data"] if isinstance(body, dict) and "stream" in body else body

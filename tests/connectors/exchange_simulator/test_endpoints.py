@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.exchange_simulator.endpoints import ROUTES, depth_weight, klines_weight
-from tests.connectors.exchange_simulator.shapes import differences
+from tests.connectors.exchange_simulator.shapes import differences, documented
 from tests.connectors.exchange_simulator.venues import BTC, ETH, Bench
+from tests.data import require
 
 SHAPES: list[tuple[str, dict[str, Any], str]] = [
     ("/fapi/v1/time", {}, '{"serverTime":1}'),
@@ -122,6 +123,61 @@ def test_answers_have_the_sheets_names_and_types(path: str, params: dict[str, An
 
     assert 200 == reply.status
     assert [] == differences(json.loads(sample), reply.body)
+
+
+# File → path, parameters, and the differences that the sheet's section 4 explains.
+DOCUMENTED: dict[str, tuple[str, dict[str, str], list[str]]] = {
+    "ExchangeData/GetBookPrice": ("/fapi/v1/ticker/bookTicker", {"symbol": "BTCUSDT"}, []),
+    "ExchangeData/GetFundingRates": (
+        "/fapi/v1/fundingRate",
+        {"symbol": "BTCUSDT"},
+        ["[].rateType is extra"],  # since 2026-07-23
+    ),
+    "ExchangeData/GetKlines": ("/fapi/v1/klines", {"symbol": "BTCUSDT", "interval": "5m"}, []),
+    "ExchangeData/GetMarkPrice": ("/fapi/v1/premiumIndex", {"symbol": "BTCUSDT"}, []),
+    "ExchangeData/GetOpenInterest": ("/fapi/v1/openInterest", {"symbol": "BTCUSDT"}, []),
+    "ExchangeData/GetOpenInterestHistory": (
+        "/futures/data/openInterestHist",
+        {"symbol": "BTCUSDT", "period": "5m"},
+        # 4.1: the supply since 2025-07, the time a number since mid-2026
+        ["[].CMCCirculatingSupply is extra", "[].timestamp is int, expected str"],
+    ),
+    "ExchangeData/GetOrderBook": ("/fapi/v1/depth", {"symbol": "BTCUSDT"}, []),
+    "ExchangeData/GetPrice": ("/fapi/v2/ticker/price", {"symbol": "BTCUSDT"}, []),
+    "ExchangeData/GetTicker": ("/fapi/v1/ticker/24hr", {"symbol": "BTCUSDT"}, []),
+    "ExchangeData/GetExchangeInfo": (
+        "/fapi/v1/exchangeInfo",
+        {},
+        [
+            ".assets[].autoAssetExchange is str, expected int",  # 4.2 shows text
+            ".futuresType is extra",  # 4.2
+            ".symbols[].maxMoveOrderLimit is extra",  # 4.2
+            ".symbols[].permissionSets is extra",  # 4.2
+            ".symbols[].settlePlan is missing",  # 4.2 no longer lists it
+        ],
+    ),
+    "Trading/GetPositions": ("/fapi/v2/positionRisk", {"symbol": "BTCUSDT"}, []),
+    "Trading/GetOpenOrders": (
+        "/fapi/v1/openOrders",
+        {"symbol": "BTCUSDT"},
+        ["[].activatePrice is missing", "[].priceRate is missing"],  # 4.3: trailing orders only
+    ),
+    "Trading/GetOrders": (
+        "/fapi/v1/allOrders",
+        {"symbol": "BTCUSDT"},
+        # 4.3: trailing orders only; cumBase and pair since 2026-08
+        ["[].activatePrice is missing", "[].cumBase is extra", "[].pair is extra", "[].priceRate is missing"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(DOCUMENTED))
+def test_answers_differ_from_the_documented_samples_only_by_the_sheet(name: str) -> None:
+    """Names and types equal the documentation-style samples, but for the differences the sheet explains."""
+    path, params, explained = DOCUMENTED[name]
+    sample = documented(require(f"binance-net-docstyle/Endpoints/{name}.txt"))
+
+    assert explained == sorted(differences(sample, holding().call("GET", path, **params).body))
 
 
 @pytest.mark.parametrize("path", ["/fapi/v1/premiumIndex", "/fapi/v1/ticker/24hr", "/fapi/v1/ticker/bookTicker"])

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.connectors.exchange_simulator.shapes import differences
+from tests.connectors.exchange_simulator.shapes import differences, documented
 from tests.connectors.exchange_simulator.venues import MIDDLE, START, Bench
+from tests.data import require
 
 SAMPLES: dict[str, str] = {
     "btcusdt@ticker": """{"e":"24hrTicker","E":1,"s":"B","ps":"B","st":1,"p":"5","P":"0","w":"8","c":"8","Q":"0",
@@ -51,6 +52,28 @@ def test_frames_have_the_sheets_names_and_types(stream: str) -> None:
     _, frames = lively()
 
     assert [] == differences(json.loads(SAMPLES[stream]), frames[stream][-1])
+
+
+# File of the documentation-style samples → our stream and the fields that came later, by their lines of the sheet.
+DOCUMENTED: dict[str, tuple[str, list[str]]] = {
+    "AggTrades": ("btcusdt@aggTrade", [".nq is extra", ".st is extra"]),  # 2.5: nq since 2025-12-31, st since 2026-06
+    "Book": ("btcusdt@depth@100ms", [".ps is extra", ".st is extra"]),  # 2: CM-UM integration, 2026-06-30
+    "PartialBook": ("btcusdt@depth20@100ms", [".ps is extra", ".st is extra"]),
+    "BookTicker": ("btcusdt@bookTicker", [".ps is extra", ".st is extra"]),
+    "Klines": ("btcusdt@kline_5m", []),
+    "MarkPrice": ("btcusdt@markPrice@1s", [".ap is extra", ".st is extra"]),  # 2.4: ap since 2026-03-16
+    "MiniTicker": ("btcusdt@miniTicker", [".ps is extra", ".st is extra"]),
+    "Ticker": ("btcusdt@ticker", [".ps is extra", ".st is extra"]),
+}
+
+
+@pytest.mark.parametrize("name", list(DOCUMENTED))
+def test_frames_differ_from_the_documented_samples_only_by_what_came_later(name: str) -> None:
+    """Names and types equal the documentation-style samples, but for the fields the sheet dates later."""
+    stream, later = DOCUMENTED[name]
+    sample = documented(require(f"binance-net-docstyle/Subscriptions/{name}.txt"))
+
+    assert later == sorted(differences(sample, lively()[1][stream][-1]))
 
 
 def test_cadences() -> None:
