@@ -9,12 +9,11 @@ consumer thread and stores, so that going from ``all`` to one process per role c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from mode import Service
 
 from pipeline.streaming.app import WorkerApp
-from pipeline.streaming.faults import end_process
+from pipeline.streaming.faults import end_process, fatal
 
 
 def accompany(leader: WorkerApp, companions: Sequence[WorkerApp]) -> None:
@@ -25,12 +24,9 @@ def accompany(leader: WorkerApp, companions: Sequence[WorkerApp]) -> None:
         """The other apps of this process."""
 
         async def on_start(self) -> None:
+            # Not awaited: an executor that waits for an older lease to end must not hold up the ticks of decide.
             for app in companions:
-                app.in_worker = True
-                app.finalize()
-                app.on_startup_finished = None
-                await app.maybe_start()
-                self.add_future(_watch(app))
+                self.add_future(_live(app))
 
     async def stop_companions() -> None:
         for app in reversed(companions):
@@ -39,7 +35,11 @@ def accompany(leader: WorkerApp, companions: Sequence[WorkerApp]) -> None:
     leader.before_stop.insert(0, stop_companions)
 
 
-async def _watch(app: WorkerApp) -> Any:  # Any: mode's futures
-    """End the process when a companion crashes: a worker that has lost one of its roles must not look alive."""
+async def _live(app: WorkerApp) -> None:
+    """Start an app and end the process when it fails: a worker that has lost one of its roles must not look alive."""
+    with fatal(f"app {app.role}"):
+        app.in_worker = True
+        app.finalize()
+        await app.maybe_start()
     await app._crashed.wait()
-    end_process(f"app {app.conf.id}", app.crash_reason or RuntimeError("crashed without a reason"))
+    end_process(f"app {app.role}", app.crash_reason or RuntimeError("crashed without a reason"))
