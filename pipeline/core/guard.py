@@ -222,8 +222,7 @@ def _keep_target(turn: Turn, leg: Leg, *, price: int, lots: int) -> None:
         _state_target(turn, leg, price=price, lots=lots - _filled(position, leg), tries=0)
         return
     if any(order.status in RESTING or order.filled for order in orders):
-        wish.tries = 0
-        return
+        return  # tries stand: a target that the venue keeps cutting is not placed for ever
     if orders and all(order.status in ENDED for order in orders) and turn.now >= wish.next_ms:
         if wish.tries + 1 < TARGET_TRIES:
             _state_target(turn, leg, price=price, lots=lots, tries=wish.tries + 1)
