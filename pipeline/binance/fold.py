@@ -38,6 +38,7 @@ from pipeline.core.events import (
     TradingStateSet,
 )
 from pipeline.core.identity import cause
+from pipeline.core.instruments import Instrument
 from pipeline.core.state import SymbolState
 from pipeline.core.units import Milliseconds
 from pipeline.wire import lines
@@ -124,7 +125,8 @@ class PartitionFold:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._quarantine(applied, raw, offset, number, append_ms, source="?", reason=f"no line: {error}")
             return
-        kind = _kind_of(line)
+        frame = bytes(line.frame)
+        kind = _kind_of(line, frame)
         source = self._sources.get(line.src) or self._learn_source(line.src)
         if kind not in source.kinds or not 0 < line.at <= MAX_NANOSECONDS or not 0 < line.n <= MAX_NANOSECONDS:
             reason = _why_refused(line, kind)
@@ -137,17 +139,25 @@ class PartitionFold:
                 self._quarantine(applied, raw, offset, number, append_ms, source=line.src, reason=reason)
                 return
             for symbol in sorted(self.states):
-                self._meet(self.states[symbol], line, kind, source.every, raw, stamp, applied)
+                self._meet(self.states[symbol], line, kind, source.every, frame, raw, stamp, applied)
             return
         state = self.states.get(line.sym)
         if state is None:
             state = self._admit(line, raw, stamp, applied)
             if state is None:
                 return
-        self._meet(state, line, kind, source.own, raw, stamp, applied)
+        self._meet(state, line, kind, source.own, frame, raw, stamp, applied)
 
     def _meet(  # noqa: PLR0917 - the hot path: positional
-        self, state: SymbolState, line: Line, kind: str, source: str, raw: bytes, stamp: Stamp, applied: Applied
+        self,
+        state: SymbolState,
+        line: Line,
+        kind: str,
+        source: str,
+        frame: bytes,
+        raw: bytes,
+        stamp: Stamp,
+        applied: Applied,
     ) -> None:
         """Let one line meet one state."""
         if (stamp.offset, stamp.line) <= state.applied:
@@ -163,9 +173,13 @@ class PartitionFold:
                 events.append(SourceGap(source=line.src, missing=line.n - expected))
         state.sources[source] = (line.inc, line.n)
         try:
-            if kind == "frame":
-                if state.instrument is not None:
-                    event = self._decoder(state).frame(bytes(line.frame))
+            if frame:
+                instrument = state.instrument
+                if instrument is not None:
+                    decoder = self._decoders.get(state.symbol)
+                    if decoder is None or decoder.instrument is not instrument:
+                        decoder = self._decoder(state, instrument)
+                    event = decoder.frame(frame)
                     if event is not None:
                         events.append(event)
             else:
@@ -179,22 +193,13 @@ class PartitionFold:
         if decision is not None:
             applied.decisions.append(decision)
         for event in events:
-            refused = _refusal(event)
-            if refused:
-                self._quarantine(
-                    applied, raw, stamp.offset, stamp.line, stamp.append_ms,
-                    source=line.src, reason=refused, symbol=state.symbol,
-                )  # fmt: skip
+            if type(event) is Malformed or type(event) is DataFailed:
+                self._quarantine_refused(event, line, state.symbol, raw, stamp, applied)
 
-    def _decoder(self, state: SymbolState) -> FrameDecoder:
-        """The symbol's decoder; a new one when the instrument changed."""
-        instrument = state.instrument
-        assert instrument is not None, state.symbol
-        decoder = self._decoders.get(state.symbol)
-        if decoder is None or decoder.instrument is not instrument:
-            decoder = self._decoders[state.symbol] = decoder_of(state.symbol, instrument)
-            if decoder.instrument is not instrument:  # equal, but read from a checkpoint
-                state.instrument = decoder.instrument
+    def _decoder(self, state: SymbolState, instrument: Instrument) -> FrameDecoder:
+        """A new decoder: the symbol is new here, or its instrument changed."""
+        decoder = self._decoders[state.symbol] = decoder_of(state.symbol, instrument)
+        state.instrument = decoder.instrument  # equal; the same object, so that the next look is by identity
         return decoder
 
     def _admit(self, line: Line, raw: bytes, stamp: Stamp, applied: Applied) -> SymbolState | None:
@@ -227,6 +232,20 @@ class PartitionFold:
         if len(self._sources) < STRANGERS:
             self._sources[text] = source
         return source
+
+    def _quarantine_refused(  # noqa: PLR0917 - only passed on
+        self, event: Malformed | DataFailed, line: Line, symbol: str, raw: bytes, stamp: Stamp, applied: Applied
+    ) -> None:
+        """A line whose body was refused; an answer that merely failed (shed, expired) has no bytes to keep."""
+        if isinstance(event, Malformed):
+            reason = f"{event.stream}: {event.reason}"
+        elif event.reason.startswith(UNREADABLE):
+            reason = f"answer {event.kind}: {event.reason}"
+        else:
+            return
+        self._quarantine(
+            applied, raw, stamp.offset, stamp.line, stamp.append_ms, source=line.src, reason=reason, symbol=symbol
+        )
 
     def _quarantine(
         self,
@@ -330,9 +349,19 @@ class PartitionFold:
 # ------------------------------------------------------------------------------------------------------- kinds of lines
 
 
-def _kind_of(line: Line) -> str:
-    """The one kind of a line; empty when it has none or several."""
-    found = "frame" if len(line.frame) else ""
+def _kind_of(line: Line, frame: bytes) -> str:
+    """The one kind of a line; empty when it has none or several. Nearly all are frames, so that is asked first."""
+    if frame and (
+        line.tick is None
+        and line.outcome is None
+        and line.answer is None
+        and line.state is None
+        and line.admission is None
+        and line.close is None
+        and line.lost is None
+    ):
+        return "frame"
+    found = "frame" if frame else ""
     for kind in KINDS:
         if getattr(line, kind) is not None:
             if found:
@@ -398,15 +427,6 @@ _EVENTS: Final[dict[str, Callable[[SymbolState, Line, Stamp], list[Event]]]] = {
     "lost": _as_it_is("lost"),
 }
 _FOR_EVERY_SYMBOL: Final = frozenset({"tick", "state", "lost", "close"})
-
-
-def _refusal(event: Event) -> str:
-    """Why the bytes of this event's line go to quarantine; empty when they do not."""
-    if type(event) is Malformed:
-        return f"{event.stream}: {event.reason}"
-    if type(event) is DataFailed and event.reason.startswith(UNREADABLE):
-        return f"answer {event.kind}: {event.reason}"
-    return ""
 
 
 def _fault(error: Exception) -> str:

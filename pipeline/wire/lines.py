@@ -3,7 +3,7 @@ The only place for the lines of an ``inputs`` record: how they are written, read
 
 A record is a batch of newline-delimited JSON, one object per line (architecture 2.2)::
 
-    {"at":<receive ns>,"src":"<writer>","inc":"<incarnation>","n":<running number>,"sym":"<SYMBOL or *>","<kind>":<body>}
+    {"at":<receive ns>,"src":"<writer>","inc":"<incarnation>","n":<number>,"sym":"<SYMBOL or *>","<kind>":<body>}
 
 ``kind`` is exactly one of the fields of ``Line`` below. ``n`` counts 1, 2, 3 … per (src, inc, sym): the fold drops
 repeats and reports holes. ``sym`` ``*`` is for every symbol of the partition. A frame is embedded byte for byte as
@@ -49,7 +49,7 @@ class TradingStateLine(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One line; exactly one of the optional fields is set. ``frame`` is raw venue JSON (combined-stream object or bare)."""
+    """One line; exactly one of the optional fields is set. ``frame`` is the venue's JSON, combined or bare."""
 
     at: int
     src: str
@@ -94,7 +94,7 @@ def embeddable(frame: bytes) -> bool:
 
 
 def frame_prefix(*, source: str, incarnation: str, symbol: str) -> tuple[bytes, bytes]:
-    """The constant parts of a frame line of one (source, symbol): around ``n`` and before the frame; see ``frame_line``."""
+    """The constant parts of a frame line of one (source, symbol): around ``n`` and before the frame."""
     head = b',"src":' + _encoder.encode(source) + b',"inc":' + _encoder.encode(incarnation) + b',"n":'
     return head, b',"sym":' + _encoder.encode(symbol) + b',"frame":'
 
@@ -109,9 +109,9 @@ def encode(line: Line) -> bytes:
     return _encoder.encode(line)
 
 
-def decode(line: bytes) -> Line:
-    """Read one line; raises msgspec.DecodeError (ValidationError included) for anything that is not one."""
-    return _decoder.decode(line)
+# Read one line; raises msgspec.DecodeError (ValidationError included), UnicodeDecodeError or RecursionError for
+# anything that is not one. The bound method itself: it is called for every line.
+decode: Final = _decoder.decode
 
 
 def split(record: bytes) -> list[bytes]:

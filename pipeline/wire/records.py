@@ -84,12 +84,20 @@ class Attempted(msgspec.Struct, frozen=True, tag="attempt"):
 
 
 class AttemptEnded(msgspec.Struct, frozen=True, tag="ended"):
-    """How it ended; the same words go to ``inputs`` as an ``outcome`` line."""
+    """
+    How it ended; the same words go to ``inputs`` as an ``outcome`` line.
+
+    The stamps (ns of the executor's clock, 0 where there is none) say where the time went: the intent taken in, the
+    write-ahead acknowledged, the kernel in possession of the whole request. They decide nothing.
+    """
 
     epoch: int
     symbol: str
     outcome: RequestEnded
     at_ms: Milliseconds
+    intent_read_ns: int = 0
+    journalled_ns: int = 0
+    written_ns: int = 0
 
 
 class IntentSettled(msgspec.Struct, frozen=True, tag="settled"):
@@ -242,7 +250,7 @@ class AlertRecord(msgspec.Struct, frozen=True):
 
 
 class QuarantineRecord(msgspec.Struct, frozen=True):
-    """Topic ``quarantine``: refused bytes (base64 in JSON by msgspec), where they came from and why they were refused."""
+    """Topic ``quarantine``: refused bytes (base64 in JSON), where they came from and why they were refused."""
 
     source: str
     reason: str

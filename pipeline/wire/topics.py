@@ -203,5 +203,5 @@ def murmur2(key: bytes) -> int:
 
 
 def partition_of(symbol: str, *, partitions: int = INPUT_PARTITIONS) -> int:
-    """The ``inputs`` partition of a symbol: what every Kafka client with the murmur2 partitioner would choose for the key."""
+    """The ``inputs`` partition of a symbol: what a Kafka client with the murmur2 partitioner chooses for the key."""
     return (murmur2(symbol.encode()) & 0x7FFFFFFF) % partitions
