@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ class Answer(msgspec.Struct, frozen=True):
     sent_ms: Milliseconds
     written_ms: Milliseconds
     received_ms: Milliseconds
+    written_ns: int = 0
 
     def count(self, name: str) -> int | None:
         """An integer header, None when absent or no number."""
@@ -97,13 +99,13 @@ class RestClient:
         target = self.target(request, timestamp_ms=timestamp_ms, receive_window_ms=receive_window_ms)
         url = self._base.copy_with(raw_path=target)
         assert url.raw_path == target, "the bytes signed must be the bytes sent"
-        written = [0, 0]  # [writing began, ms when all was written]
+        written = [0, 0]  # [writing began, ns when all was written]
 
         async def trace(name: str, _info: Mapping[str, Any]) -> None:  # Any: httpcore's own events
             if name == "http11.send_request_headers.started":
                 written[0] = 1
             elif name == "http11.send_request_body.complete":
-                written[1] = self._now_ms()
+                written[1] = time.time_ns()
 
         headers = self._plain_headers if request.security is Security.NONE else self._key_headers
         sent_ms = self._now_ms()
@@ -128,8 +130,9 @@ class RestClient:
             headers={name.lower(): value for name, value in response.headers.items()},
             body=response.content,
             sent_ms=Milliseconds(sent_ms),
-            written_ms=Milliseconds(written[1]),
+            written_ms=Milliseconds(written[1] // 1_000_000),
             received_ms=Milliseconds(self._now_ms()),
+            written_ns=written[1],
         )
 
     async def synchronise(self) -> int:

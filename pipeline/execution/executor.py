@@ -12,6 +12,7 @@ finish what was not settled; only then intents are taken in.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, assert_never
 
@@ -212,6 +213,7 @@ class Executor:
                 desk.alert("intent_forged", "critical", text, record.symbol)
             return future if future is not None else _done()
         desk.index.know(record.id, digest(record))
+        desk.taken_ns[record.id] = time.time_ns()
         desk.unjournalled[record.id] = record
         desk.know_symbol(record.id, record.symbol)
         future = desk.durability(record.id)

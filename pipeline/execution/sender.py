@@ -9,6 +9,7 @@ IN_DOUBT and whoever asked decides what may go on (domain 6.7).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -69,6 +70,8 @@ class Sent(msgspec.Struct, frozen=True):
     reaction: Reaction
     attempted: Attempted | None = None
     valid_until_ms: int = 0
+    journalled_ns: int = 0
+    written_ns: int = 0
 
 
 class _OrderReply(msgspec.Struct):
@@ -106,7 +109,7 @@ class Sender:
             request = build(client_id)
             sent = await self._place_once(purpose, request, wanted=wanted)
             if sent.reaction not in NOT_EXECUTED or sent.outcome.verdict is Verdict.REFUSED:
-                self.conclude(sent.outcome, ended=sent.outcome.verdict is not Verdict.IN_DOUBT)
+                self.conclude(sent.outcome, ended=sent.outcome.verdict is not Verdict.IN_DOUBT, sent=sent)
                 return sent
             # Journalled only: decide hears of the attempt that takes its place, or of the refusal that ends it.
             self.conclude(msgspec.structs.replace(sent.outcome, status=NEVER_TOLD), tell=False)
@@ -128,6 +131,7 @@ class Sender:
                 if purpose.risk:
                     return self._refused(purpose, request.client_id, f"journal unavailable: {error}")
                 self._desk.alert("journal_unavailable", "critical", f"{request.client_id}: {error}", purpose.symbol)
+            journalled_ns = time.time_ns()
             reason = wanted()  # the write-ahead took its time
             window = self._desk.lease.receive_window(risk=purpose.risk)
             if reason or window is None:
@@ -140,7 +144,14 @@ class Sender:
         finally:
             self._desk.lanes.release(cost)
         outcome = self._outcome(purpose, request.client_id, classified, answer)
-        return Sent(outcome, classified.reaction, attempted, timestamp - venue.server_ahead_ms + window)
+        return Sent(
+            outcome,
+            classified.reaction,
+            attempted,
+            timestamp - venue.server_ahead_ms + window,
+            journalled_ns,
+            0 if answer is None else answer.written_ns,
+        )
 
     def refuse(self, purpose: Purpose, reason: str) -> None:
         """Conclude an intent that is not sent, under the id its first attempt would have had."""
@@ -303,14 +314,23 @@ class Sender:
         self._desk.index.apply(attempted)
         self._desk.durable(attempted.intent)
 
-    def conclude(self, outcome: RequestEnded, *, ended: bool = True, tell: bool = True) -> None:
-        """Journal the outcome (when it is an end) and tell decide, both until they are durable, without waiting."""
+    def conclude(
+        self, outcome: RequestEnded, *, ended: bool = True, tell: bool = True, sent: Sent | None = None
+    ) -> None:
+        """
+        Journal the outcome (when it is an end) and tell decide, both until they are durable, without waiting.
+
+        *sent* is the request it came from, for the stamps of the record.
+        """
         symbol = self._desk.symbol_of(outcome)
         record = AttemptEnded(
             epoch=self._desk.lease.epoch,
             symbol=symbol,
             outcome=outcome,
             at_ms=Milliseconds(self._desk.clock.now_ms()),
+            intent_read_ns=self._desk.taken_ns.get(outcome.intent, 0),
+            journalled_ns=0 if sent is None else sent.journalled_ns,
+            written_ns=0 if sent is None else sent.written_ns,
         )
         if ended:
             self._desk.index.apply(record)
@@ -340,6 +360,7 @@ class Sender:
 
     async def _settle(self, intent: str, *, symbol: str, position: str, closed: bool) -> None:
         await self._desk.said(intent)
+        self._desk.taken_ns.pop(intent, None)
         record = IntentSettled(
             epoch=self._desk.lease.epoch,
             intent=intent,
