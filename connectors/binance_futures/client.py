@@ -38,6 +38,8 @@ from connectors.binance_futures.subscriptions import USER_GROUP, USER_STREAM, Gr
 from connectors.binance_futures.user_stream import KeepAlive, ListenKeyError, ListenKeys
 
 TICK_SECONDS: Final = 0.1
+FROZEN_MS: Final = 1_500  # a tick that late: not the streams were silent, we were
+GRACE_MS: Final = 1_000  # then what waits in the sockets is read before silence is judged
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # a frame of 10 MB is to be quarantined, not to end the connection
 READ_AHEAD: Final = (4_096, 1_024)  # frames: where reading from the socket pauses and goes on
 FRAMES_PER_TURN: Final = 64  # the broker's acknowledgements wait meanwhile, for each socket that is full
@@ -152,12 +154,15 @@ class Connector:
         self._attempts: deque[int] = deque(maxlen=BURST_CONNECTIONS)
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
+        self._ticked_ms = 0
+        self._judge_from_ms = 0  # no silence is judged before
         self._offsets_at = time.monotonic() + OFFSET_EVERY_SECONDS
 
     # -------------------------------------------------------------------------------------------------- its life
 
     async def run(self) -> None:
         """Run until ``stop``; raises what ended the publisher or a reader unexpectedly: that is a fault of ours."""
+        self._ticked_ms = self._now_ms()
         while not self._stop.is_set():
             self._tick()
             failure = self.publisher.failure() or self._failure
@@ -196,8 +201,13 @@ class Connector:
     def _tick(self) -> None:
         self._clock.correct()
         now_ms = self._now_ms()
-        for rollover in self.rollovers:
-            self._obey(rollover, rollover.tick(now_ms))
+        since_ms, self._ticked_ms = now_ms - self._ticked_ms, now_ms
+        if since_ms > FROZEN_MS:
+            self.publisher.alert("connector_frozen", f"this process stood still for {since_ms / 1_000:.1f} s")
+            self._judge_from_ms = now_ms + GRACE_MS
+        if now_ms >= self._judge_from_ms:
+            for rollover in self.rollovers:
+                self._obey(rollover, rollover.tick(now_ms))
         for connection in self._connections.values():
             self._attend(connection)
         if self._listen_keys is not None and self._keep_alive.due(now_ms):

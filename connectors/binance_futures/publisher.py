@@ -25,6 +25,7 @@ from pipeline.wire import records
 from pipeline.wire.batching import MAX_QUEUED_BYTES, Batcher, Origin
 from pipeline.wire.topics import ACCOUNT, ALERTS, INPUT_PARTITIONS, INPUTS, QUARANTINE, Topic
 
+COMPRESSION: Final = "lz4"
 REQUEST_TIMEOUT_MS: Final = 15_000
 RETRY_SECONDS: Final = 0.2
 LONGEST_RETRY_SECONDS: Final = 2.0
@@ -99,7 +100,7 @@ class Publisher:
         arguments: Mapping[str, Any],  # Any: keyword arguments of aiokafka's clients
         prefix: str,
         incarnation: str,
-        compression: str | None = None,
+        compression: str | None = COMPRESSION,
         max_bytes: int = MAX_QUEUED_BYTES,
     ) -> None:
         self.batcher = Batcher(max_bytes=max_bytes)

@@ -29,7 +29,7 @@ import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 
 from connectors.binance_futures.client import Connector
-from connectors.binance_futures.publisher import Publisher
+from connectors.binance_futures.publisher import COMPRESSION, Publisher
 from connectors.binance_futures.subscriptions import plan
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.streaming.topics_admin import ensure_topics
@@ -177,7 +177,9 @@ class MeasuringPublisher(Publisher):
             self.ages_ms += [(self.last_ns - int(sent)) / 1e6 for sent in _SENT.findall(value)]
 
 
-async def _run(brokers: str, *, rate: int, frames: int, seconds: float) -> dict[str, float]:
+async def _run(
+    brokers: str, *, rate: int, frames: int, seconds: float, compression: str | None = COMPRESSION
+) -> dict[str, float]:
     """One run of the connector against a feed of its own; returns what was seen."""
     groups = plan([f"S{number:03}USDT" for number in range(SYMBOLS)])
     here, there = multiprocessing.Pipe()
@@ -187,7 +189,7 @@ async def _run(brokers: str, *, rate: int, frames: int, seconds: float) -> dict[
     feed.start()
     port = await asyncio.to_thread(here.recv)
     publisher = MeasuringPublisher(
-        arguments={"bootstrap_servers": brokers}, prefix=PREFIX, incarnation="bench", compression=None
+        arguments={"bootstrap_servers": brokers}, prefix=PREFIX, incarnation="bench", compression=compression
     )
     publisher.ages_ms = []
     await publisher.start()

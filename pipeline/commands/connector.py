@@ -67,7 +67,7 @@ def connector(config_path: Path | None, as_json: bool, **options: str | int | No
     """
     os.environ.update({_VARIABLES[name]: str(value) for name, value in options.items() if value is not None})
     settings = settings_or_exit(config_path)
-    telemetry.configure_logging()
+    telemetry.configure_logging(level=os.environ.get("PERPGUARD_LOG_LEVEL", "info"))
     for notice in settings.notices:
         log.warning("notice", text=notice)
     try:

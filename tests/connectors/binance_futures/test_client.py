@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 
@@ -229,6 +230,21 @@ async def test_a_venue_that_is_away_is_asked_again() -> None:
 
     assert not any("the-key" in text for _, text in run.log.alerts)
     assert not run.ready.is_set()
+
+
+async def test_a_process_that_stood_still_does_not_blame_its_streams() -> None:
+    """After a freeze what waits in the sockets is read first: an alert, and the same connections."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        await until(lambda: len(run.log.frames("btcusdt@markPrice@1s")) > 20, "a known rate of every stream")
+        time.sleep(4)  # noqa: ASYNC251  # the freeze: nothing of this process runs
+        await until(lambda: bool(run.log.alerts), "the alert")
+        before = venue.sent
+        await until(lambda: venue.sent > before + 500, "frames for a while")
+
+    assert ["connector_frozen"] == [code for code, _ in run.log.alerts]
+    assert 2 == len(venue.paths)
 
 
 def test_receive_time_never_runs_back() -> None:
