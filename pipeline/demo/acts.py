@@ -138,12 +138,20 @@ async def _held(stage: Stage, opening: asyncio.Task[str] | None, *, method: str,
         for held in await stage.exchange.wait_held(wait_ms=500):
             if held["method"] != method:
                 continue  # held for the earlier kill: nobody waits for its answer any more
-            if intent_of(held["client_id"]) is not None and leg_of(held["client_id"]) is leg:
+            if await _is_about(stage, held["client_id"], leg):
                 return held
             await stage.exchange.release(held["id"])
             await stage.exchange.hold(INSIDE_A_STOP_MOVE)
         await asyncio.sleep(0.02)
     raise Played(f"no request came that could be held within {HELD_SECONDS:.0f} s")
+
+
+async def _is_about(stage: Stage, client: str, leg: Leg) -> bool:
+    """Whether the request is about *leg*, and for a cancel about an order that rests (not about a doubtful one)."""
+    if intent_of(client) is None or leg_of(client) is not leg:
+        return False
+    states = [line["state"] for line in await stage.exchange.ledger("algo") if line["client_id"] == client]
+    return leg is Leg.ENTRY or states[-1:] == ["NEW"]
 
 
 async def bad_input(stage: Stage) -> Json:

@@ -2,9 +2,9 @@
 The only place for what the demo plays: three positions that end in three ways, and the two moments of a kill.
 
 Levels are given in hundredths of a percent from the middle at the entry, paths in the same unit from where the market
-stands. BTCUSDT rises through both targets, ETHUSDT rises by two R and falls back into its trailing stop, SOLUSDT falls
-into its hard stop. A kill comes when the exchange holds the very request that the window is about, so the demo hits the
-window each time instead of hoping for it.
+stands. BTCUSDT rises through both targets, ETHUSDT rises by more than four R and falls back into its trailing stop,
+SOLUSDT falls into its hard stop. A kill comes when the exchange holds the very request that the window is about, so
+the demo hits the window each time instead of hoping for it.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ PLANS: Final = (
         side="long",
         notional="1000",
         stop_bps=-80,
-        target_bps=260,
-        last_target_bps=390,
-        path=(Leg(6, 95), Leg(5, 75), Leg(6, 0), Leg(8, -170)),
+        target_bps=450,
+        last_target_bps=675,
+        path=(Leg(5, 120), Leg(7, 240), Leg(5, 0), Leg(8, -330)),
         outcome="trailing_stop",
     ),
     Plan(
