@@ -251,8 +251,8 @@ class Executor:
                     wanted = WantedRail(record.id, intent.trigger, intent.lots, record)
                     self._rails.want(position, intent.leg, wanted)
             case PlaceTarget():
-                if intent.leg not in (Leg.TARGET, Leg.LAST_TARGET) or intent.lots <= 0:
-                    self._refuse(record, "invalid: a target is TARGET or LAST_TARGET with a quantity")
+                if intent.leg not in (Leg.TARGET, Leg.LAST_TARGET) or (intent.leg is Leg.TARGET and intent.lots <= 0):
+                    self._refuse(record, "invalid: a target is TARGET with a quantity, or LAST_TARGET")
                 else:
                     self._targets.place(record, position)
             case CancelLeg():
