@@ -35,8 +35,10 @@ PACES: Final[dict[str, Pace]] = {
     "depth": Pace(wait_ms=2_000, longest_ms=60_000, valid_ms=5_000, limit=1_000),
     "klines": Pace(wait_ms=10_000, longest_ms=300_000, valid_ms=60_000, limit=200),
     "audit": Pace(wait_ms=1_000, longest_ms=30_000, valid_ms=10_000),
+    "premium_index": Pace(wait_ms=5_000, longest_ms=30_000, valid_ms=5_000),
     "open_interest": Pace(wait_ms=75_000, longest_ms=600_000, valid_ms=30_000),
 }
+MARK_SILENT_MS: Final = 3_000  # X4: no mark price for 3 s while a position is open, then REST every 5 s
 OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held
 HURRIED_AUDIT_MS: Final = 5_000  # while an entry or a close is unanswered
 BAR_LATE_MS: Final = 5_000  # venue sheet 2.6: no x:true within 2–5 s of the close, fetch the row
@@ -93,6 +95,7 @@ def ask_what_is_missing(turn: Turn) -> None:
         ("depth", state.book.wants_snapshot, 0),
         ("klines", _bars_wanted(state, turn.now), _next_bar_ms(state)),
         ("audit", _audit_wanted(state, turn.now), _next_audit_ms(state)),
+        ("premium_index", _mark_silent(state, turn.now), _mark_silent_ms(state)),
         ("open_interest", _open_interest_wanted(state, turn.now), _next_open_interest_ms(state)),
     ):
         at_ms = due_ms
@@ -140,6 +143,17 @@ def _next_audit_ms(state: SymbolState) -> int:
     if position.stage is Stage.CLOSING or (not position.entry_ended and position.lots <= 0):
         return position.audit_ms + HURRIED_AUDIT_MS
     return position.audit_ms + state.policy.audit_interval_ms
+
+
+def _mark_silent(state: SymbolState, now: int) -> bool:
+    """X4: blind while a position is open; rails stay, nothing is closed for it, the mark is asked for."""
+    return state.position is not None and state.position.lots > 0 and now > _mark_silent_ms(state)
+
+
+def _mark_silent_ms(state: SymbolState) -> int:
+    if state.position is None or state.mark_stamp is None:
+        return 0
+    return state.mark_stamp.at_ms + MARK_SILENT_MS
 
 
 def _open_interest_wanted(state: SymbolState, now: int) -> bool:

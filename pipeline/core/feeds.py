@@ -57,6 +57,8 @@ def break_feeds(state: SymbolState, stream: str, reason: str) -> list[str]:
     """Mark the feeds of *stream* as not whole until they prove themselves again; returns those newly broken."""
     broken = []
     for feed in feeds_of(stream):
+        if feed == DEPTH and state.book.status is BookStatus.UNUSED:
+            continue  # no diff has ever come: there is no book to lose, and none that could prove itself whole again
         if feed not in state.feeds:
             broken.append(feed)
         state.feeds[feed] = reason

@@ -47,6 +47,8 @@ def mark_price(turn: Turn, event: MarkPrice) -> bool:
         return False
     state.mark = event
     state.mark_stamp = turn.stamp
+    if state.position is not None:
+        answered(state, "premium_index")
     if state.feeds:
         heal(state, MARK)
     return True

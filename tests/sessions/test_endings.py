@@ -10,6 +10,7 @@ from pipeline.core.commands import (
     Decision,
     MoveStop,
     OpenBracket,
+    Output,
     PlaceTarget,
     ReportPosition,
     ReportTrade,
@@ -91,7 +92,7 @@ def test_a_fill_after_the_kill_switch_is_closed_at_once() -> None:
     assert "killed" == session.last(ReportTrade).outcome
 
 
-def ids_of(session: Session, outputs: list[object]) -> list[str]:
+def ids_of(session: Session, outputs: list[Output]) -> list[str]:
     """The ids under which outputs of an earlier line went out."""
     return [
         name for output, name in zip(session.outputs, session.ids, strict=True) if any(output is o for o in outputs)

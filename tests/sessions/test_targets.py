@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pipeline.core.commands import AnswerAdmission, MoveStop, OpenBracket, PlaceTarget, ReportTrade, Sweep
-from pipeline.core.events import Leg
+from pipeline.core.events import Leg, Side
 from pipeline.core.positions import Stage
 from tests.sessions.script import Session
 from tests.sessions.venue import Venue
 
 
-def opened(**how: int) -> tuple[Session, Venue]:
-    """A long of 100 lots at 50,001 with its rails resting."""
+def opened(*, side: Side = Side.BUY, lots: int = 100, target: int = 0, last_target: int = 0) -> tuple[Session, Venue]:
+    """A position of 100 lots at the touch (a long at 50,001) with its rails resting."""
     session = Session()
     session.ready()
     venue = Venue(session)
-    venue.run(session.admit(**how))
+    venue.run(session.admit(side=side, lots=lots, target=target, last_target=last_target))
     return session, venue
 
 

@@ -65,7 +65,9 @@ def naive_hours(rows: list[Bar]) -> list[Bar]:
 @given(st.integers(0, 11), st.lists(PRICES, min_size=200, max_size=260))
 def test_both_averages_equal_a_naive_computation(first: int, prices: list[dict[str, int]]) -> None:
     """From any bar of the hour on: 5m and 1h averages agree with exact fractions to the unit of E8."""
-    rows = [bar(first + i, **price) for i, price in enumerate(prices)]
+    rows = [
+        bar(first + i, high=price["high"], low=price["low"], close=price["close"]) for i, price in enumerate(prices)
+    ]
     history = BarHistory()
     backfill(history, rows[:150])
     for row in rows[150:]:

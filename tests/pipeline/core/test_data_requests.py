@@ -119,3 +119,17 @@ def test_a_quiet_symbol_costs_nothing_between_its_dates() -> None:
     session.wait(60_000)
 
     assert before == len(session.decisions)
+
+
+def test_a_silent_mark_is_asked_for_while_a_position_is_open() -> None:
+    """X4: no mark for 3 s, then REST every 5 s; the rails stay and nothing is closed for being blind."""
+    session, venue = opened()
+    venue.mark(50_000)
+    session.wait(3_000)
+    assert [] == asked(session, "premium_index")
+    session.wait(5_250)
+
+    assert 2 == len(asked(session, "premium_index"))
+    venue.mark(50_000)
+    session.wait(3_000)
+    assert 2 == len(asked(session, "premium_index"))

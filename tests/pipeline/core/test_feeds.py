@@ -89,8 +89,11 @@ def test_a_lost_mark_stream_closes_entries_until_the_next_mark() -> None:
 
 
 def test_a_gap_of_a_connection_breaks_all_it_carries() -> None:
-    """Missing lines of ``public`` may have been quotes or diffs."""
+    """Missing lines of ``public`` may have been quotes or diffs; a symbol without a book has none to lose."""
     session = ready()
+    session.say(SourceGap(source="connector/public-0", missing=3))
+    assert {QUOTE} == set(session.state.feeds)
+    session.say(DepthDiff(5, 10, 4, [], [], Milliseconds(0)))
     session.say(SourceGap(source="connector/public-0", missing=3))
 
     assert {QUOTE, DEPTH} == set(session.state.feeds)

@@ -137,7 +137,7 @@ def test_a_stop_by_hand_alone_takes_the_tables_ratio_for_the_target() -> None:
 )
 def test_what_is_refused_says_why(levels: dict[str, int], word: str) -> None:
     """A person can act on the reason."""
-    assert word in reason(plan(**levels))
+    assert word in reason(plan(side=Side.BUY, **levels))
 
 
 def test_the_notional_is_rounded_down_to_the_step() -> None:
