@@ -281,6 +281,9 @@ def _common(venue: Venue, params: Params) -> tuple[Market, str, str]:
         raise VenueError(-4060)
     if position_side != "BOTH":
         raise VenueError(-4061)
+    for name, neutral in (("priceMatch", "NONE"), ("goodTillDate", "0"), ("icebergQty", "0")):
+        if params.get(name, neutral) != neutral:
+            raise VenueError(-1020, message=f"not simulated: {name}")
     if market.row.status != "TRADING" and not boolean(params, "reduceOnly"):
         raise VenueError(-4140)
     return market, side, kind
@@ -698,7 +701,7 @@ def get_dual(venue: Venue, params: Params, now_ms: int) -> Json:
 def set_dual(venue: Venue, params: Params, now_ms: int) -> Json:
     """POST positionSide/dual: staying one-way is -4059; hedge mode is not simulated and says so."""
     if boolean(params, "dualSidePosition"):
-        raise VenueError(-1000, message="not simulated: hedge mode")
+        raise VenueError(-1020, message="not simulated: hedge mode")
     raise VenueError(-4059)
 
 
@@ -807,6 +810,25 @@ def _all_costs(one: int, every: int) -> Any:  # Any: weight function
     return lambda params: one if "symbol" in params else every
 
 
+def _not_simulated(venue: Venue, params: Params, now_ms: int) -> Json:
+    """Paths the venue has and this cut has not: a plain refusal, never silence or a made-up value."""
+    raise VenueError(-1020, message="not simulated: this path")
+
+
+NOT_SIMULATED: Final = (
+    "POST /fapi/v1/order/test", "PUT /fapi/v1/order", "POST /fapi/v1/batchOrders", "PUT /fapi/v1/batchOrders",
+    "DELETE /fapi/v1/batchOrders", "POST /fapi/v1/countdownCancelAll", "GET /fapi/v1/orderAmendment",
+    "GET /fapi/v1/forceOrders", "GET /fapi/v1/allAlgoOrders", "GET /fapi/v1/rpiDepth", "GET /fapi/v1/trades",
+    "GET /fapi/v1/historicalTrades", "GET /fapi/v1/aggTrades", "GET /fapi/v1/continuousKlines",
+    "GET /fapi/v1/indexPriceKlines", "GET /fapi/v1/markPriceKlines", "GET /fapi/v1/premiumIndexKlines",
+    "GET /fapi/v1/symbolAdlRisk", "GET /fapi/v1/insuranceBalance", "GET /fapi/v1/constituents",
+    "GET /fapi/v1/assetIndex", "GET /fapi/v1/tradingSchedule", "GET /fapi/v2/account", "GET /fapi/v2/balance",
+    "POST /fapi/v1/positionMargin", "POST /fapi/v1/multiAssetsMargin", "GET /fapi/v1/apiTradingStatus",
+    "POST /fapi/v1/feeBurn", "GET /fapi/v1/feeBurn", "GET /fapi/v1/adlQuantile",
+    "GET /futures/data/topLongShortAccountRatio", "GET /futures/data/topLongShortPositionRatio",
+    "GET /futures/data/globalLongShortAccountRatio", "GET /futures/data/takerlongshortRatio",
+    "GET /futures/data/basis",
+)  # fmt: skip
 _SIGNED: Final = "SIGNED"
 ROUTES: Final[dict[tuple[str, str], Endpoint]] = {
     ("GET", "/fapi/v1/ping"): Endpoint(ping),
@@ -855,3 +877,4 @@ ROUTES: Final[dict[tuple[str, str], Endpoint]] = {
     ("PUT", "/fapi/v1/listenKey"): Endpoint(listen_key_keep, 1, "KEY"),
     ("DELETE", "/fapi/v1/listenKey"): Endpoint(listen_key_close, 1, "KEY"),
 }
+ROUTES.update({(row.split(" ")[0], row.split(" ")[1]): Endpoint(_not_simulated) for row in NOT_SIMULATED})

@@ -13,6 +13,7 @@ _TEXTS: Final = {
     -1008: "Request throttled by system-level protection. Reduce-only/close-position orders are exempt. "
     "Please try again.",
     -1015: "Too many new orders; current limit is {limit} orders per {interval}.",
+    -1020: "This operation is not supported.",
     -1021: "Timestamp for this request is outside of the recvWindow.",
     -1022: "Signature for this request is not valid.",
     -1023: "Start time is greater than end time.",

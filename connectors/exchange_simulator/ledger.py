@@ -166,6 +166,8 @@ class Ledger:
         """Start an episode at the first fill (called before the fill is recorded)."""
         episode = self._open[row.symbol] = Episode(row, lots=lots, now_ms=now_ms)
         self.episodes.append(episode)
+        side = "LONG" if lots > 0 else "SHORT"
+        self.record("position_opened", {"symbol": row.symbol, "side": side}, now_ms=now_ms)
         return episode
 
     def judge(self, position: Position, stops: list[AlgoOrder], *, cause: str, now_ms: int) -> None:
@@ -198,6 +200,22 @@ class Ledger:
         triggers = [stop.trigger for stop in live]
         tightest = None if not triggers else max(triggers) if episode.long else min(triggers)
         episode.observe(covered=covered, tightest=tightest, cause=cause, now_ms=now_ms)
+        row = position.row
+        self.record(
+            "protection",
+            {
+                "symbol": symbol,
+                "position": row.quantity_text(position.lots),
+                "cause": cause,
+                "covered": covered,
+                "tightest": None if tightest is None else row.price_text(tightest),
+                "stops": [
+                    {"client_id": stop.client_id, "trigger": row.price_text(stop.trigger), "close": stop.close_position}
+                    for stop in live
+                ],
+            },
+            now_ms=now_ms,
+        )
 
     def summary(self, now_ms: int) -> Payload:
         """What GET /admin/summary answers."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.exchange_simulator.endpoints import ROUTES, depth_weight, klines_weight
+from connectors.exchange_simulator.endpoints import NOT_SIMULATED, ROUTES, depth_weight, klines_weight
 from tests.connectors.exchange_simulator.shapes import differences, documented
 from tests.connectors.exchange_simulator.venues import BTC, ETH, Bench
 from tests.data import require
@@ -194,6 +194,16 @@ def test_exchange_info_states_the_limits() -> None:
         (row["rateLimitType"], row["limit"]) for row in body["rateLimits"]
     ]
     assert ["BTCUSDT"] == [row["symbol"] for row in body["symbols"]]
+
+
+def test_what_is_not_simulated_says_so() -> None:
+    """−1020 with "not simulated", for paths and parameters; never silence or a made-up value."""
+    bench = Bench()
+    replies = [bench.call(*row.split(" ")) for row in NOT_SIMULATED]
+    replies.append(bench.limit("BUY", "0.010", "83000.00", priceMatch="QUEUE"))
+
+    assert {(400, -1020)} == {(reply.status, reply.body["code"]) for reply in replies}
+    assert all("not simulated" in reply.body["msg"] for reply in replies)
 
 
 def test_weights_follow_the_limit() -> None:

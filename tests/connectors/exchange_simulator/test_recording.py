@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from connectors.exchange_simulator.endpoints import ROUTES
 from connectors.exchange_simulator.exchange import Exchange
 from connectors.exchange_simulator.recording import (
+    Line,
     RecordedMarket,
     RecordingError,
     instruments_of,
@@ -27,9 +30,15 @@ from tests.data import require
 RECORDINGS = ["hftbacktest/usdm_btcusdt_20240808.gz", "cryptofeed/binance_futures_20210722"]
 
 
+@cache
+def recorded(path: Path) -> tuple[Sequence[Line], str]:
+    """A recording's lines, read once for all tests of this file."""
+    return load(path)
+
+
 def played(path: Path, speed: float = 0.0) -> tuple[Exchange, int]:
     """An exchange on a recording, and the recording's skew."""
-    lines, name = load(path)
+    lines, name = recorded(path)
     rows = instruments_of(path, lines)
     skew = skew_ms(lines)
     venue = Venue(rows, VenueSettings(recorded=True), routes=ROUTES, start_ms=START)
@@ -95,7 +104,7 @@ def test_times_are_shifted_by_one_constant_and_the_skew_stays() -> None:
     """Every served E is the recorded one plus the same number; it lies near the exchange's now; skew is 1.27 s."""
     path = require(RECORDINGS[0])
     exchange, skew = played(path, speed=1.0)
-    recorded = {line.payload["u"]: line.payload for line in load(path)[0] if line.stream.endswith("@depth@0ms")}
+    originals = {line.payload["u"]: line.payload for line in recorded(path)[0] if line.stream.endswith("@depth@0ms")}
     assert 1_200 < skew < 1_280
     seen = 0
     shifts = []
@@ -103,8 +112,8 @@ def test_times_are_shifted_by_one_constant_and_the_skew_stays() -> None:
         exchange.advance(START + step)
         for stream, payload in exchange.drain()[0]:
             if stream == "btcusdt@depth@100ms":
-                shifts.append(payload["E"] - recorded[payload["u"]]["E"])
-                assert {name: recorded[payload["u"]][name] for name in ("U", "u", "pu", "b", "a")} == {
+                shifts.append(payload["E"] - originals[payload["u"]]["E"])
+                assert {name: originals[payload["u"]][name] for name in ("U", "u", "pu", "b", "a")} == {
                     name: payload[name] for name in ("U", "u", "pu", "b", "a")
                 }
                 assert abs(payload["E"] - exchange.now_ms) < 200

@@ -40,7 +40,7 @@ async def test_unknown_paths_are_plain_and_damage_is_refused_never_a_500() -> No
         for method, path in (
             ("GET", "/fapi/v1/positionRisk"),
             ("GET", "/"),
-            ("PUT", "/fapi/v1/order"),
+            ("PATCH", "/fapi/v1/order"),
             ("GET", "/x/../y"),
         ):
             answer = await http.request(method, path)

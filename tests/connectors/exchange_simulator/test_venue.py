@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from connectors.exchange_simulator.endpoints import ROUTES
+from connectors.exchange_simulator.endpoints import NOT_SIMULATED, ROUTES
 from connectors.exchange_simulator.rate_limits import Limits
 from connectors.exchange_simulator.signing import DEFAULT_KEY
 from connectors.exchange_simulator.venue import Request, VenueSettings
@@ -104,6 +104,8 @@ def test_the_same_session_gives_the_same_bytes() -> None:
 def test_every_route_of_the_table_says_its_security_and_weight() -> None:
     """Trading and account paths are signed, listen keys need the key only, market data nothing."""
     for (method, path), endpoint in ROUTES.items():
+        if f"{method} {path}" in NOT_SIMULATED:
+            continue
         private = method != "GET" or any(word in path for word in ("rder", "account", "balance", "position"))
         if "listenKey" in path:
             assert "KEY" == endpoint.security
