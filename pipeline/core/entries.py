@@ -154,6 +154,7 @@ def _freeze(turn: Turn, position: Position) -> None:
     """
     Freeze e, R and SL0 once, when the entry is terminal (domain section 6), and re-anchor: the distance is kept from
     e, but a stop that rests already is never loosened; a difference below the ratchet's least ticks is left alone.
+    A fill beyond the planned price so keeps its distance to the stop: slippage leaves no excess risk to be cut.
     """
     instrument, policy = turn.instrument, turn.state.policy
     entry = entry_price_e8(position)

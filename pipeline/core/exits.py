@@ -37,7 +37,7 @@ from pipeline.core.positions import (
 )
 from pipeline.core.stops import StopMove, StopView, ratchet, tighter
 from pipeline.core.turn import Turn
-from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
+from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks, format_e8
 
 TARGET_LEGS: Final = (Leg.TARGET, Leg.LAST_TARGET)
 EARLY_BARS: Final = 2  # X8–X15 are suppressed for the first closed bars …
@@ -158,13 +158,12 @@ def _finish(turn: Turn, rule: str, fired: Fired) -> None:
         adopt_quantity(position, 0)
     entry = position.entry_e8 or entry_price_e8(position) or position.venue_entry_e8
     mark = state.mark.mark if state.mark is not None else entry
-    unbooked = position.entered - position.exit_booked
     realised = position.realised_e8
     money, lots = position.exit_money, position.exit_booked
-    if unbooked > 0:
-        realised += (mark - entry) * position.side.sign * unbooked * instrument.step_e8 // ONE_E8
-        money, lots = money + mark * unbooked, lots + unbooked
-        turn.note("trade_valued_at_mark", f"{instrument.quantity_text(unbooked)} left without a trade of ours")
+    for price, unbooked in _unbooked(position, mark_e8=mark):
+        realised += (price - entry) * position.side.sign * unbooked * instrument.step_e8 // ONE_E8
+        money, lots = money + price * unbooked, lots + unbooked
+        turn.note("trade_valued", f"{instrument.quantity_text(unbooked)} without a trade at {format_e8(price)}")
     closing = position.stage is Stage.CLOSING and rule in {"X0a", "FLAT"}
     position.stage = Stage.CLOSED
     turn.emit(Sweep(position=position.id), rule=rule)
@@ -192,6 +191,20 @@ def _finish(turn: Turn, rule: str, fired: Fired) -> None:
     put_away(turn, position)
     state.position = None
     state.wake_ms = 0
+
+
+def _unbooked(position: Position, *, mark_e8: int) -> list[tuple[int, int]]:
+    """What left without a trade that tells its price: (price in E8, lots), at the average of the reply or at mark."""
+    parts: list[tuple[int, int]] = []
+    rest = position.entered - position.exit_booked
+    for order in position.orders.values():
+        if order.leg is not Leg.ENTRY and order.average and order.filled > order.booked and rest > 0:
+            lots = min(order.filled - order.booked, rest)
+            parts.append((order.average, lots))
+            rest -= lots
+    if rest > 0:
+        parts.append((mark_e8, rest))
+    return parts
 
 
 def _reason(position: Position, rule: str) -> str:

@@ -323,3 +323,21 @@ def test_a_halted_symbol_still_obeys_the_kill_switch_once() -> None:
     assert ["X3"] == [close.reason for close in session.all(ClosePosition)]
     assert [] == session.all(Sweep)
     assert session.state.halted == decode(encode(session.state)).halted
+
+
+def test_a_close_known_by_its_reply_alone_is_valued_at_the_reply() -> None:
+    """The user stream is dead: the executor's reply tells quantity and average; a second later the trade is told."""
+    session, venue = opened()
+    session.wait(1_000)
+    session.say(CloseRequested(command="c", reason=""))
+    name = session.position.close_intent
+    close = venue.order(name, Leg.CLOSE, session.position.side.opposite, 0, 100, session.position.id)
+    reply = msgspec.structs.replace(
+        venue.ended(close, Verdict.ACCEPTED), filled_lots=Lots(100), average_price=E8(49_901 * ONE_E8), status="FILLED"
+    )
+    session.say(reply)
+    assert [] == session.all(ReportTrade)
+    session.wait(1_000)
+
+    trade = session.last(ReportTrade)
+    assert (49_901 * ONE_E8, -10 * ONE_E8, "closed_by_hand") == (trade.exit_price, trade.realised, trade.outcome)
