@@ -67,7 +67,8 @@ class KafkaSource:
         self.log_identity = ""
 
     async def __aenter__(self) -> KafkaSource:
-        consumer = AIOKafkaConsumer(**self._arguments, auto_offset_reset="earliest", fetch_max_bytes=32 << 20)
+        # A fetch that waits for data holds up every other question on its connection: let none wait for long.
+        consumer = AIOKafkaConsumer(**self._arguments, fetch_max_bytes=32 << 20, fetch_max_wait_ms=50)
         try:
             await consumer.start()
         except KafkaError as error:
@@ -85,44 +86,53 @@ class KafkaSource:
             await self._consumer.stop()
 
     async def _identity(self) -> str:
-        async for entry in self._topic(LOG_IDENTITY, 0):
-            return str(msgspec.json.decode(entry.value)["identity"])
+        for place, span in (await self._spans([(LOG_IDENTITY, 0)])).items():
+            async for entry in self._read(LOG_IDENTITY, place, span):
+                return str(msgspec.json.decode(entry.value)["identity"])
         raise SourceError(f"{LOG_IDENTITY.named(self._prefix)} is empty: no log was made under this prefix")
 
     async def entries(self, partitions: Iterable[int] = range(INPUT_PARTITIONS)) -> AsyncIterator[Entry]:
         """Everything up to the present end, in the order of this module's first paragraph."""
-        for partition in partitions:
-            # The end of inputs is taken first: what the witnesses say is then at least as new as what is folded.
-            end = await self._end(INPUTS, partition)
+        numbers = list(partitions)
+        # The ends of inputs are taken first: what the witnesses say is then at least as new as what is folded.
+        spans = await self._spans([(INPUTS, number) for number in numbers])
+        spans |= await self._spans([(topic, number) for topic in READ_TOPICS[:-1] for number in numbers])
+        for number in numbers:
             for topic in READ_TOPICS:
-                async for entry in self._topic(topic, partition, end=end if topic is INPUTS else None):
+                place = TopicPartition(topic.named(self._prefix), number)
+                async for entry in self._read(topic, place, spans[place]):
                     yield entry
 
-    async def _end(self, topic: Topic, partition: int) -> int:
-        assert self._consumer is not None
-        place = TopicPartition(topic.named(self._prefix), partition)
-        try:
-            ends: dict[TopicPartition, int] = await asyncio.wait_for(self._consumer.end_offsets([place]), QUIET_SECONDS)
-        except (KafkaError, TimeoutError) as error:
-            raise SourceError(f"{place.topic} cannot be read: {error!r}") from error
-        return ends[place]
-
-    async def _topic(self, topic: Topic, partition: int, *, end: int | None = None) -> AsyncIterator[Entry]:
+    async def _spans(self, wanted: list[tuple[Topic, int]]) -> dict[TopicPartition, tuple[int, int]]:
+        """First offset and the one behind the last, for several partitions in two questions."""
         consumer = self._consumer
         assert consumer is not None
-        place = TopicPartition(topic.named(self._prefix), partition)
-        last = await self._end(topic, partition) if end is None else end
+        places = [TopicPartition(topic.named(self._prefix), number) for topic, number in wanted]
+        try:
+            begins = await asyncio.wait_for(consumer.beginning_offsets(places), QUIET_SECONDS)
+            ends = await asyncio.wait_for(consumer.end_offsets(places), QUIET_SECONDS)
+        except (KafkaError, TimeoutError) as error:
+            names = ", ".join(sorted({place.topic for place in places}))
+            raise SourceError(f"{names}: cannot be read, are the topics there? {error!r}") from error
+        return {place: (begins[place], ends[place]) for place in places}
+
+    async def _read(self, topic: Topic, place: TopicPartition, span: tuple[int, int]) -> AsyncIterator[Entry]:
+        consumer = self._consumer
+        assert consumer is not None
+        begin, end = span
+        if begin >= end:
+            return
         consumer.assign([place])
-        begin = (await consumer.beginning_offsets([place]))[place]
         consumer.seek(place, begin)
         deadline = time.monotonic() + QUIET_SECONDS
-        while begin < last and await consumer.position(place) < last:
+        while await consumer.position(place) < end:
             if time.monotonic() > deadline:
-                raise SourceError(f"{place.topic} partition {partition} gave nothing for {QUIET_SECONDS:.0f} s")
+                raise SourceError(f"{place.topic} {place.partition} gave nothing for {QUIET_SECONDS:.0f} s")
             for record in (await consumer.getmany(place, timeout_ms=500)).get(place, []):
                 deadline = time.monotonic() + QUIET_SECONDS
-                if record.offset < last:
-                    yield Entry(topic.name, partition, record.offset, record.timestamp, record.key, record.value or b"")
+                if record.offset < end:
+                    value = record.value or b""
+                    yield Entry(topic.name, place.partition, record.offset, record.timestamp, record.key, value)
 
 
 # ---------------------------------------------------------------------------------------------------------- dump files

@@ -44,7 +44,7 @@ def core(options: Options) -> Measured:
     for name, (suffixes, must, aim) in STREAMED.items():
         frames = [frame for frame in source.frames if any(suffix in frame[:40] for suffix in suffixes)]
         if name == "depth_diff_us":
-            levels = round(sum(frame.count(b'","') for frame in frames) / max(len(frames), 1), 1)
+            levels = round(sum(frame.count(b'["') for frame in frames) / max(len(frames), 1), 1)
         snapshot = _snapshot(source) if name == "depth_diff_us" else None
         runs = microseconds_each(lambda f=frames, s=snapshot: _fold(source, f, s), options.repetitions)  # type: ignore[misc]
         figures[name] = figure(runs, "µs", must=must, aim=aim)
