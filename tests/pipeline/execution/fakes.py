@@ -17,8 +17,8 @@ import msgspec
 from pipeline.binance.errors import NoAnswer, NotWritten
 from pipeline.binance.requests import AlgoOrder, CancelAlgo, CancelRegular, Read, RegularOrder, RegularType, Request
 from pipeline.binance.rest import Answer
-from pipeline.core.commands import Intent, OpenBracket
-from pipeline.core.events import RequestEnded, Side
+from pipeline.core.commands import Intent, MoveStop, OpenBracket
+from pipeline.core.events import Leg, RequestEnded, Side
 from pipeline.core.rate_limits import Budget
 from pipeline.core.units import Lots, Milliseconds, Ticks
 from pipeline.execution.desk import Limits
@@ -517,3 +517,57 @@ def bracket(side: Side = Side.BUY, lots: int = 10) -> OpenBracket:
         working_trigger=Ticks(1_000_000 - 10_000 * sign),
         expires_ms=Milliseconds(0),
     )
+
+
+# ------------------------------------------------------------------------------------------------- small sentences
+
+BTC = "BTCUSDT"
+FAR, WORKING = ("a", 987_500, 0), ("b", 990_000, 10)
+
+
+async def started(world: World) -> Executor:
+    """An executor that took over."""
+    executor = world.executor()
+    await executor.start()
+    return executor
+
+
+async def opened(world: World, executor: Executor, number: int = 1, side: Side = Side.BUY) -> IntentRecord:
+    """A position with both rails."""
+    record = intent(number, bracket(side))
+    await executor.submit(record)
+    await executor.desk.idle()
+    return record
+
+
+def moved(number: int, position: str, trigger: int, *, leg: Leg = Leg.WORKING, lots: int = 10) -> IntentRecord:
+    """A stop move."""
+    return intent(number, MoveStop(position, leg, Side.BUY, Ticks(trigger), Lots(lots)))
+
+
+def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Run an asynchronous test in virtual time."""
+
+    def run() -> None:
+        run_virtual(test())
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+def once(matches: Callable[[Request], bool], action: str) -> Callable[[Request], str]:
+    """A fault that bites once."""
+    left = [1]
+
+    def fault(request: Request) -> str:
+        if left[0] and matches(request):
+            left[0] -= 1
+            return action
+        return ""
+
+    return fault
+
+
+def is_entry(request: Request) -> bool:
+    """The entry order."""
+    return isinstance(request, RegularOrder) and not request.reduce_only

@@ -1,0 +1,61 @@
+"""A start: protect first, at the journal's levels and with the venue's quantities."""
+
+from __future__ import annotations
+
+from tests.pipeline.execution.fakes import (
+    BTC,
+    FAR,
+    World,
+    bracket,
+    intent,
+    moved,
+    opened,
+    scenario,
+    started,
+)
+
+
+@scenario
+async def test_a_successor_of_a_killed_executor_waits_before_any_risk() -> None:
+    """After a kill an entry within the old lease is refused; rails and closes are not held up."""
+    world = World()
+    first = await started(world)
+    record = await opened(world, first)
+    world.kill(first)
+    second = await started(world)
+    late = intent(2, bracket(), symbol="ETHUSDT")
+    await second.submit(late)
+    second.submit(moved(3, record.id, 995_000))
+    await second.desk.idle()
+
+    assert ["e:refused"] == world.outbox.verdicts(late.id)
+    assert [FAR, ("b", 995_000, 10)] == world.venue.rails(BTC)
+
+
+@scenario
+async def test_missing_rails_are_placed_from_the_journal_before_anything_else() -> None:
+    """A start finds a position without rails: it protects at the journalled levels from venue reads alone."""
+    world = World()
+    first = await started(world)
+    record = await opened(world, first)
+    first.submit(moved(2, record.id, 995_000))
+    await first.desk.idle()
+    world.kill(first)
+    for algo in world.venue.algos.values():
+        algo["algoStatus"] = "EXPIRED"
+    second = await started(world)
+    await second.desk.idle()
+
+    assert [FAR, ("b", 995_000, 10)] == world.venue.rails(BTC)
+
+
+@scenario
+async def test_an_unknown_position_is_alerted_and_left_alone() -> None:
+    """A position the journal does not know is a matter for people: alarmed, never closed silently (pains 10)."""
+    world = World()
+    world.venue.positions["SOLUSDT"] = 7
+    executor = await started(world)
+    await executor.desk.idle()
+
+    assert ["unknown_position"] == [code for code, _ in world.outbox.alerts]
+    assert 7 == world.venue.positions["SOLUSDT"]
