@@ -68,12 +68,16 @@ Benchmark = Callable[[Options], Measured]
 BENCHMARKS: Final = MappingProxyType(
     {
         "core": "pipeline.benchmarks.core:core",
+        "latency": "pipeline.benchmarks.latency:latency",
+        "decide": "pipeline.benchmarks.decide:decide",
         "replay": "pipeline.benchmarks.replay:replay",
     }
 )
 SUMMARIES: Final = MappingProxyType(
     {
+        "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "core": "decode and step of one frame of each kind, one exit evaluation; in process",
+        "decide": "frames folded by a worker on one core, through real Kafka and Faust",
         "replay": "lines folded again from raw records on one core; in process, no Kafka",
     }
 )

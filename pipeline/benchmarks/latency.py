@@ -1,0 +1,319 @@
+"""
+The only place that measures the road of P7: market frame received → intent in Kafka → order bytes on the wire.
+
+Everything is real and on this machine: a Kafka with the benchmark's JVM, the simulated exchange with a synthetic market
+of many symbols, the connector, and one worker per role. Open positions ride a rising market, so that mark price frames
+make the guard tighten stops; each move is one order placed and one cancelled. The load is open loop: the exchange
+sends when its clock says so, whatever the pipeline does.
+
+The clock starts at the connector's stamp, taken when the socket was read and before anything was parsed (the line's
+``at``), and ends when the kernel had the whole request (``AttemptEnded.written_ns``). "Intent in Kafka" is when a
+plain consumer beside the pipeline has read the intent, which is later than its acknowledgement by a fetch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+
+from pipeline.benchmarks.report import Figure, Measured, Options, figure, quantile
+from pipeline.console.log_access import Log, open_log, send
+from pipeline.core.events import Side
+from pipeline.demo.exchange import Exchange
+from pipeline.demo.fleet import Fleet, PartFailed, free_port, json_line, perpguard
+from pipeline.demo.stage import environment_of, worker_command
+from pipeline.embedded_kafka import EmbeddedKafka
+from pipeline.settings import Settings, load
+from pipeline.streaming.clients import client_arguments
+from pipeline.streaming.topics_admin import ensure_topics
+from pipeline.wire import lines, records
+from pipeline.wire.topics import ACCOUNT, ATTEMPTS, INPUTS, INTENTS
+
+ROLES: Final = ("decide", "account", "execute")
+WARM_SECONDS: Final = 60.0
+OPEN_SECONDS: Final = 120.0
+NANOSECONDS_PER_MS: Final = 1_000_000
+
+Progress = Callable[[str], None]
+
+
+class Load(msgspec.Struct, frozen=True):
+    """
+    What the run is like: symbols, steps per second and symbol, positions that ride, orders to be seen.
+
+    The venue allows 1,200 orders a minute, so ``positions`` / ``ratchet_ms`` stays below 20 moves a second.
+    """
+
+    symbols: int = 200
+    rate: float = 1.0
+    positions: int = 40
+    ratchet_ms: int = 2_500
+    orders: int = 2_000
+    mark_interval_ms: int = 1_000
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One order on its road; times in ns of this machine's clock, 0 where a stage was not seen."""
+
+    received: int
+    seen: int
+    taken: int
+    journalled: int
+    written: int
+
+
+def configuration(load_: Load, symbols: list[str]) -> dict[str, Any]:  # Any: JSON
+    """The configuration of the run: slots and limits for many positions, stops that may move often."""
+    return {
+        "symbols": symbols,
+        "performance": {"max_positions": load_.positions},
+        "limits": {
+            "symbols": symbols,
+            "max_notional_usdt": 1_000,
+            "max_positions": load_.positions,
+            "entries_per_minute": 600,
+        },
+        "policy": {"ratchet_interval_ms": load_.ratchet_ms, "ratchet_per_minute": 60},
+    }
+
+
+async def measure(load_: Load, *, progress: Progress) -> tuple[list[Sample], dict[str, Any]]:  # Any: JSON
+    """Run the whole pipeline under *load_*; returns the orders on their road and what else was seen."""
+    directory = Path(tempfile.mkdtemp(prefix="perpguard-latency-"))
+    fleet = Fleet(directory, {})
+    kafka = EmbeddedKafka(directory=directory / "kafka", profile="bench", progress=progress)
+    exchange: Exchange | None = None
+    try:
+        await asyncio.to_thread(kafka.start)
+        simulator = fleet.start("simulator", perpguard(*_simulator_arguments(load_)))
+        urls = await json_line(simulator, "rest")
+        exchange = Exchange(urls["rest"])
+        symbols = sorted(await exchange.tick_sizes())
+        config = directory / "config.json"
+        config.write_text(json.dumps(configuration(load_, symbols)))
+        fleet.environment |= environment_of(directory, tuple(symbols), kafka.bootstrap, urls)
+        fleet.environment["PERPGUARD_CONFIG"] = str(config)
+        await ensure_topics(kafka.bootstrap, fleet.environment["PERPGUARD_PREFIX"])
+        settings = load(fleet.environment, config)
+        progress(f"{len(symbols)} symbols, {load_.rate:g} steps a second each; output in {directory}")
+        for role in ROLES:
+            fleet.start(role, worker_command(), PERPGUARD_ROLE=role, PERPGUARD_METRICS_PORT=str(free_port()))
+        fleet.start("connector", perpguard("connector", "--json"))
+        await _known_instruments(fleet, settings)
+        held = symbols[: load_.positions]
+        await _open_positions(fleet, exchange, settings, held, progress)
+        seen = await _ride(fleet, exchange, settings, held=held, load_=load_, progress=progress)
+        fleet.note_memory()
+        memory = {name: part.memory_mb for name, part in fleet.parts.items()}
+        async with open_log(settings) as log:
+            samples, kafka_figures = await _samples(log, seen)
+        return samples, {"memory_mb": memory, **kafka_figures}
+    finally:
+        fleet.stop()
+        await asyncio.to_thread(kafka.stop)
+        if exchange is not None:
+            await exchange.close()
+
+
+def _simulator_arguments(load_: Load) -> list[str]:
+    return [
+        "simulator", "--json", "--port", "0", "--symbols", str(load_.symbols), "--scenario", "demo",
+        "--rate", f"{load_.rate:g}", "--wallet", "1000000", "--mark-interval-ms", str(load_.mark_interval_ms),
+    ]  # fmt: skip
+
+
+async def _known_instruments(fleet: Fleet, settings: Settings) -> None:
+    deadline = time.monotonic() + WARM_SECONDS
+    while time.monotonic() < deadline:
+        fleet.check()
+        async with open_log(settings) as log:
+            if any(b'"type":"instruments"' in record.value for record in await log.read(ACCOUNT)):
+                return
+        await asyncio.sleep(0.5)
+    raise PartFailed(f"the executor read no exchangeInfo: {fleet.parts['execute'].last_words()}")
+
+
+async def _open_positions(
+    fleet: Fleet, exchange: Exchange, settings: Settings, held: list[str], progress: Progress
+) -> None:
+    """Ask for a position on every held symbol until the exchange has them all."""
+    ticks = await exchange.tick_sizes()
+    deadline = time.monotonic() + OPEN_SECONDS
+    while time.monotonic() < deadline:
+        fleet.check()
+        summary = await exchange.summary()
+        missing = [s for s in held if s not in {episode["symbol"] for episode in summary["episodes"]}]
+        progress(f"{len(held) - len(missing)} of {len(held)} positions are open")
+        if not missing:
+            return
+        for symbol in missing:
+            await send(settings, ACCOUNT, records.encode(await _command(exchange, symbol, ticks[symbol])))
+        await asyncio.sleep(5.0)
+    raise PartFailed(f"{len(missing)} positions were not opened: {fleet.parts['account'].last_words()}")
+
+
+async def _command(exchange: Exchange, symbol: str, tick: float) -> records.OpenCommand:
+    """Long, the stop 0.5 % away, targets out of the ride's reach."""
+    middle = await exchange.mid_price(symbol)
+
+    def price(share: float) -> str:
+        return f"{round(middle * share / tick) * tick:.8f}"
+
+    return records.OpenCommand(
+        command=f"bench-{secrets.token_hex(8)}",
+        symbol=symbol,
+        side=Side.BUY,
+        notional="200",
+        stop=price(0.995),
+        target=price(1.5),
+        last_target=price(1.6),
+    )
+
+
+async def _ride(
+    fleet: Fleet, exchange: Exchange, settings: Settings, *, held: list[str], load_: Load, progress: Progress
+) -> dict[str, int]:
+    """Let the market rise until enough orders went out; returns intent id → ns at which a consumer had read it."""
+    seen: dict[str, int] = {}
+    consumer = AIOKafkaConsumer(
+        INTENTS.named(settings.prefix),
+        ATTEMPTS.named(settings.prefix),
+        **client_arguments(settings),
+        auto_offset_reset="latest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        await consumer.seek_to_end()
+        for symbol in held:
+            await exchange.run_path(symbol, [{"seconds": 600, "drift_bps": 5_000, "volatility_bps": 0.5}])
+        orders, said = 0, time.monotonic()
+        deadline = time.monotonic() + 60 + load_.orders / 5
+        while orders < load_.orders and time.monotonic() < deadline:
+            fleet.check()
+            batches = await consumer.getmany(timeout_ms=100)
+            now = time.time_ns()
+            for place, batch in batches.items():
+                for record in batch:
+                    if place.topic == INTENTS.named(settings.prefix):
+                        seen[records.decode_intent(record.value).id] = now
+                    else:
+                        orders += b'"type":"attempt"' in record.value and b'"action":"place"' in record.value
+            if time.monotonic() - said > 5:
+                said = time.monotonic()
+                progress(f"{orders} of {load_.orders} orders")
+    finally:
+        await consumer.stop()
+    return seen
+
+
+async def _samples(log: Log, seen: dict[str, int]) -> tuple[list[Sample], dict[str, Any]]:  # Any: JSON
+    """Read what the run left in the log; returns the orders on their road and the load that was there."""
+    inputs = await log.read(INPUTS)
+    samples = pair(
+        {(record.partition, record.offset): record.value for record in inputs},
+        [records.decode_intent(record.value) for record in await log.read(INTENTS)],
+        [records.decode_attempt(record.value) for record in await log.read(ATTEMPTS)],
+        seen,
+    )
+    times = sorted(record.append_ms for record in inputs)
+    seconds = (times[-1] - times[0]) / 1_000 if len(times) > 1 else 1.0
+    line_count = sum(len(lines.split(record.value)) for record in inputs)
+    return samples, {
+        "records_per_second": round(len(inputs) / seconds, 1),
+        "lines_per_second": round(line_count / seconds, 1),
+    }
+
+
+def pair(
+    inputs: Mapping[tuple[int, int], bytes],
+    intents: Iterable[records.IntentRecord],
+    attempts: Iterable[records.AttemptRecord],
+    seen: Mapping[str, int],
+) -> list[Sample]:
+    """Put each intent that a frame caused together with its line and its first request that was written."""
+    written: dict[str, records.AttemptEnded] = {}
+    for entry in attempts:
+        if isinstance(entry, records.AttemptEnded) and entry.written_ns:
+            written.setdefault(entry.outcome.intent, entry)
+    samples = []
+    for intent in intents:
+        ended = written.get(intent.id)
+        partition, offset, number = (int(text) for text in intent.cause.split("/"))
+        record = inputs.get((partition, offset))
+        if ended is None or record is None or intent.id not in seen:
+            continue
+        line = lines.decode(lines.split(record)[number])
+        if line.frame:
+            samples.append(
+                Sample(line.at, seen[intent.id], ended.intent_read_ns, ended.journalled_ns, ended.written_ns)
+            )
+    return samples
+
+
+def stages(samples: list[Sample]) -> dict[str, list[float]]:
+    """The time in ms that every order spent in each stage, and on the whole road."""
+    spans = {
+        "frame_to_intent": [s.seen - s.received for s in samples],
+        "frame_to_executor": [s.taken - s.received for s in samples],
+        "executor_to_journal": [s.journalled - s.taken for s in samples],
+        "journal_to_wire": [s.written - s.journalled for s in samples],
+        "frame_to_wire": [s.written - s.received for s in samples],
+    }
+    return {name: [value / NANOSECONDS_PER_MS for value in values] for name, values in spans.items()}
+
+
+# Figure → (stage, share, must, aim): architecture section 8; the stages in between have no bound of their own.
+FIGURES: Final[dict[str, tuple[str, float, float | None, float | None]]] = {
+    "frame_to_intent_p50_ms": ("frame_to_intent", 0.5, 5.0, 2.5),
+    "frame_to_intent_p99_ms": ("frame_to_intent", 0.99, 15.0, 6.0),
+    "frame_to_wire_p50_ms": ("frame_to_wire", 0.5, 8.0, 4.0),
+    "frame_to_wire_p99_ms": ("frame_to_wire", 0.99, 30.0, 10.0),
+    "stage_frame_to_executor_p50_ms": ("frame_to_executor", 0.5, None, None),
+    "stage_frame_to_executor_p99_ms": ("frame_to_executor", 0.99, None, None),
+    "stage_executor_to_journal_p50_ms": ("executor_to_journal", 0.5, None, None),
+    "stage_executor_to_journal_p99_ms": ("executor_to_journal", 0.99, None, None),
+    "stage_journal_to_wire_p50_ms": ("journal_to_wire", 0.5, None, None),
+    "stage_journal_to_wire_p99_ms": ("journal_to_wire", 0.99, None, None),
+}
+
+
+def latency(options: Options) -> Measured:
+    """The benchmark: one run of ``Load`` (a small one when quick), its percentiles and the memory of each process."""
+    load_ = Load(symbols=8, positions=3, orders=20) if options.quick else Load()
+
+    def say(text: str) -> None:
+        print(f"latency: {text}", file=sys.stderr, flush=True)
+
+    samples, seen = asyncio.run(measure(load_, progress=say))
+    if not samples:
+        raise PartFailed("no order went the whole road")
+    spans = stages(samples)
+    figures: dict[str, Figure] = {
+        name: figure([quantile(spans[stage], share)], "ms", must=must, aim=aim)
+        for name, (stage, share, must, aim) in FIGURES.items()
+    }
+    memory: dict[str, float] = seen["memory_mb"]
+    figures |= {f"memory_{name}_mb": figure([value], "MB") for name, value in memory.items()}
+    return Measured(
+        figures,
+        {
+            "orders": len(samples),
+            "symbols": load_.symbols,
+            "positions": load_.positions,
+            "steps_per_second_and_symbol": load_.rate,
+            "records_per_second": seen["records_per_second"],
+            "lines_per_second": seen["lines_per_second"],
+            "processes": "kafka, simulator, connector, decide, account, execute",
+        },
+    )
