@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from connectors.exchange_simulator.faults import FaultError, parse_rules
+from connectors.exchange_simulator.instruments import CONTRACT_STATUSES
 from connectors.exchange_simulator.scenarios import AT_END, ScenarioError, parse_segments
 from connectors.exchange_simulator.synthetic import SyntheticMarket
 
@@ -207,6 +208,23 @@ async def stuck(simulator: Simulator, request: web.Request) -> Any:
     return {"symbol": symbol, "count": count}
 
 
+async def change_symbol(simulator: Simulator, request: web.Request) -> Any:
+    """POST /admin/symbol {"symbol", "status", "delivery_ms"}: halt, delist or reopen; !contractInfo tells (X17)."""
+    body = await _body(request)
+    symbol, status_word, delivery = body.get("symbol"), body.get("status"), body.get("delivery_ms")
+    if symbol not in simulator.venue.markets:
+        raise AdminError(f"symbol {symbol!r} is not simulated; there are {list(simulator.venue.markets)}")
+    if status_word is not None and status_word not in CONTRACT_STATUSES:
+        raise AdminError(f"status {status_word!r} is none of {CONTRACT_STATUSES}")
+    if delivery is not None and not isinstance(delivery, int):
+        raise AdminError("delivery_ms must be a whole number of milliseconds")
+    row = simulator.venue.change_contract(
+        symbol, status=status_word, delivery_ms=delivery, now_ms=simulator.clock.now_ms()
+    )
+    simulator.deliver()
+    return {"symbol": symbol, "status": row.status, "delivery_ms": row.delivery_ms}
+
+
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "status"): status,
     ("POST", "start"): start,
@@ -223,6 +241,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("POST", "frame"): frame,
     ("POST", "expire-listen-key"): listen_key,
     ("POST", "stuck-triggers"): stuck,
+    ("POST", "symbol"): change_symbol,
 }
 
 

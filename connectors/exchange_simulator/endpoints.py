@@ -284,8 +284,12 @@ def _common(venue: Venue, params: Params) -> tuple[Market, str, str]:
     for name, neutral in (("priceMatch", "NONE"), ("goodTillDate", "0"), ("icebergQty", "0")):
         if params.get(name, neutral) != neutral:
             raise VenueError(-1020, message=f"not simulated: {name}")
-    if market.row.status != "TRADING" and not boolean(params, "reduceOnly"):
-        raise VenueError(-4140)
+    if market.row.status != "TRADING":
+        # A symbol about to end still lets positions be reduced; a halted or closed one lets nothing through.
+        if market.row.status not in ("PRE_DELIVERING", "PRE_SETTLE"):
+            raise VenueError(-4141)
+        if not boolean(params, "reduceOnly") and not boolean(params, "closePosition"):
+            raise VenueError(-4140)
     return market, side, kind
 
 

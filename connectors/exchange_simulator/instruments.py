@@ -9,6 +9,10 @@ import msgspec
 from connectors.exchange_simulator.fixed_point import E8, decimals_of, format_e8, format_trimmed, parse_e8
 
 PERPETUAL_DELIVERY: Final = 4_133_404_800_000
+CONTRACT_STATUSES: Final = (
+    "PENDING_TRADING", "TRADING", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING", "CLOSE",
+    "TRADING_HALT",
+)  # fmt: skip
 ORDER_TYPES: Final = [
     "LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET",
 ]  # fmt: skip

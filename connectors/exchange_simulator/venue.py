@@ -274,6 +274,30 @@ class Venue:
             # An array frame is one payload; the hub encodes lists as it does objects.
             self.frames.append((stream, [builder(now_ms) for builder in builders]))  # type: ignore[arg-type]
 
+    def change_contract(self, symbol: str, *, status: str | None, delivery_ms: int | None, now_ms: int) -> Instrument:
+        """Change what exchangeInfo says of a symbol and tell it on !contractInfo (sheet 2.10)."""
+        market = self.market(symbol)
+        row = market.row = msgspec.structs.replace(
+            market.row,
+            status=market.row.status if status is None else status,
+            delivery_ms=market.row.delivery_ms if delivery_ms is None else delivery_ms,
+        )
+        if self.wanted("!contractInfo"):
+            self._emit(
+                "!contractInfo",
+                {
+                    "e": "contractInfo",
+                    "E": now_ms,
+                    "s": symbol,
+                    "ct": "PERPETUAL",
+                    "dt": row.delivery_ms,
+                    "ot": row.onboard_ms,
+                    "cs": row.status,
+                    "st": 1,
+                },
+            )
+        return row
+
     def _judge(self, now_ms: int) -> None:
         touched = self.trading.touched
         if touched:

@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from connectors.exchange_simulator.instruments import default_instrument
+from connectors.exchange_simulator.prng import Prng
 from connectors.exchange_simulator.scenarios import CALM
 from connectors.exchange_simulator.server import Clock, LedgerFile, Simulator
 from connectors.exchange_simulator.synthetic import SyntheticMarket
@@ -89,3 +90,26 @@ async def test_a_clock_off_by_five_seconds_refuses_stale_requests() -> None:
         assert -1021 == (await client.call("GET", "/fapi/v3/balance"))[1]["code"]
         now = (await client.get("/fapi/v1/time"))[1]["serverTime"]
         assert 200 == (await client.call("GET", "/fapi/v3/balance", timestamp=now))[0]
+
+
+async def test_rubbish_on_the_port_harms_nobody() -> None:
+    """Random bytes, half requests and broken handshakes: no answer of 500, and the next request is served."""
+    random = Prng(99)
+    starts = [
+        b"",
+        b"GET /fapi/v1/time HTTP/1.1\r\n",
+        b"POST /fapi/v1/order HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+        b"GET /public/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    ]
+    async with simulator_inside(begin="admin") as running, SignedClient(running.urls()["rest"]) as client:
+        for index in range(120):
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            noise = bytes(random.below(256) for _ in range(random.below(200)))
+            writer.write(starts[index % len(starts)] + noise + b"\r\n\r\n")
+            writer.write_eof()
+            async with asyncio.timeout(5):
+                answer = await reader.read()
+            assert not answer.startswith(b"HTTP/1.1 5") and not answer.startswith(b"HTTP/1.0 5"), answer
+            writer.close()
+        assert (200, {}) == await client.get("/fapi/v1/ping")
+        assert [] == (await client.admin("GET", "status"))["sockets"]

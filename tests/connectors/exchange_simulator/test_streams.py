@@ -6,12 +6,18 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import websockets
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket
 
+from connectors.exchange_simulator.faults import FaultPlan
+from connectors.exchange_simulator.hub import Client, Hub
 from connectors.exchange_simulator.server import Simulator
+from connectors.exchange_simulator.streams import METHODS, ControlError, control_reply
 from tests.simulator import SignedClient, simulator_inside, until
 
 
@@ -108,6 +114,40 @@ async def test_control_messages_have_the_venues_replies() -> None:
                 for text, expected in chunk:
                     reply = await ask(socket, text)
                     assert expected == (reply if isinstance(expected, dict) else reply["error"]["code"]), text
+
+
+class Wire(asyncio.WriteTransport):
+    """A transport for control messages that are never sent."""
+
+
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8))
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "method": st.sampled_from([*METHODS, "subscribe"]) | anything,
+        "params": st.lists(st.sampled_from(["btcusdt@depth", "combined", True]), max_size=3) | anything,
+        "id": st.integers(0, 9) | anything,
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(fields | anything | st.none(), st.text(max_size=12))
+def test_any_control_message_gets_a_reply_that_is_json(message: object, rubbish: str) -> None:
+    """Half-valid and wholly invalid messages end in a reply or in an error of the table, never otherwise."""
+    hub = Hub(FaultPlan())
+    client = Client("public", combined=False, transport=Wire())
+    for text in (json.dumps(message), json.dumps(message, ensure_ascii=False), rubbish):
+        try:
+            assert {"result", "id"} == control_reply(hub, client, text).keys()
+        except ControlError as error:
+            assert error.code in (0, 1, 2, 3)
+        msgspec.json.encode(list(client.streams))
 
 
 async def test_malformed_json_is_told_and_ends_the_connection() -> None:
