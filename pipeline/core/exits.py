@@ -389,14 +389,16 @@ def _to_breakeven(turn: Turn, rule: str, fired: Fired) -> None:
     (if the stop stood at breakeven already, to the level before it, so that the rails never share one).
     """
     position = turn.position
-    stood = position.stop
+    stood, followed = position.stop, position.basis
     position.first_target_done = True
     if position.stage is Stage.OPEN:
         position.stage = Stage.PARTIAL
     turn.note("first_target", f"{fired.why}; stop to breakeven, far rail to the old stop")
     tighten(turn, forced=True)
-    old = stood if position.stop != stood else position.previous_stop
-    position.far = tighter(position.side, position.far, old)
+    if position.stop == stood:
+        stood, followed = position.previous_stop, position.previous_basis
+    if tighter(position.side, position.far, stood) != position.far:
+        position.far, position.far_basis = stood, followed
 
 
 def tighten(turn: Turn, *, forced: bool = False) -> None:

@@ -134,8 +134,8 @@ def state_rail(turn: Turn, leg: Leg, *, trigger: int, lots: int) -> None:
         at_ms=turn.now,
         next_ms=turn.now + min(RESTATE_MS << min(tries, 5), RESTATE_LONGEST_MS),
         tries=tries,
-        basis=position.basis,
     )
+    position.bases[name] = position.far_basis if leg is Leg.FAR else position.basis
     _forget_old_rails(turn, position)
     for place in position.causes:
         turn.rest_on(place)
@@ -156,6 +156,7 @@ def _forget_old_rails(turn: Turn, position: Position) -> None:
             del position.orders[order.client_id]
             if order.intent != position.id:
                 position.intents.pop(order.intent, None)
+                position.bases.pop(order.intent, None)
 
 
 def hurry(turn: Turn, leg: Leg, *, wait_ms: int) -> None:
@@ -170,7 +171,7 @@ def move_stop(turn: Turn, *, trigger: int, basis: Basis) -> None:
     """Tighten the wanted level of the working rail; ``keep_rails`` states it."""
     position = turn.position
     assert tighter(position.side, trigger, position.stop) == trigger, (position.stop, trigger)
-    position.previous_stop = position.stop
+    position.previous_stop, position.previous_basis = position.stop, position.basis
     position.stop = trigger
     position.basis = basis
     position.stop_moves += 1

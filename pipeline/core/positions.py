@@ -90,7 +90,6 @@ class Wish(msgspec.Struct):
     at_ms: int
     next_ms: int
     tries: int = 0
-    basis: Basis = Basis.INITIAL
 
 
 class Dispute(msgspec.Struct):
@@ -126,6 +125,7 @@ class Position(msgspec.Struct):
     stage: Stage = Stage.PENDING
     orders: dict[str, Order] = msgspec.field(default_factory=dict)
     intents: dict[str, Leg] = msgspec.field(default_factory=dict)
+    bases: dict[str, Basis] = msgspec.field(default_factory=dict)  # what the level of a stated rail followed from
     wishes: dict[str, Wish] = msgspec.field(default_factory=dict)
     entered: int = 0
     left: int = 0
@@ -141,7 +141,9 @@ class Position(msgspec.Struct):
     risk_e8: int = 0
     initial_stop: int = 0
     basis: Basis = Basis.INITIAL
-    previous_stop: int = 0  # the level before the last move of the stop
+    previous_stop: int = 0  # the level before the last move of the stop, and what it followed from
+    previous_basis: Basis = Basis.INITIAL
+    far_basis: Basis = Basis.INITIAL
     proven_stop: int = 0  # tightest working level that was ever proven to rest
     stop_moves: int = 0
     stop_changes: list[int] = msgspec.field(default_factory=list)
@@ -199,8 +201,7 @@ def order_of(position: Position, client_id: str, *, intent: str, leg: Leg, now: 
     """The order of that id, made known if evidence comes before any outcome."""
     order = position.orders.get(client_id)
     if order is None:
-        wish = position.wishes.get(leg.value)
-        basis = wish.basis if wish is not None and wish.intent == intent else position.basis
+        basis = position.bases.get(intent, Basis.INITIAL)
         order = Order(client_id=client_id, intent=intent, leg=leg, since_ms=now, basis=basis)
         position.orders[client_id] = order
     return order
