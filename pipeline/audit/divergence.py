@@ -22,7 +22,8 @@ BEFORE_ALL: Final[Place] = (-1, -1, "")
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     Where the log and its fold part: ``kind`` record (other bytes than were read), decision (another decision),
-    missing (decided now, never then), unfounded (decided then, never now), contradiction (two decisions at one place).
+    missing (decided now, never then), unfounded (decided then, never now), contradiction (two decisions at one place),
+    across (another decision, but made by another fold: reported, not held against it).
     """
 
     kind: str
@@ -49,7 +50,8 @@ class Witness:
     def __init__(self, *, partition: int, log_identity: str, fold: str, symbol: str | None = None) -> None:
         self.partition = partition
         self.differences: list[Difference] = []
-        self.other_folds: dict[str, int] = {}  # decisions of another fold: compared, reported, not held against it
+        self.other_folds: dict[str, int] = {}  # decisions of another fold: compared, reported, equality not demanded
+        self.across: list[Difference] = []  # where those say something else than this fold
         self.compared = 0
         self._identity = log_identity
         self._fold = fold
@@ -97,11 +99,12 @@ class Witness:
                 self._differ("missing", place, "decision", "", _summary(decision))
             return
         self.compared += 1
-        if then.fold != self._fold:
+        foreign = then.fold != self._fold
+        if foreign:
             self.other_folds[then.fold] = self.other_folds.get(then.fold, 0) + 1
-            return
+            decision = msgspec.structs.replace(decision, fold=then.fold)
         if then != decision:
-            self._differ("decision", place, *_first_field(then, decision))
+            self._differ("across" if foreign else "decision", place, *_first_field(then, decision))
 
     def finish(self, *, first_offset: int, next_offset: int) -> None:
         """The records from *first_offset* to *next_offset* were folded: what was decided there must have been met."""
@@ -110,7 +113,7 @@ class Witness:
                 self._differ("unfounded", place, "decision", _summary(decision), "")
 
     def _differ(self, kind: str, place: Place, field: str, expected: str, found: str) -> None:
-        self.differences.append(
+        (self.across if kind == "across" else self.differences).append(
             Difference(
                 kind=kind,
                 partition=self.partition,

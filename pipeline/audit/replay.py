@@ -34,6 +34,7 @@ class Result(msgspec.Struct):
     report: Report
     differences: list[Difference]
     other_folds: dict[str, int]
+    across: list[Difference]
     digests: dict[str, str]
     quarantined: int
     warnings: list[str]
@@ -43,9 +44,9 @@ class Replay:
     """
     Take every entry of a source in its order (``feed``), then ``finish``.
 
-    *fold* is the digest of the running code and configuration; decisions of another fold are compared in place but not
-    in content: across folds the replay reports what differs, it does not demand equality. *on_decision* sees every
-    decision that is folded again.
+    *fold* is the digest of the running code and configuration. Decisions of another fold are compared too, but across
+    folds the replay reports what differs and does not demand equality; nor does it call such a log equal.
+    *on_decision* sees every decision that is folded again.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Replay:
     def finish(self) -> Result:
         """Everything was fed: the verdict."""
         differences: list[Difference] = []
+        across: list[Difference] = []
         other_folds: dict[str, int] = {}
         digests: dict[str, str] = {}
         warnings: list[str] = []
@@ -104,6 +106,7 @@ class Replay:
             partition.finish()
             witness = partition.witness
             differences += sorted(witness.differences, key=lambda row: (row.offset, row.line, row.symbol))
+            across += witness.across
             for fold, count in witness.other_folds.items():
                 other_folds[fold] = other_folds.get(fold, 0) + count
             digests |= {symbol: state.chain for symbol, state in sorted(partition.fold.states.items())}
@@ -120,6 +123,7 @@ class Replay:
             ),
             differences=differences,
             other_folds=other_folds,
+            across=across,
             digests=digests,
             quarantined=quarantined,
             warnings=warnings,

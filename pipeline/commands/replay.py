@@ -157,6 +157,10 @@ def _print(result: Result) -> None:
         click.echo(f"warning: {warning}", err=True)
     for fold, count in result.other_folds.items():
         click.echo(f"{count} decisions were made by another fold ({fold}): code or configuration differ", err=True)
+    if result.other_folds:
+        click.echo(f"{len(result.across)} of them are other decisions", err=True)
+    for difference in result.across[:SHOWN_DIFFERENCES]:
+        click.echo(difference.words(), err=True)
     for difference in result.differences[:SHOWN_DIFFERENCES]:
         click.echo(difference.words(), err=True)
     hidden = len(result.differences) - SHOWN_DIFFERENCES

@@ -140,7 +140,18 @@ def test_decisions_of_another_fold_are_reported_not_believed() -> None:
     result = replayed(entries(), fold="g")
 
     assert ([], {FOLD: len(life().decisions)}) == (result.differences, result.other_folds)
+    assert [] == result.across
     assert not result.report.equal
+
+
+def test_what_another_fold_decided_otherwise_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new version of a rule replayed over an old log: where and in what it differs, without calling the log wrong."""
+    expected = next(row for row in life().decisions if "X6" in row.rules)
+    monkeypatch.setattr(exits, "RULES", tuple(row for row in exits.RULES if row.id != "X6"))
+
+    result = replayed(entries(), fold="g")
+
+    assert ("across", expected.offset) == (result.across[0].kind, result.across[0].offset)
 
 
 def test_what_is_not_decided_yet_is_no_difference() -> None:
