@@ -41,9 +41,11 @@ TICK_SECONDS: Final = 0.1
 FROZEN_MS: Final = 1_500  # a tick that late: not the streams were silent, we were
 GRACE_MS: Final = 1_000  # then what waits in the sockets is read before silence is judged
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # a frame of 10 MB is to be quarantined, not to end the connection
-READ_AHEAD: Final = (4_096, 1_024)  # frames: where reading from the socket pauses and goes on
+READ_AHEAD: Final = (512, 128)  # frames: where reading from the socket pauses and goes on; stamps wait as long
 FRAMES_PER_TURN: Final = 64  # the broker's acknowledgements wait meanwhile, for each socket that is full
 PING_SECONDS: Final = 20  # our own pings find a half-dead socket; the venue's are answered by the library
+# A pong waits behind unread frames. Market streams tell by their silence that a socket is dead, the user stream cannot.
+PONG_SECONDS: Final = {Route.PUBLIC: 60, Route.MARKET: 60, Route.PRIVATE: 20}
 CLOSE_SECONDS: Final = 3
 BURST_CONNECTIONS: Final = 20  # then one a second: 300 in five minutes are safe (venue sheet 1.5)
 OFFSET_SAMPLES: Final = 600  # a minute of one sample per tick
@@ -110,6 +112,12 @@ class _Connection:
         self.intake = intake
         self.socket: ClientConnection | None = None
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def behind(self) -> bool:
+        """True when frames wait unread: what seems silent may stand in the queue."""
+        # The library's queue has no public length; its version is pinned and a test holds this to it.
+        return self.socket is not None and len(self.socket.recv_messages.frames) > READ_AHEAD[1]
 
 
 class Connector:
@@ -205,6 +213,8 @@ class Connector:
         if since_ms > FROZEN_MS:
             self.publisher.alert("connector_frozen", f"this process stood still for {since_ms / 1_000:.1f} s")
             self._judge_from_ms = now_ms + GRACE_MS
+        for connection in self._connections.values():
+            connection.session.behind = connection.behind
         if now_ms >= self._judge_from_ms:
             for rollover in self.rollovers:
                 self._obey(rollover, rollover.tick(now_ms))
@@ -308,7 +318,7 @@ class Connector:
                 max_size=MAX_MESSAGE_BYTES,
                 max_queue=READ_AHEAD,
                 ping_interval=PING_SECONDS,
-                ping_timeout=PING_SECONDS,
+                ping_timeout=PONG_SECONDS[connection.rollover.group.route],
                 open_timeout=HANDSHAKE_MS / 1_000,
                 close_timeout=CLOSE_SECONDS,
                 proxy=None if self._host in ("localhost", "127.0.0.1", "::1") else True,

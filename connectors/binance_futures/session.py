@@ -12,7 +12,9 @@ Rules:
 3. *Live*: a stream is silent when it misses more time than its kind and its own mean gap allow; a replacement is asked
    for, the old socket goes on reading until that one is live (pains 14). The same at the age of rotation (pains 15).
 4. *Draining*: the closing handshake is under way and whatever the venue still sent before its own close is read.
-5. Streams that stayed silent on a replacement too are excused for a while: a thin symbol must not churn sockets.
+5. While the reader is behind, silence is not judged: the frames may wait unread, and a second connection would only
+   double the load.
+6. Streams that stayed silent on a replacement too are excused for a while: a thin symbol must not churn sockets.
 """
 
 from __future__ import annotations
@@ -162,6 +164,7 @@ class Session:
         self.state = State.CONNECTING
         self.watches: Mapping[str, Watch] = {s: Watch(stream=s, kind=kind_of(s), symbol=symbol_of(s)) for s in streams}
         self.reason = ""
+        self.behind = False  # set by the owner: the reader does not keep up, so no silence is judged
         self.slot = ""  # the owner's name for it, part of its lines' source
         self._since_ms = now_ms
         self._opened_ms = 0
@@ -228,7 +231,7 @@ class Session:
         watches = self.watches.values()
         if not any(w.count == 0 and w.kind.first_ms and not self._excused(w.stream, now_ms) for w in watches):
             return self.signal(Signal.PROVEN, now_ms)
-        if now_ms - self._opened_ms < FIRST_FRAME_MS:
+        if self.behind or now_ms - self._opened_ms < FIRST_FRAME_MS:
             return ()
         if not any(w.count for w in watches):
             return self.signal(Signal.MUTE, now_ms, f"no frame of any stream within {FIRST_FRAME_MS // 1000} s")
@@ -237,7 +240,7 @@ class Session:
         return self.signal(Signal.WANTING, now_ms, f"no first frame: {', '.join(silent)}")
 
     def _watch(self, now_ms: int) -> tuple[Action, ...]:
-        fresh = [stream for stream in self.silent(now_ms) if stream not in self._reported]
+        fresh = [] if self.behind else [stream for stream in self.silent(now_ms) if stream not in self._reported]
         if fresh:
             self._reported.update(fresh)
             return self.signal(Signal.WANTING, now_ms, f"silent: {', '.join(fresh)}")

@@ -126,7 +126,7 @@ class _Feed:
             for stream in order
         ]
         blob, left = b"".join(frames), self._frames // self._sockets
-        while left > 0:
+        while left > 0 and not connection.transport.is_closing():
             connection.transport.write(blob if left >= BLOB_FRAMES else b"".join(frames[:left]))
             left -= BLOB_FRAMES
             while connection.transport.get_write_buffer_size() > 1 << 20:  # noqa: ASYNC110  # no drain is offered here
@@ -148,6 +148,8 @@ class _Feed:
                 burst.append(framed(b"%b%d%b" % (before, due, after)))
                 number += 1
                 due += gap_ns
+            if connection.transport.is_closing():
+                return
             if burst:
                 connection.transport.write(b"".join(burst))
             await asyncio.sleep(max(0.0, (due - time.time_ns()) / 1e9))

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from connectors.binance_futures.client import Connector, Offsets, ReceiveClock
+from connectors.binance_futures.client import READ_AHEAD, Connector, Offsets, ReceiveClock
 from connectors.binance_futures.subscriptions import plan
 from connectors.binance_futures.user_stream import ListenKeys
 from pipeline.wire import lines, records
@@ -245,6 +245,19 @@ async def test_a_process_that_stood_still_does_not_blame_its_streams() -> None:
 
     assert ["connector_frozen"] == [code for code, _ in run.log.alerts]
     assert 2 == len(venue.paths)
+
+
+async def test_a_reader_that_is_behind_is_seen() -> None:
+    """The library keeps unread frames where we look for them (its version is pinned)."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        connection = next(iter(run.subject._connections.values()))
+        assert not connection.behind
+        for _ in range(READ_AHEAD[1] + 1):
+            connection.socket.recv_messages.frames.put(SimpleNamespace(opcode=1, data=b"{}", fin=True))
+        assert connection.behind
+        connection.socket.recv_messages.frames.queue.clear()
 
 
 def test_receive_time_never_runs_back() -> None:

@@ -167,6 +167,20 @@ def test_excused_streams_owe_nothing() -> None:
     assert "btcusdt@bookTicker" in subject.silent(60_000)
 
 
+def test_silence_is_not_judged_while_the_reader_is_behind() -> None:
+    """What seems silent may wait unread; a replacement would double the load of who cannot keep up already."""
+    subject = session()
+    subject.signal(Signal.OPENED, 0)
+    subject.behind = True
+    assert () == subject.tick(FIRST_FRAME_MS + 1)
+    feed(subject, 11_000, *WATCHED)
+    assert (Action.ANNOUNCE,) == subject.tick(11_001)
+
+    assert () == subject.tick(200_000)
+    subject.behind = False
+    assert (Action.REPLACE,) == subject.tick(200_000)
+
+
 def test_a_handshake_that_does_not_end_is_given_up() -> None:
     """Ten seconds, then another attempt."""
     subject = session()
