@@ -71,6 +71,11 @@ def _feed(session: Session, venue: Venue, amount: int) -> None:
     venue.run(session.say(FeedLost(stream=streams[amount % len(streams)], reason="cut")))
 
 
+def _lose_lines(session: Session, venue: Venue, amount: int) -> None:
+    """Outcomes and user events that never arrive."""
+    venue.lost = abs(amount) % 9
+
+
 def _trigger_stuck(session: Session, venue: Venue, amount: int) -> None:
     rails = [order for order in venue.resting.values() if order.leg in (Leg.FAR, Leg.WORKING)]
     if rails:
@@ -95,6 +100,7 @@ DEEDS: dict[str, Deed] = {
     "read": _read,
     "feed": _feed,
     "stuck": _trigger_stuck,
+    "lose lines": _lose_lines,
     "close": _close,
     "kill": _kill,
 }
@@ -188,15 +194,17 @@ def test_a_market_upside_down_gives_the_decisions_upside_down(story: list[Action
 
 
 @settings(max_examples=100, deadline=None)
-@given(STORIES)
-def test_a_calm_minute_after_any_accident_ends_protected_or_flat(story: list[Action]) -> None:
-    """Whatever went wrong, once the venue answers again the position is covered, being closed, or gone."""
+@given(STORIES, st.integers(0, 8))
+def test_a_calm_minute_after_any_accident_ends_protected_or_flat(story: list[Action], lost: int) -> None:
+    """Whatever went wrong or was lost, once the venue answers again the position is covered, being closed, or gone."""
     session = Session()
     session.ready()
     venue = Venue(session)
+    venue.lost = lost
     venue.run(session.admit())
     for deed, amount in story:
         DEEDS[deed](session, venue, amount)
+    venue.lost = 0
     for _ in range(60):
         session.now += 1_000
         venue.mark(venue.price)
