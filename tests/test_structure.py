@@ -14,9 +14,7 @@ PACKAGES = ("pipeline", "connectors")
 WITHOUT_MIRROR: dict[str, str] = {}
 
 # A test file that mirrors no source file, but only where the tree mirrors at all (tests/pipeline, tests/connectors).
-WITHOUT_SOURCE: dict[str, str] = {
-    "tests/pipeline/execution/test_against_simulator.py": "the executor and its parts against the simulated exchange",
-}
+WITHOUT_SOURCE: dict[str, str] = {}
 
 
 def _sources() -> list[Path]:
