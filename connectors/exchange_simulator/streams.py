@@ -126,6 +126,8 @@ async def _listen(hub: Hub, client: Client, socket: web.WebSocketResponse) -> No
         arrivals.append(now)
         # Pings, pongs and JSON all count; the eleventh within a second ends the connection (sheet 1.5).
         if len(arrivals) > MESSAGES_PER_SECOND and now - arrivals[0] < 1.0:
+            # What was answered before goes out first.
+            client.flush()
             await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Too many requests")
             return
         if message.type is WSMsgType.PING:
