@@ -13,6 +13,7 @@ import asyncio
 import contextvars
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 
 from faust.types import TP
@@ -72,7 +73,7 @@ class GuardedAgent:
         self._log_identity = log_identity
         self._tick = tick
         self._tick_seconds = tick_seconds
-        self._habits = habits
+        self._habits = habits or Habits()
         self._assigned: frozenset[int] = frozenset()
         self._life = 0  # counts assignments: a runner of an older one owns nothing
         self._last: dict[int, tuple[contextvars.Context, Any]] = {}  # partition → context and event of its last record
@@ -103,7 +104,8 @@ class GuardedAgent:
     async def _on_revoked(self, _: Any, revoked: set[TP], **__: Any) -> None:
         telemetry.log.info(telemetry.PARTITIONS_REVOKED, role=self.app.role, partitions=self._ours(revoked))
         self._forget()
-        self._assigned = frozenset()
+        if self._habits.forgets:
+            self._assigned = frozenset()
 
     async def _on_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
         """Forget everything: the new assignment is loaded from the tables, the old one may have gone on elsewhere."""
@@ -119,6 +121,8 @@ class GuardedAgent:
         return sorted(tp.partition for tp in partitions if tp.topic == name)
 
     def _forget(self) -> None:
+        if not self._habits.forgets:
+            return
         self.ready = False
         self._life += 1
         for runner in self.runners.values():
@@ -130,7 +134,7 @@ class GuardedAgent:
     # ------------------------------------------------------------------------------------------------------ records
 
     async def _run(self, stream: Any) -> None:  # Any: Faust's stream
-        with fatal(f"agent {self.app.role}"):
+        with fatal(f"agent {self.app.role}") if self._habits.ends_process else nullcontext():
             async for event in stream.noack().events():
                 await self._handle(event)
 

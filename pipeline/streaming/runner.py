@@ -69,11 +69,14 @@ class Habits(msgspec.Struct, frozen=True):
     What section 3 demands and a test may take away, to see that its absence is noticed.
 
     ``guarded`` folds in offset order only, ``order`` is the order of durability, ``manifest_first`` starts from the
-    manifest rather than from wherever Kafka delivers.
+    manifest rather than from wherever Kafka delivers, ``forgets`` drops everything of a partition that is revoked,
+    ``ends_process`` lets no exception acknowledge a record.
     """
 
     guarded: bool = True
     manifest_first: bool = True
+    forgets: bool = True
+    ends_process: bool = True
     order: tuple[Step, ...] = ORDER_OF_DURABILITY
 
 

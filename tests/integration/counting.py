@@ -41,6 +41,7 @@ class CountingFold:
 
     def __init__(self, partition: int, log_identity: str) -> None:
         self.fold = os.environ.get("COUNTING_FOLD", "counting-1")
+        self._poison = os.environ.get("COUNTING_POISON", "").encode()
         self._partition = partition
         self._log_identity = log_identity
         self._states: dict[str, Counted] = {}
@@ -60,6 +61,8 @@ class CountingFold:
             symbol = line.split(b" ", 1)[0].decode()
             if symbol == "*":
                 continue  # ticks
+            if line == self._poison:
+                raise ValueError("poison")
             state = self._states.setdefault(symbol, Counted())
             if (offset, number) <= state.applied:
                 continue

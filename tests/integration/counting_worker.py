@@ -1,6 +1,6 @@
 """The only place where the counting fold becomes a worker: ``faust -A tests.integration.counting_worker worker``.
 
-``COUNTING_HABITS`` takes away what the tests want to see missed: ``unguarded``, ``no_manifest``, ``acknowledge_first``.
+``COUNTING_HABITS`` takes away what the tests want to see missed, ``COUNTING_POISON`` is a line that breaks the fold.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pipeline import telemetry
 from pipeline.settings import load
 from pipeline.streaming.agent import GuardedAgent
 from pipeline.streaming.app import make_app
-from pipeline.streaming.checkpoints import Step
 from pipeline.streaming.log_ranges import LogRanges
 from pipeline.streaming.producer import OutputProducer
 from pipeline.streaming.runner import Habits
@@ -29,7 +28,7 @@ HABITS = {
     "": Habits(),
     "unguarded": Habits(guarded=False),
     "no_manifest": Habits(guarded=False, manifest_first=False),
-    "acknowledge_first": Habits(order=(Step.ACKNOWLEDGE, Step.STATES, Step.MANIFEST, Step.CHANGELOG, Step.OUTPUTS)),
+    "lives_on": Habits(ends_process=False),
 }
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.embedded_kafka import EmbeddedKafka
-from pipeline.wire.topics import INPUT_PARTITIONS
+from pipeline.streaming.faults import EXIT_CODE
+from pipeline.wire.topics import INPUT_PARTITIONS, partition_of
+from tests.integration.counting import EVERY
 from tests.integration.harness import Stage, Verdict, Worker
 
 KILLS = 3
@@ -90,3 +92,39 @@ async def test_frozen_worker_wakes_after_its_session(kafka: EmbeddedKafka, tmp_p
         verdict = await scene.verdict()
 
         assert holds(verdict), verdict
+
+
+POISON = "S00USDT poison"
+
+
+async def poisoned(scene: Stage, habits: str) -> Worker:
+    """A worker that has met a line on which its fold raises, some good lines before and behind it."""
+    worker = scene.worker(COUNTING_POISON=POISON, COUNTING_HABITS=habits)
+    partition = partition_of("S00USDT")
+    for number in range(200):
+        await scene.write(partition, POISON.encode() if number == 150 else f"S00USDT {number}".encode())
+    return worker
+
+
+async def test_fault_ends_the_process_and_loses_no_record(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """An exception in the shell ends the process with code 70; the record is there for the next start."""
+    async with stage(kafka, tmp_path) as scene:
+        worker = await poisoned(scene, "")
+        await scene.until("the worker has ended", lambda: worker.process.poll() is not None)
+        assert EXIT_CODE == worker.process.returncode
+
+        scene.worker()
+        verdict = await scene.verdict()
+
+        assert (200 // EVERY, 0, 0) == (verdict.expected, verdict.missing, verdict.wrong)
+
+
+async def test_fault_that_leaves_the_agent_would_lose_its_record(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Why point 7 is needed: Faust restarts the agent behind the record, and the process looks healthy."""
+    async with stage(kafka, tmp_path) as scene:
+        worker = await poisoned(scene, "lives_on")
+        await scene.until("all partitions are loaded", partial(_folds, worker, 1))
+        verdict = await scene.verdict(seconds=6)
+
+        assert worker.process.poll() is None
+        assert verdict.missing + verdict.wrong > 0
