@@ -38,7 +38,7 @@ from pipeline.core.events import (
     Reconciled,
 )
 from pipeline.core.instruments import Instrument
-from pipeline.core.units import E8, Lots, Milliseconds, Ticks
+from pipeline.core.units import E8, Lots, Milliseconds
 
 CLOCK_MARGIN_MS: Final = 1_000  # a REST candle counts as closed only this long after its close time
 UNREADABLE: Final = (
@@ -107,14 +107,14 @@ def _klines_answer(numbers: SymbolNumbers, raw: bytes, at_ms: int) -> Event:
         bars=[
             checked_bar(
                 Bar(
-                    open_ms=Milliseconds(row[0]),
-                    open=Ticks(ticks[row[1]]),
-                    high=Ticks(ticks[row[2]]),
-                    low=Ticks(ticks[row[3]]),
-                    close=Ticks(ticks[row[4]]),
-                    lots=Lots(lots[row[5]]),
+                    open_ms=row[0],
+                    open=ticks[row[1]],
+                    high=ticks[row[2]],
+                    low=ticks[row[3]],
+                    close=ticks[row[4]],
+                    lots=lots[row[5]],
                     quote_volume=amount_e8(row[7], "quoteVolume"),
-                    taker_lots=Lots(lots[row[9]]),
+                    taker_lots=lots[row[9]],
                     taker_quote=amount_e8(row[10], "takerBuyQuote"),
                     trades=row[8],
                     closed=row[6] + CLOCK_MARGIN_MS < at_ms,
@@ -132,15 +132,15 @@ def _premium_index_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
         mark=positive_e8(answer.mark_price, "markPrice"),
         index=positive_e8(answer.index_price, "indexPrice") if answer.index_price else E8(0),
         funding_rate_e8=amount_e8(answer.last_funding_rate, "lastFundingRate") if answer.last_funding_rate else 0,
-        next_funding_ms=Milliseconds(answer.next_funding_time),
-        event_ms=Milliseconds(answer.time),
+        next_funding_ms=answer.next_funding_time,
+        event_ms=answer.time,
     )
 
 
 def _open_interest_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
     answer = _open_interest(raw)
     require_symbol(answer.symbol, numbers.symbol, "symbol")
-    return OpenInterest(lots=Lots(numbers.lots[answer.open_interest]), event_ms=Milliseconds(answer.time))
+    return OpenInterest(lots=numbers.lots[answer.open_interest], event_ms=answer.time)
 
 
 def _audit_answer(numbers: SymbolNumbers, raw: bytes, at_ms: int) -> Event:
@@ -164,8 +164,8 @@ def _audit_answer(numbers: SymbolNumbers, raw: bytes, at_ms: int) -> Event:
                 order_id=row.order_id,
                 order_type=row.order_type,
                 side=side_of(row.side, "side"),
-                lots=Lots(numbers.lots[row.orig_qty]),
-                filled_lots=Lots(numbers.lots[row.executed_qty]),
+                lots=numbers.lots[row.orig_qty],
+                filled_lots=numbers.lots[row.executed_qty],
                 price=instrument.ticks(row.price),
                 reduce_only=row.reduce_only,
             )
@@ -179,7 +179,7 @@ def _audit_answer(numbers: SymbolNumbers, raw: bytes, at_ms: int) -> Event:
                 order_type=row.order_type,
                 side=side_of(row.side, "side"),
                 status=row.algo_status,
-                lots=Lots(numbers.lots[row.quantity]),
+                lots=numbers.lots[row.quantity],
                 trigger=instrument.ticks(row.trigger_price),
                 close_position=row.close_position,
                 reduce_only=row.reduce_only,

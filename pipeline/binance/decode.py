@@ -48,7 +48,7 @@ from pipeline.core.events import (
     Trade,
 )
 from pipeline.core.instruments import Instrument
-from pipeline.core.units import E8, Lots, Milliseconds, NotADecimal, OffGrid, Ticks, parse_e8
+from pipeline.core.units import E8, Lots, NotADecimal, OffGrid, parse_e8
 
 __all__ = ["FrameDecoder", "decode_frame", "decoder_of", "instrument_of"]
 
@@ -184,11 +184,11 @@ def _quote(decoder: FrameDecoder, payload: payloads.BookTicker) -> Event | None:
         raise Refused(f"b: crossed, bid {payload.bid} is not below ask {payload.ask}")
     return Quote(
         payload.update_id,
-        Ticks(bid),
-        Lots(lots[payload.bid_quantity]),
-        Ticks(ask),
-        Lots(lots[payload.ask_quantity]),
-        Milliseconds(payload.event_ms),
+        bid,
+        lots[payload.bid_quantity],
+        ask,
+        lots[payload.ask_quantity],
+        payload.event_ms,
     )
 
 
@@ -206,7 +206,7 @@ def _depth_diff(decoder: FrameDecoder, payload: payloads.DepthUpdate) -> Event |
         payload.previous_final_update_id,
         [(ticks[price], lots[quantity]) for price, quantity in payload.bids],
         [(ticks[price], lots[quantity]) for price, quantity in payload.asks],
-        Milliseconds(payload.event_ms),
+        payload.event_ms,
     )
 
 
@@ -217,10 +217,10 @@ def _trade(decoder: FrameDecoder, payload: payloads.AggregateTrade | payloads.Ra
         return None
     return Trade(
         payload.trade_id,
-        Ticks(decoder.ticks[payload.price]),
-        Lots(decoder.lots[payload.quantity]),
+        decoder.ticks[payload.price],
+        decoder.lots[payload.quantity],
         payload.seller_aggressed,
-        Milliseconds(payload.trade_ms),
+        payload.trade_ms,
     )
 
 
@@ -239,8 +239,8 @@ def _mark_price(decoder: FrameDecoder, payload: payloads.MarkPriceUpdate) -> Eve
         mark=positive_e8(payload.mark, "p"),
         index=positive_e8(payload.index, "i") if payload.index else E8(0),
         funding_rate_e8=amount_e8(payload.funding_rate, "r") if payload.funding_rate else 0,
-        next_funding_ms=Milliseconds(payload.next_funding_ms),
-        event_ms=Milliseconds(payload.event_ms),
+        next_funding_ms=payload.next_funding_ms,
+        event_ms=payload.event_ms,
     )
 
 
@@ -252,14 +252,14 @@ def _bar(decoder: FrameDecoder, payload: payloads.KlineUpdate) -> Event | None:
     ticks, lots = decoder.ticks, decoder.lots
     return checked_bar(
         Bar(
-            open_ms=Milliseconds(candle.open_ms),
-            open=Ticks(ticks[candle.open]),
-            high=Ticks(ticks[candle.high]),
-            low=Ticks(ticks[candle.low]),
-            close=Ticks(ticks[candle.close]),
-            lots=Lots(lots[candle.volume]),
+            open_ms=candle.open_ms,
+            open=ticks[candle.open],
+            high=ticks[candle.high],
+            low=ticks[candle.low],
+            close=ticks[candle.close],
+            lots=lots[candle.volume],
             quote_volume=amount_e8(candle.quote_volume, "k.q"),
-            taker_lots=Lots(lots[candle.taker_volume]),
+            taker_lots=lots[candle.taker_volume],
             taker_quote=amount_e8(candle.taker_quote_volume, "k.Q"),
             trades=candle.trades,
             closed=candle.closed,
@@ -300,8 +300,8 @@ def _order_updated(decoder: FrameDecoder, payload: payloads.OrderTradeUpdate) ->
         execution=order.execution,
         status=order.status,
         original_type=order.original_type,
-        lots=Lots(lots[order.quantity]),
-        filled_lots=Lots(lots[order.filled_quantity]),
+        lots=lots[order.quantity],
+        filled_lots=lots[order.filled_quantity],
         fill_lots=Lots(lots[order.fill_quantity] if fill else 0),
         fill_price=positive_e8(order.fill_price, "o.L") if fill else E8(0),
         trade_id=order.trade_id,
@@ -309,7 +309,7 @@ def _order_updated(decoder: FrameDecoder, payload: payloads.OrderTradeUpdate) ->
         fee=amount_e8(order.fee, "o.n") if fill and quoted else E8(0),
         realised=amount_e8(order.realised, "o.rp") if fill else E8(0),
         reduce_only=order.reduce_only,
-        event_ms=Milliseconds(payload.event_ms),
+        event_ms=payload.event_ms,
     )
 
 
@@ -324,11 +324,11 @@ def _algo_updated(decoder: FrameDecoder, payload: payloads.AlgoUpdate) -> Event 
         side=side_of(order.side, "o.S"),
         status=order.status,
         order_id=order_id_of(order.order_id, "o.ai"),
-        lots=Lots(decoder.lots[order.quantity]),
+        lots=decoder.lots[order.quantity],
         trigger=decoder.instrument.ticks(order.trigger),
         close_position=order.close_position,
         reason=order.reason,
-        event_ms=Milliseconds(payload.event_ms),
+        event_ms=payload.event_ms,
     )
 
 
@@ -340,7 +340,7 @@ def _position_updated(decoder: FrameDecoder, payload: payloads.AccountUpdate) ->
                 lots=signed_lots(decoder.instrument, row.amount, "a.P.pa"),
                 entry_price=amount_e8(row.entry_price, "a.P.ep"),
                 reason=payload.account.reason,
-                event_ms=Milliseconds(payload.event_ms),
+                event_ms=payload.event_ms,
             )
     return None
 

@@ -132,7 +132,7 @@ class PartitionFold:
             reason = _why_refused(line, kind)
             self._quarantine(applied, raw, offset, number, append_ms, source=line.src, reason=reason, symbol=line.sym)
             return
-        stamp = Stamp(self.partition, offset, number, Milliseconds(line.at // 1_000_000), Milliseconds(append_ms))
+        stamp = Stamp(self.partition, offset, number, line.at // 1_000_000, append_ms)  # type: ignore[arg-type]  # hot path
         if line.sym == EVERY_SYMBOL:
             if kind not in _FOR_EVERY_SYMBOL:
                 reason = f"{kind}: a line of this kind is for one symbol"

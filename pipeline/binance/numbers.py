@@ -6,14 +6,15 @@ Whatever a hostile or damaged payload can raise while it is read is in ``BAD_INP
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
 from pipeline.core.events import Side
 from pipeline.core.instruments import Instrument
-from pipeline.core.units import E8, Lots, NotADecimal, OffGrid, on_grid, parse_e8
+from pipeline.core.units import E8, Lots, NotADecimal, OffGrid, Ticks, on_grid, parse_e8
 
 GRID_TEXTS: Final = 32_768  # texts remembered per grid: about 5 MB; all symbols of one tick share it
 GRID_MAX: Final = 2**53  # ticks and lots
@@ -64,11 +65,16 @@ class SymbolNumbers:
 
     __slots__ = ("instrument", "lots", "symbol", "ticks")
 
+    ticks: Mapping[
+        str, Ticks
+    ]  # typed by what they give: a call of NewType for each number would cost more than the look-up
+    lots: Mapping[str, Lots]
+
     def __init__(self, symbol: str, instrument: Instrument) -> None:
         self.symbol = symbol
         self.instrument = instrument
-        self.ticks = _grid(instrument.tick_e8, 1)
-        self.lots = _grid(instrument.step_e8, 0)
+        self.ticks = cast("Mapping[str, Ticks]", _grid(instrument.tick_e8, 1))
+        self.lots = cast("Mapping[str, Lots]", _grid(instrument.step_e8, 0))
 
 
 def positive_e8(text: str, name: str) -> E8:

@@ -14,9 +14,11 @@ from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
 
+from pipeline.core.units import Milliseconds
+
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Time = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]  # ms, up to the year 9999
+Time = Annotated[Milliseconds, msgspec.Meta(ge=0, le=253_402_300_799_999)]  # up to the year 9999
 LevelText = tuple[str, str]  # (price, quantity) as sent
 
 COIN_M: Final = 2  # ``st``: 1 = USDⓈ-M, 2 = COIN-M (since 2026-06-30 both come over the all-market streams)
@@ -179,7 +181,7 @@ class ContractInfo(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="co
     event_ms: Time = msgspec.field(name="E")
     symbol: str = msgspec.field(name="s")
     status: str = msgspec.field(name="cs")
-    delivery_ms: Time = msgspec.field(name="dt", default=0)
+    delivery_ms: Time = msgspec.field(name="dt", default=Milliseconds(0))
     contract_kind: int = msgspec.field(name="st", default=1)
 
 
@@ -344,7 +346,7 @@ class Depth(msgspec.Struct, frozen=True, rename="camel"):
     last_update_id: Id
     bids: list[LevelText]
     asks: list[LevelText]
-    event_ms: Time = msgspec.field(name="E", default=0)
+    event_ms: Time = msgspec.field(name="E", default=Milliseconds(0))
 
 
 # GET klines (4.1): openTime, o, h, l, c, volume, closeTime, quoteVolume, trades, takerBase, takerQuote, ignore
@@ -390,7 +392,7 @@ class SymbolInfo(msgspec.Struct, frozen=True, rename="camel"):
     status: str
     filters: list[Filter]
     contract_type: str = ""
-    delivery_date: Time = 0
+    delivery_date: Time = Milliseconds(0)
     quote_asset: str = ""
     margin_asset: str = ""
 
@@ -405,7 +407,7 @@ class PositionRisk(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     liquidation_price: str
     mark_price: str = "0"
     un_realized_profit: str = "0"
-    update_time: Time = 0
+    update_time: Time = Milliseconds(0)
 
 
 class RestOrder(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -426,7 +428,7 @@ class RestOrder(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     orig_type: str = ""
     stop_price: str = "0"
     avg_price: str = "0"
-    update_time: Time = 0
+    update_time: Time = Milliseconds(0)
 
 
 class RestAlgoOrder(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -446,7 +448,7 @@ class RestAlgoOrder(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     actual_order_id: str = ""
     actual_price: str = "0"
     actual_qty: str = "0"
-    update_time: Time = 0
+    update_time: Time = Milliseconds(0)
 
 
 class Balance(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -457,7 +459,7 @@ class Balance(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     cross_wallet_balance: str
     available_balance: str
     cross_un_pnl: str = "0"
-    update_time: Time = 0
+    update_time: Time = Milliseconds(0)
 
 
 class Audit(msgspec.Struct, frozen=True, rename="camel"):

@@ -255,7 +255,7 @@ def test_a_lost_line_breaks_its_feed() -> None:
     writer = known(LineWriter())
     writer.line(FIRST, AT, "connector/public-0", lost=FeedLost(stream="public-0", reason="socket lost"))
 
-    assert "socket lost" == fed(writer).state().feeds["depth"]
+    assert "socket lost" == fed(writer).state().feeds["quote"]
 
 
 def test_the_trading_state_brings_mode_and_policy() -> None:
