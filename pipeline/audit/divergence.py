@@ -8,6 +8,7 @@ inside the decisions. Readers drop repeats: a worker that restarts decides again
 
 from __future__ import annotations
 
+from array import array
 from typing import Any, Final
 
 import msgspec
@@ -17,12 +18,15 @@ from pipeline.wire.records import SegmentSealed
 
 Place = tuple[int, int, str]  # (offset, line, symbol)
 BEFORE_ALL: Final[Place] = (-1, -1, "")
+SHOWN_CHARACTERS: Final = 120  # of a long value in one line for people
+DIGEST_DIGITS: Final = 16  # ``wire.records.record_digest``
 
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     Where the log and its fold part: ``kind`` record (other bytes than were read), decision (another decision),
     missing (decided now, never then), unfounded (decided then, never now), contradiction (two decisions at one place),
+    account (a line of account that its own fold does not give),
     across (another decision, but made by another fold: reported, not held against it).
     """
 
@@ -38,7 +42,51 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     def words(self) -> str:
         """One line for people."""
         place = f"{self.partition}/{self.offset}" + (f"/{self.line} {self.symbol}" if self.line >= 0 else "")
-        return f"{self.kind} at {place}: {self.field} was {self.expected!r}, is {self.found!r}"
+        expected, found = _where_they_part(self.expected, self.found)
+        return f"{self.kind} at {place}: {self.field} was {expected!r}, is {found!r}"
+
+
+def _where_they_part(expected: str, found: str) -> tuple[str, str]:
+    """Two long texts cut to the neighbourhood of their first difference."""
+    same = next((index for index, pair in enumerate(zip(expected, found, strict=False)) if pair[0] != pair[1]), 0)
+    if max(len(expected), len(found)) <= SHOWN_CHARACTERS:
+        return expected, found
+    begin = max(same - SHOWN_CHARACTERS // 3, 0)
+
+    def cut(text: str) -> str:
+        shown = text[begin : begin + SHOWN_CHARACTERS]
+        return ("…" if begin else "") + shown + ("…" if len(text) > begin + SHOWN_CHARACTERS else "")
+
+    return cut(expected), cut(found)
+
+
+class _Digests:
+    """Digest of each sealed offset, eight bytes each: three days of a busy partition are millions of records."""
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._values = array("Q")
+
+    def learn(self, offset: int, digest: str) -> str:
+        """Keep *digest* unless the offset has one; returns the one that is kept."""
+        if not self._values:
+            self._first = offset
+        if offset < self._first:  # a restart far back: rare
+            self._values = array("Q", bytes(8 * (self._first - offset))) + self._values
+            self._first = offset
+        place = offset - self._first
+        if place >= len(self._values):
+            self._values.frombytes(bytes(8 * (place + 1 - len(self._values))))
+        if not self._values[place]:
+            self._values[place] = int(digest, 16)
+        return f"{self._values[place]:0{DIGEST_DIGITS}x}"
+
+    def get(self, offset: int) -> str:
+        """The digest of an offset, empty when it is not sealed."""
+        place = offset - self._first
+        if not 0 <= place < len(self._values) or not self._values[place]:
+            return ""
+        return f"{self._values[place]:0{DIGEST_DIGITS}x}"
 
 
 class Witness:
@@ -57,7 +105,7 @@ class Witness:
         self._fold = fold
         self._symbol = symbol
         self._decisions: dict[Place, Decision] = {}
-        self._digests: dict[int, str] = {}
+        self._digests = _Digests()
         self._last: Place = BEFORE_ALL
         self._last_sealed = -1
 
@@ -78,7 +126,7 @@ class Witness:
         if sealed.log_identity != self._identity:
             return  # an older log of the same name
         for offset, digest in enumerate(sealed.digests, sealed.first_offset):
-            known = self._digests.setdefault(offset, digest)
+            known = self._digests.learn(offset, digest)
             if known != digest:
                 self._differ("contradiction", (offset, -1, ""), "digest", known, digest)
             self._last_sealed = max(self._last_sealed, offset)
@@ -86,7 +134,7 @@ class Witness:
     def check_record(self, *, offset: int, digest: str) -> None:
         """A record as it stands in the log now. Unsealed records (the last moment before a crash) pass."""
         sealed = self._digests.get(offset)
-        if sealed is not None and sealed != digest:
+        if sealed and sealed != digest:
             self._differ("record", (offset, -1, ""), "bytes", sealed, digest)
 
     def check_decision(self, decision: Decision) -> None:
@@ -139,15 +187,14 @@ def _summary(decision: Decision) -> str:
 
 
 def _first_field(then: Decision, now: Decision) -> tuple[str, str, str]:
-    """The first field in which two decisions differ, with both values shortened for people."""
+    """The first field in which two decisions differ, with both values as text."""
     for field in Decision.__struct_fields__:
         before: Any = getattr(then, field)  # Any: fields of several types
         after: Any = getattr(now, field)
         if before != after:
-            return field, _short(before), _short(after)
+            return field, _text(before), _text(after)
     return "", "", ""
 
 
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= 400 else f"{text[:400]}…"
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

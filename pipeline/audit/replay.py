@@ -11,12 +11,13 @@ from collections.abc import Callable, Container
 
 import msgspec
 
+from pipeline.audit.account_replay import AccountReplay
 from pipeline.audit.divergence import Difference, Witness
 from pipeline.audit.sources import Entry
 from pipeline.binance.fold import PartitionFold
 from pipeline.core.commands import Decision
 from pipeline.wire.records import Anchor, SegmentSealed, decode_anchor, decode_decision, record_digest
-from pipeline.wire.topics import ANCHORS, DECISIONS, INPUTS
+from pipeline.wire.topics import ACCOUNT, ANCHORS, DECISIONS, INPUTS
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -36,6 +37,7 @@ class Result(msgspec.Struct):
     other_folds: dict[str, int]
     across: list[Difference]
     digests: dict[str, str]
+    account_lines: int
     quarantined: int
     warnings: list[str]
 
@@ -46,7 +48,7 @@ class Replay:
 
     *fold* is the digest of the running code and configuration. Decisions of another fold are compared too, but across
     folds the replay reports what differs and does not demand equality; nor does it call such a log equal.
-    *on_decision* sees every decision that is folded again.
+    *on_decision* sees every decision that is folded again; *account* holds account's own lines against its fold.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Replay:
         begin_ms: int | None = None,
         end_ms: int | None = None,
         on_decision: Callable[[Decision], None] | None = None,
+        account: AccountReplay | None = None,
     ) -> None:
+        self._account = account
         self._log_identity = log_identity
         self._fold = fold
         self._universe: Container[str] = universe if symbol is None else frozenset({symbol})
@@ -71,6 +75,12 @@ class Replay:
 
     def feed(self, entry: Entry) -> None:
         """Take one record."""
+        if entry.topic == ACCOUNT.name:
+            if self._account is not None:
+                self._account.feed_account(entry)
+            return
+        if self._account is not None and entry.topic == INPUTS.name:
+            self._account.check_record(entry)
         partition = self._partitions.get(entry.partition)
         if partition is None:
             partition = self._partitions[entry.partition] = _Partition(
@@ -114,6 +124,12 @@ class Replay:
             lines += partition.fold.lines
             compared += witness.compared
             quarantined += partition.quarantined
+        account_lines = 0
+        if self._account is not None:
+            account_lines = self._account.compared
+            (across if other_folds else differences).extend(self._account.differences)
+            if not self._account.reaches_back:
+                warnings.append("the topic account no longer reaches back to its start: its lines were not compared")
         return Result(
             report=Report(
                 lines=lines,
@@ -125,6 +141,7 @@ class Replay:
             other_folds=other_folds,
             across=across,
             digests=digests,
+            account_lines=account_lines,
             quarantined=quarantined,
             warnings=warnings,
         )

@@ -1,8 +1,9 @@
 """
 The only place where an audit gets the log from: Kafka, or a file that such a log was dumped to.
 
-Both give the same: partition by partition, first everything the log *says* about the partition (``anchors``,
-``decisions``), then its ``inputs`` in order. Nothing joins a consumer group; an audit moves nobody's partitions.
+Both give the same: first ``account``; then partition by partition everything the log *says* about the partition
+(``anchors``, ``decisions``), then its ``inputs`` in order. Nothing joins a consumer group; an audit moves nobody's
+partitions.
 
 A dump is the magic, a header (JSON: log identity, prefix), then records: length, CRC-32 and msgpack of ``Entry`` each.
 The checksum finds a torn file; a record changed on purpose *with* its checksum is what ``replay --verify`` finds.
@@ -22,7 +23,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.wire.topics import ANCHORS, DECISIONS, INPUT_PARTITIONS, INPUTS, LOG_IDENTITY, Topic
+from pipeline.wire.topics import ACCOUNT, ANCHORS, DECISIONS, INPUT_PARTITIONS, INPUTS, LOG_IDENTITY, Topic
 
 MAGIC: Final = b"perpguard log 1\n"
 SUFFIX: Final = ".pglog"
@@ -97,6 +98,9 @@ class KafkaSource:
         # The ends of inputs are taken first: what the witnesses say is then at least as new as what is folded.
         spans = await self._spans([(INPUTS, number) for number in numbers])
         spans |= await self._spans([(topic, number) for topic in READ_TOPICS[:-1] for number in numbers])
+        for place, span in (await self._spans([(ACCOUNT, 0)])).items():
+            async for entry in self._read(ACCOUNT, place, span):
+                yield entry
         for number in numbers:
             for topic in READ_TOPICS:
                 place = TopicPartition(topic.named(self._prefix), number)
@@ -182,7 +186,7 @@ class DumpSource:
                     entry = decode(body)
                 except msgspec.DecodeError as error:
                     raise SourceError(f"{self._path}: record {number} cannot be read: {error}") from error
-                if entry.partition in wanted:
+                if entry.partition in wanted or entry.topic == ACCOUNT.name:
                     yield entry
 
     def _bodies(self, stream: BinaryIO) -> Iterator[bytes]:

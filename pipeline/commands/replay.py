@@ -11,9 +11,11 @@ from typing import BinaryIO, Final
 import click
 import msgspec
 
+from pipeline.audit.account_replay import AccountReplay
 from pipeline.audit.fold_digest import fold_digest
 from pipeline.audit.replay import Replay, Report, Result
 from pipeline.audit.sources import DumpSource, DumpWriter, Header, KafkaSource, SourceError, dumps_in
+from pipeline.binance.account_fold import AccountFold, rules_of
 from pipeline.commands.context import Failed, config_option, settings_or_exit
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.settings import Settings
@@ -103,13 +105,16 @@ def replay(  # noqa: PLR0917 - click calls it by keyword
 
 
 def _new(settings: Settings, log_identity: str, symbol: str | None, begin_ms: int | None, end_ms: int | None) -> Replay:
+    fold = fold_digest(settings.config_digest.encode())
+    account = AccountFold(log_identity=log_identity, fold=fold, rules=rules_of(settings), policy=settings.policy)
     return Replay(
         log_identity=log_identity,
-        fold=fold_digest(settings.config_digest.encode()),
+        fold=fold,
         universe=frozenset(settings.symbols),
         symbol=symbol,
         begin_ms=begin_ms,
         end_ms=end_ms,
+        account=AccountReplay(account) if begin_ms is None else None,
     )
 
 
@@ -168,6 +173,7 @@ def _print(result: Result) -> None:
         click.echo(f"… and {hidden} more differences", err=True)
     verdict = "all equal" if report.equal else "NOT equal"
     click.echo(
-        f"{report.lines} lines folded again, {report.decisions} decisions compared, "
+        f"{report.lines} lines folded again, {report.decisions} decisions and {result.account_lines} lines of account "
+        f"compared, "
         f"{result.quarantined} lines quarantined, {len(result.differences)} differences: {verdict}"
     )

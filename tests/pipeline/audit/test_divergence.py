@@ -7,6 +7,8 @@ from pipeline.core.commands import Decision
 from pipeline.core.units import Milliseconds
 from pipeline.wire.records import SegmentSealed
 
+AA, BB, CC, DD, EE = (letter * 16 for letter in "abcde")  # digests
+
 
 def decision(offset: int, *, line: int = 0, symbol: str = "A", chain: str = "00", fold: str = "f") -> Decision:
     return Decision(
@@ -47,22 +49,22 @@ def test_what_was_said_and_is_folded_again_agrees() -> None:
 def test_the_first_difference_is_the_first_in_the_log_and_bytes_come_before_what_they_led_to() -> None:
     """The record is the cause; the decisions behind it are consequences."""
     found = witness()
-    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=3, digests=["aa", "bb"]))
+    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=3, digests=[AA, BB]))
     found.learn_decision(decision(4, chain="01"))
     found.learn_decision(decision(9, chain="01"))
     found.check_decision(decision(9))
     found.check_decision(decision(4))
-    found.check_record(offset=4, digest="cc")
+    found.check_record(offset=4, digest=CC)
 
     assert [("decision", 9), ("decision", 4), ("record", 4)] == kinds(found)
     assert found.first is not None
-    assert ("record", 4, "bb", "cc") == (found.first.kind, found.first.offset, found.first.expected, found.first.found)
+    assert ("record", 4, BB, CC) == (found.first.kind, found.first.offset, found.first.expected, found.first.found)
 
 
 def test_unsealed_records_pass() -> None:
     """The last moment before a crash was read by nobody who lived to say so."""
     found = witness()
-    found.check_record(offset=7, digest="cc")
+    found.check_record(offset=7, digest=CC)
 
     assert found.first is None
 
@@ -71,7 +73,7 @@ def test_a_decision_beyond_everything_said_is_not_decided_yet() -> None:
     """Beyond the last word nothing is missing; before it, or under a seal, something is."""
     found = witness()
     found.learn_decision(decision(5))
-    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=6, digests=["aa"]))
+    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=6, digests=[AA]))
     for offset in (4, 6, 7):
         found.check_decision(decision(offset))
 
@@ -103,11 +105,11 @@ def test_a_later_fold_may_say_the_same_place_anew() -> None:
 def test_seals_that_overlap_must_agree() -> None:
     """A restarted worker seals again what it reads again."""
     found = witness()
-    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=1, digests=["aa", "bb"]))
-    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=2, digests=["bb", "cc"]))
+    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=1, digests=[AA, BB]))
+    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=2, digests=[BB, CC]))
     assert [] == found.differences
-    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=3, digests=["dd"]))
-    found.learn_seal(SegmentSealed(log_identity="other", partition=1, first_offset=1, digests=["ee"]))
+    found.learn_seal(SegmentSealed(log_identity="l", partition=1, first_offset=3, digests=[DD]))
+    found.learn_seal(SegmentSealed(log_identity="other", partition=1, first_offset=1, digests=[EE]))
     assert [("contradiction", 3)] == kinds(found)
 
 
