@@ -11,7 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pipeline", "connectors")
 
 # Source file → why it has no mirrored test file of its own.
-WITHOUT_MIRROR: dict[str, str] = {}
+WITHOUT_MIRROR: dict[str, str] = {
+    "pipeline/demo/acts.py": "an act needs every process: played by tests/integration/test_demo.py and `make demo`",
+    "pipeline/demo/recorded.py": "needs the recording and every process: `make demo RECORDING=…`",
+    "pipeline/demo/run.py": "the order of the demo: tests/integration/test_demo.py",
+    "pipeline/demo/stage.py": "starts every process: tests/integration/test_demo.py",
+    "pipeline/demo/verdict.py": "reads what a demo left behind: tests/integration/test_demo.py",
+}
 
 # A test file that mirrors no source file, but only where the tree mirrors at all (tests/pipeline, tests/connectors).
 WITHOUT_SOURCE: dict[str, str] = {}

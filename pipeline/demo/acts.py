@@ -21,7 +21,6 @@ from pipeline.demo.scenario import (
     BETWEEN_FILL_AND_RAILS,
     INSIDE_A_STOP_MOVE,
     KILL_BEFORE_RAILS,
-    PLANS,
     Plan,
     levels,
     segments,
@@ -39,6 +38,8 @@ RECOVERY_SECONDS_MS: Final = int(RECOVERY_SECONDS * 1_000)
 FLAT_SECONDS: Final = 60.0
 SWEEP_SECONDS: Final = 8.0
 NOT_HIT: Final = -1
+BEFORE_RAILS: Final = "between a fill and its rails"
+IN_A_MOVE: Final = "inside a stop move"
 
 
 class Played(Exception):
@@ -199,19 +200,23 @@ async def play(stage: Stage) -> tuple[Json, dict[str, int]]:
 
     Raises Played, PartFailed when it cannot go on.
     """
-    ticks = await _ticks(stage)
-    plans = {plan.symbol: plan for plan in PLANS}
-    first = [plan for plan in PLANS if plan.symbol != KILL_BEFORE_RAILS]
+    options, ticks = stage.options, await _ticks(stage)
+    last = [plan for plan in options.plans if options.kills and plan.symbol == KILL_BEFORE_RAILS]
+    first = [plan for plan in options.plans if plan not in last]
     await asyncio.gather(*(open_position(stage, plan, ticks[plan.symbol]) for plan in first))
-    recovered = {"between a fill and its rails": NOT_HIT, "inside a stop move": NOT_HIT}
-    last = plans[KILL_BEFORE_RAILS]
-    _, recovered["between a fill and its rails"] = await kill_between_fill_and_rails(stage, last, ticks[last.symbol])
-    await stage.exchange.hold(INSIDE_A_STOP_MOVE)
-    for plan in PLANS:
-        await stage.exchange.run_path(plan.symbol, segments(plan, speed=stage.options.speed))
-    stage.view.step("the market moves: BTCUSDT to its targets, ETHUSDT up and back, SOLUSDT down")
-    answer, recovered["inside a stop move"] = await asyncio.gather(bad_input(stage), _move(stage))
-    await until_flat(stage, len(PLANS))
+    recovered: dict[str, int] = {}
+    for plan in last:
+        _, recovered[BEFORE_RAILS] = await kill_between_fill_and_rails(stage, plan, ticks[plan.symbol])
+    if options.kills:
+        await stage.exchange.hold(INSIDE_A_STOP_MOVE)
+    for plan in options.plans:
+        await stage.exchange.run_path(plan.symbol, segments(plan, speed=options.speed))
+    stage.view.step("the market moves: " + ", ".join(f"{plan.symbol} to its {plan.outcome}" for plan in options.plans))
+    if options.kills:
+        answer, recovered[IN_A_MOVE] = await asyncio.gather(bad_input(stage), _move(stage))
+    else:
+        answer = await bad_input(stage)
+    await until_flat(stage, len(options.plans))
     return answer, recovered
 
 
@@ -225,7 +230,7 @@ async def _move(stage: Stage) -> int:
 
 async def _ticks(stage: Stage) -> dict[str, float]:
     found = await stage.exchange.tick_sizes()
-    missing = [plan.symbol for plan in PLANS if plan.symbol not in found]
+    missing = [plan.symbol for plan in stage.options.plans if plan.symbol not in found]
     if missing:
         raise PartFailed(f"the exchange does not trade {', '.join(missing)}")
     return found

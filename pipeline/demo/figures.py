@@ -70,9 +70,15 @@ def latencies(
     return figures
 
 
-def clock_skew_ms(inputs: Iterable[tuple[int, int, bytes]], *, most: int = 20_000) -> int | None:
-    """Median of the exchange's event time less our receive time, over at most *most* frames; None without frames."""
-    skews: list[int] = []
+def clock_skew_ms(inputs: Iterable[tuple[int, int, bytes]], *, first: int = 100) -> int | None:
+    """
+    Median of the exchange's event time less our receive time, None without frames.
+
+    Own orders' events carry the exchange's clock at that moment. Market frames of a recording that plays faster run
+    ahead of it, so of them only the *first* ones tell, and only when there was no order.
+    """
+    market: list[int] = []
+    own: list[int] = []
     for _, _, value in inputs:
         for raw in lines.split(value):
             if b'"frame":' not in raw:
@@ -82,9 +88,10 @@ def clock_skew_ms(inputs: Iterable[tuple[int, int, bytes]], *, most: int = 20_00
                 stamped = msgspec.json.decode(line.frame, type=_Combined)
             except msgspec.DecodeError:
                 continue
-            event_ms = stamped.data.E or stamped.E
-            if event_ms:
-                skews.append(event_ms - line.at // NANOSECONDS_PER_MS)
-        if len(skews) >= most:
-            break
-    return sorted(skews)[len(skews) // 2] if skews else None
+            at_ms = line.at // NANOSECONDS_PER_MS
+            if stamped.E:
+                own.append(stamped.E - at_ms)
+            elif stamped.data.E and len(market) < first:
+                market.append(stamped.data.E - at_ms)
+    skews = sorted(own or market)
+    return skews[len(skews) // 2] if skews else None

@@ -148,12 +148,15 @@ def ended_as_planned(rows: Sequence[ReportRow], wanted: Mapping[str, str]) -> Pr
         for symbol, outcome in wanted.items()
         if found.get(symbol) != outcome
     ]
-    return Promise("demo", "positions ended by target, trailing stop and hard stop", broken, ", ".join(found.values()))
+    return Promise(
+        "demo", "each position ended in the way that its market was made for", broken, ", ".join(found.values())
+    )
 
 
 def came_back(recovered_ms: Mapping[str, int]) -> Promise:
     """The demo's own: both kills happened in their windows, and the executor spoke again within ten seconds."""
     broken = [f"the kill {name} did not happen" for name, ms in recovered_ms.items() if ms < 0]
+    broken += [] if recovered_ms else ["no kill happened"]
     broken += [f"after the kill {name} it took {ms} ms" for name, ms in recovered_ms.items() if ms > 10_000]
     seen = ", ".join(f"{name}: back after {ms} ms" for name, ms in recovered_ms.items())
     return Promise("demo", "the killed worker came back", broken, seen)

@@ -2,13 +2,15 @@
 The only place for the acts of the demo on a recording: positions are opened and managed on it while it plays.
 
 The exchange's clock keeps the recorded skew (1.27 s ahead in the hftbacktest file). Positions are opened by the default
-tables of the policy, one after the other, long and short in turn; what is open at the end is closed by hand.
+tables of the policy, one after the other, long and short in turn; one that the market has not ended in time is closed
+by hand.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -33,34 +35,41 @@ Json: TypeAlias = Any  # the expectation's JSON
 
 SYMBOL: Final = "BTCUSDT"
 NOTIONAL: Final = "1000"
-HELD_SECONDS: Final = 8.0  # of wall time, before the next position is tried when the market has not ended this one
+ASK_SECONDS: Final = 8.0
+HOLD_SECONDS: Final = 10.0  # of wall time; a position that the market has not ended by then is closed by hand
 
 
 async def play(stage: Stage) -> None:
     """Play the recording to its end, with positions on it; closes what is open."""
     await stage.exchange.start_market()
     stage.view.step(f"the recording plays at ×{stage.options.speed:g}")
-    opened, reason, side = 0, "", Side.BUY
+    opened, reason, side, opened_at = 0, "", Side.BUY, 0.0
     while not (await stage.exchange.status())["source"]["finished"]:
         stage.fleet.check()
         if open_episodes(await stage.exchange.summary()):
+            if time.monotonic() - opened_at > HOLD_SECONDS:
+                await _close(stage)
+                opened_at = time.monotonic()
             await asyncio.sleep(0.5)
             continue
         command = records.OpenCommand(
             command=f"demo-{secrets.token_hex(8)}", symbol=SYMBOL, side=side, notional=NOTIONAL
         )
-        answer = await ask(stage.settings, command, wait=True, seconds=HELD_SECONDS)
+        answer = await ask(stage.settings, command, wait=True, seconds=ASK_SECONDS)
         if answer["accepted"]:
-            opened += 1
-            side = side.opposite
+            opened, side, opened_at = opened + 1, side.opposite, time.monotonic()
             stage.view.step(f"{SYMBOL} is open: {answer['reason']}")
         elif answer["reason"] != reason:
             reason = answer["reason"]
             stage.view.step(f"{SYMBOL}: {reason}; asking again")
             await asyncio.sleep(0.5)
     stage.view.step("the recording is at its end: closing what is open")
-    await ask(stage.settings, records.CloseCommand(command=f"demo-{secrets.token_hex(8)}", symbol=EVERY_SYMBOL))
+    await _close(stage)
     await until_flat(stage, opened)
+
+
+async def _close(stage: Stage) -> None:
+    await ask(stage.settings, records.CloseCommand(command=f"demo-{secrets.token_hex(8)}", symbol=EVERY_SYMBOL))
 
 
 async def judge(stage: Stage, evidence: Evidence, recording: Path) -> list[Promise]:

@@ -18,7 +18,7 @@ from pipeline.demo import acts, promises, recorded, verdict
 from pipeline.demo.exchange import ExchangeGone
 from pipeline.demo.fleet import peak_memory_mb
 from pipeline.demo.promises import Promise
-from pipeline.demo.scenario import KILL_BEFORE_RAILS, PLANS
+from pipeline.demo.scenario import KILL_BEFORE_RAILS
 from pipeline.demo.stage import Options, Stage, ready, set_stage
 from pipeline.demo.view import View
 from pipeline.reporting.account_view import AccountView
@@ -54,7 +54,7 @@ async def run(options: Options, console: Console) -> Outcome:
     that was started has ended by then, and the directory with all logs stays.
     """
     began = time.monotonic()
-    symbols = (recorded.SYMBOL,) if options.recording is not None else tuple(plan.symbol for plan in PLANS)
+    symbols = (recorded.SYMBOL,) if options.recording is not None else tuple(plan.symbol for plan in options.plans)
     with View(console) as view:
         async with set_stage(options, symbols, view) as stage:
             async with watched(stage):
@@ -94,12 +94,13 @@ async def _judge(stage: Stage, evidence: verdict.Evidence, extra: _Extra) -> lis
     if stage.options.recording is not None:
         held = verdict.common_promises(stage, evidence, killed=None)
         return held + await recorded.judge(stage, evidence, stage.options.recording)
-    wanted = {plan.symbol: plan.outcome for plan in PLANS}
+    options = stage.options
+    wanted = {plan.symbol: plan.outcome for plan in options.plans}
     return [
-        *verdict.common_promises(stage, evidence, killed=KILL_BEFORE_RAILS),
+        *verdict.common_promises(stage, evidence, killed=KILL_BEFORE_RAILS if options.kills else None),
         promises.bad_input_is_answered(extra.answer, evidence.quarantined),
         promises.ended_as_planned(evidence.report.rows, wanted),
-        promises.came_back(extra.recovered_ms),
+        *([promises.came_back(extra.recovered_ms)] if options.kills else []),
     ]
 
 

@@ -18,6 +18,7 @@ import msgspec
 from pipeline.console.log_access import open_log
 from pipeline.demo.exchange import Exchange
 from pipeline.demo.fleet import Fleet, PartFailed, free_port, json_line, perpguard, python
+from pipeline.demo.scenario import PLANS, Plan
 from pipeline.demo.view import View
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.settings import Settings, load
@@ -33,12 +34,14 @@ SIMULATOR_SECRET: Final = "simulator-secret"
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the person asked for; ``speed`` is of the price paths, or of the recording."""
+    """What the person asked for; ``speed`` is of the price paths, or of the recording. Tests play fewer *plans*."""
 
     speed: float = 1.0
     recording: Path | None = None
     keep: bool = False
     seed: int = 1
+    plans: tuple[Plan, ...] = PLANS
+    kills: bool = True
 
 
 class Stage(msgspec.Struct):
