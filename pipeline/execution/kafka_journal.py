@@ -51,7 +51,11 @@ class KafkaJournal:
         )
         await self._producer.start()
         self._consumer = AIOKafkaConsumer(
-            **self._arguments, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=100
+            **self._arguments,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
         )
         await self._consumer.start()
         self._consumer.assign([self._partition])
@@ -73,7 +77,8 @@ class KafkaJournal:
         records: list[AttemptRecord] = []
         try:
             end = (await consumer.end_offsets([partition]))[partition]
-            await consumer.seek_to_beginning(partition)
+            # An explicit offset: seek_to_beginning races with the consumer's own first reset and was seen to lose.
+            consumer.seek(partition, (await consumer.beginning_offsets([partition]))[partition])
             while await consumer.position(partition) < end:
                 batches = await consumer.getmany(partition, timeout_ms=1_000, max_records=BATCH)
                 records += [decode_attempt(message.value) for batch in batches.values() for message in batch]

@@ -131,6 +131,7 @@ class Sender:
                 if purpose.risk:
                     return self._refused(purpose, request.client_id, f"journal unavailable: {error}")
                 self._desk.alert("journal_unavailable", "critical", f"{request.client_id}: {error}", purpose.symbol)
+                self._journal_late(attempted)
             journalled_ns = time.time_ns()
             reason = wanted()  # the write-ahead took its time
             window = self._desk.lease.receive_window(risk=purpose.risk)
@@ -314,6 +315,16 @@ class Sender:
         self._desk.index.apply(attempted)
         self._desk.durable(attempted.intent)
 
+    def _journal_late(self, attempted: Attempted) -> None:
+        """Protection does not wait for a journal that is away: the attempt is written as soon as it can be."""
+        self._desk.index.apply(attempted)
+
+        async def write() -> None:
+            await self._persist(attempted)
+            self._desk.durable(attempted.intent)
+
+        self._desk.say(attempted.intent, write())
+
     def conclude(
         self, outcome: RequestEnded, *, ended: bool = True, tell: bool = True, sent: Sent | None = None
     ) -> None:
@@ -373,7 +384,7 @@ class Sender:
         self._desk.index.apply(record)
         self._desk.durable(intent)
 
-    async def _persist(self, record: AttemptEnded | IntentSettled) -> None:
+    async def _persist(self, record: Attempted | AttemptEnded | IntentSettled) -> None:
         while True:
             try:
                 await self._desk.journal.append(record, spill=True)

@@ -48,6 +48,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             heapq.heappop(timers)._scheduled = False  # type: ignore[attr-defined]
         if not self._ready and timers:  # type: ignore[attr-defined]
             self.virtual = max(self.virtual, timers[0].when())
+            assert self.virtual < 3_600, "an hour of virtual time: something waits for ever"
         super()._run_once()  # type: ignore[misc]
 
 

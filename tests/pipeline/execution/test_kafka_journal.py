@@ -1,0 +1,111 @@
+"""The journal in Kafka: read wholly, followed in order, spilled to a synchronised file while the broker is away."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from pipeline.core.units import Milliseconds
+from pipeline.embedded_kafka import EmbeddedKafka
+from pipeline.execution import kafka_journal
+from pipeline.execution.kafka_journal import KafkaJournal
+from pipeline.execution.ports import JournalUnavailable
+from pipeline.wire.records import AttemptRecord, LeaseRenewed
+
+DEADLINE_S = 20.0
+
+
+def record(number: int) -> LeaseRenewed:
+    """Some record."""
+    return LeaseRenewed(epoch=number, executor="x", at_ms=Milliseconds(number))
+
+
+async def new_topic(kafka: EmbeddedKafka) -> str:
+    """An empty topic with one partition."""
+    name = f"attempts-{secrets.token_hex(4)}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])
+    finally:
+        await admin.close()
+    return name
+
+
+@asynccontextmanager
+async def journal(kafka: EmbeddedKafka, topic: str, spill: Path) -> AsyncIterator[KafkaJournal]:
+    """A connected journal."""
+    made = KafkaJournal({"bootstrap_servers": kafka.bootstrap}, topic=topic, spill=spill)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def seen_all(seen: list[AttemptRecord], count: int) -> None:
+    """Wait until the tail has read that many."""
+    async with asyncio.timeout(DEADLINE_S):
+        while len(seen) < count:  # noqa: ASYNC110 - a plain list
+            await asyncio.sleep(0.01)
+
+
+async def test_what_one_wrote_the_next_reads_and_follows(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """A start reads everything before it; behind that it follows its own records and others', in the log's order."""
+    topic = await new_topic(kafka)
+    async with journal(kafka, topic, tmp_path / "a") as first:
+        assert [] == await first.read()
+        for number in (1, 2, 3):
+            await first.append(record(number))
+        async with journal(kafka, topic, tmp_path / "b") as second:
+            assert [record(1), record(2), record(3)] == await second.read()
+            seen: list[AttemptRecord] = []
+            second.follow(seen.append)
+            await first.append(record(4))
+            await second.append(record(5))
+            await seen_all(seen, 2)
+
+    assert [record(4), record(5)] == seen
+
+
+async def test_a_broker_that_hangs_is_waited_for_only_by_those_who_must(
+    kafka: EmbeddedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Without the broker a rail's record goes to the file, an entry's is refused; a new start reads the file behind the
+    topic, and forwards it when the broker answers.
+    """
+    monkeypatch.setattr(kafka_journal, "APPEND_MS", 300)
+    topic = await new_topic(kafka)
+    spill = tmp_path / "data" / "attempts.jsonl"
+    async with journal(kafka, topic, spill) as first:
+        await first.read()
+        answered = asyncio.Event()
+        send = first._send
+
+        async def hangs(value: bytes) -> None:
+            await answered.wait()
+            await send(value)
+
+        monkeypatch.setattr(first, "_send", hangs)
+        await first.append(record(1), spill=True)
+        with pytest.raises(JournalUnavailable):
+            await first.append(record(2))
+        assert 1 == first.spilled
+        assert spill.read_bytes().endswith(b"\n")
+        # The process dies with the broker still away: nothing of the sends in flight is ever written.
+    with spill.open("ab") as file:
+        file.write(b'{"type":"lease","ep')  # a torn line was never durable
+    async with journal(kafka, topic, spill) as second:
+        assert [record(1)] == await second.read()
+        async with asyncio.timeout(DEADLINE_S):
+            while spill.exists():  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.01)
+    async with journal(kafka, topic, spill) as third:
+        assert [record(1)] == await third.read()
