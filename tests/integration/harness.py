@@ -17,7 +17,9 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from pipeline.streaming.topics_admin import ensure_topics
+from pipeline.streaming.checkpoints import MANIFEST_KEY
+from pipeline.streaming.topics_admin import changelog_name, ensure_topics
+from pipeline.wire.records import Manifest
 from pipeline.wire.topics import INPUT_PARTITIONS, INPUTS, INTENTS, Topic, partition_of
 from tests.integration.counting import CountingFold, Intent
 
@@ -73,11 +75,13 @@ class Worker:
 class Stage:
     """Topics with a prefix of their own, a feed of lines, and any number of workers."""
 
-    def __init__(self, *, brokers: str, directory: Path, prefix: str) -> None:
+    def __init__(
+        self, *, brokers: str, directory: Path, prefix: str, module: str = "tests.integration.counting_worker"
+    ) -> None:
         self.brokers = brokers
         self.directory = directory
         self.prefix = prefix
-        self.module = "tests.integration.counting_worker"
+        self.module = module
         self._workers: list[Worker] = []
         self._feed: asyncio.Task[None] | None = None
         self._feeding = False
@@ -106,15 +110,36 @@ class Stage:
 
     def worker(self, instance: str = "0", **environ: str) -> Worker:
         """Start a worker; the same *instance* again finds its stores and its place in the group."""
-        settings = {
+        worker = Worker(self.module, self.settings(instance) | environ, self.directory / f"worker-{instance}.log")
+        self._workers.append(worker)
+        return worker
+
+    def settings(self, instance: str) -> dict[str, str]:
+        """The environment of a worker here."""
+        return {
             "PERPGUARD_BROKERS": self.brokers,
             "PERPGUARD_PREFIX": self.prefix,
             "PERPGUARD_INSTANCE": instance,
             "PERPGUARD_DATA_DIRECTORY": str(self.directory),
         }
-        worker = Worker(self.module, settings | environ, self.directory / f"worker-{instance}.log")
-        self._workers.append(worker)
-        return worker
+
+    async def until_folded(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until the manifest of each partition covers the log as it ends now."""
+        ends = {p: len(await self.read(INPUTS, p)) for p in range(INPUT_PARTITIONS)}
+        deadline = time.monotonic() + seconds
+        changelog = changelog_name(self.prefix, "checkpoints")
+        while True:
+            manifests = [
+                msgspec.json.decode(record.value, type=Manifest)
+                for partition in range(INPUT_PARTITIONS)
+                for record in await self.read_named(changelog, partition)
+                if record.key == MANIFEST_KEY.encode()
+            ]
+            reached = {manifest.partition: manifest.next_offset for manifest in manifests}
+            if all(reached.get(partition, 0) >= end for partition, end in ends.items()):
+                return
+            assert time.monotonic() < deadline, f"folded {reached} of {ends} within {seconds:.0f} s"
+            await asyncio.sleep(0.2)
 
     async def until(self, what: str, condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Wait for *condition*; fails with the tail of the workers' logs."""
@@ -131,6 +156,13 @@ class Stage:
         """Write one record."""
         assert self._producer is not None
         await self._producer.send_and_wait(topic.named(self.prefix), value, partition=partition)
+
+    async def write_all(self, partition: int, values: list[bytes], topic: Topic = INPUTS) -> None:
+        """Write records one behind the other."""
+        assert self._producer is not None
+        for value in values:
+            await self._producer.send(topic.named(self.prefix), value, partition=partition)
+        await self._producer.flush()
 
     def feed(self, *, seed: int, records_per_second: float = 200.0) -> None:
         """Write batches of lines of random symbols until ``stop_feed``."""
@@ -191,11 +223,15 @@ class Stage:
         )
 
     async def read(self, topic: Topic, partition: int) -> list[Any]:
-        """Every record of a partition up to its end now."""
+        """Every record of a topic's partition up to its end now."""
+        return await self.read_named(topic.named(self.prefix), partition)
+
+    async def read_named(self, name: str, partition: int) -> list[Any]:
+        """The same of a topic by its name on the cluster."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.brokers, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            tp = TopicPartition(topic.named(self.prefix), partition)
+            tp = TopicPartition(name, partition)
             consumer.assign([tp])
             end = (await consumer.end_offsets([tp]))[tp]
             found: list[Any] = []
