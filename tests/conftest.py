@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pipeline.embedded_kafka import EmbeddedKafka
+
+
+# No test asserts a wall time: a property that is slow on a busy machine is still a property.
+settings.register_profile("perpguard", deadline=None)
+settings.load_profile("perpguard")
 
 
 @pytest.fixture(scope="session")
