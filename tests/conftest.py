@@ -10,7 +10,6 @@ from hypothesis import settings
 
 from pipeline.embedded_kafka import EmbeddedKafka
 
-
 # No test asserts a wall time: a property that is slow on a busy machine is still a property.
 settings.register_profile("perpguard", deadline=None)
 settings.load_profile("perpguard")
