@@ -55,12 +55,20 @@ def latencies(
     intents: Iterable[tuple[int, records.IntentRecord]],
     attempts: Iterable[records.AttemptRecord],
 ) -> dict[str, float]:
-    """Percentiles in ms of frame → intent in Kafka and frame → request, for intents that a frame caused."""
+    """
+    Percentiles in ms of frame → intent in Kafka and frame → request, for intents that a frame caused.
+
+    A request counts when the executor that sent it ran already when its intent came: what waited for a killed one to
+    come back is told as recovery, not as latency.
+    """
     caused = {intent.id: (received[intent.cause], append) for append, intent in intents if intent.cause in received}
     to_intent = [append - at for at, append in caused.values()]
     sent: dict[str, float] = {}
+    began_ms = 0
     for entry in attempts:
-        if isinstance(entry, records.Attempted) and entry.intent in caused:
+        if isinstance(entry, records.EpochStarted):
+            began_ms = entry.at_ms
+        if isinstance(entry, records.Attempted) and entry.intent in caused and caused[entry.intent][1] >= began_ms:
             sent.setdefault(entry.intent, entry.at_ms - caused[entry.intent][0])
     figures: dict[str, float] = {"samples": len(to_intent)}
     for name, values in (("frame_to_intent", to_intent), ("frame_to_wire", list(sent.values()))):

@@ -35,7 +35,7 @@ class View:
         self._steps: deque[str] = deque(maxlen=STEPS_SHOWN)
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self.positions = AccountView()
-        self.summary: Json = {"episodes": [], "minutes": [], "now": 0}
+        self.summary: Json = {"episodes": [], "minutes": [], "now": 0, "requests": {}}
         self.latency: dict[str, float] = {}
 
     def __enter__(self) -> View:

@@ -42,6 +42,15 @@ RULES: Final[Mapping[str, str]] = {
     "S0": "initial stop",
     "S_be": "stop to break-even",
     "S_ch": "stop trails the best mark",
+    "STOP": "the working stop fired",
+    "entry_used": "an admitted entry",
+    "entry_declined": "an entry that may not be",
+    "target_placed": "the entry is over: targets",
+    "rail_moved": "the ratchet",
+    "rail_again": "a rail is not proven yet",
+    "entry_answered_again": "an admission that was asked twice",
+    "entry_ended_empty": "the entry ended without a fill",
+    "halt": "the symbol's fold failed",
 }
 FRAME_CHARACTERS: Final = 160
 
@@ -170,7 +179,7 @@ def said(output: Output, instrument: Instrument | None) -> str:
         return _price(ticks, instrument)
 
     def much(lots: int) -> str:
-        return _amount(lots, instrument)
+        return _amount(lots, instrument) if lots else "the whole position"
 
     match output:
         case commands.OpenBracket():
@@ -195,7 +204,7 @@ def said(output: Output, instrument: Instrument | None) -> str:
             return f"admission {output.admission}: {verdict}"
         case commands.ReportPosition():
             pnl = words.money(output.open_pnl)
-            return f"report {output.state}: {much(output.lots)}, stop {at(output.stop)}, {pnl} USDT"
+            return f"report {output.state}: {_amount(output.lots, instrument)}, stop {at(output.stop)}, {pnl} USDT"
         case commands.ReportTrade():
             net = words.money(output.realised - output.fees)
             how = f"{words.outcome(output.outcome)} ({output.reason})"

@@ -56,6 +56,10 @@ def test_requests_a_minute_need_a_minute() -> None:
     """Short runs are not blown up to a minute; longer ones are averaged."""
     minutes = [{"minute_ms": 0, "requests": 30, "weight": 60}, {"minute_ms": 60_000, "requests": 10, "weight": 20}]
 
-    assert 30.0 == requests_per_minute({"minutes": minutes[:1], "now": 20_000})["requests_per_minute"]
-    assert 20.0 == requests_per_minute({"minutes": minutes, "now": 120_000})["requests_per_minute"]
-    assert 0.0 == requests_per_minute({"minutes": [], "now": 0})["weight_per_minute"]
+    own = {"requests": {}}
+    asked = {"requests": {"GET /fapi/v1/ticker/bookTicker": 10}}
+
+    assert 30.0 == requests_per_minute({"minutes": minutes[:1], "now": 20_000} | own)["requests_per_minute"]
+    assert 20.0 == requests_per_minute({"minutes": minutes, "now": 120_000} | own)["requests_per_minute"]
+    assert (15.0, 30.0) == tuple(requests_per_minute({"minutes": minutes, "now": 120_000} | asked).values())
+    assert 0.0 == requests_per_minute({"minutes": [], "now": 0} | own)["weight_per_minute"]

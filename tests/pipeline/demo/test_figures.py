@@ -56,6 +56,11 @@ def test_latency_counts_from_the_frame_that_caused() -> None:
         [(104, intent("a", "2/7/1")), (500, intent("b", "2/7/0"))],
         [attempted("a", 109), attempted("a", 300), attempted("b", 600)],
     )
+    late = latencies(
+        received,
+        [(104, intent("a", "2/7/1"))],
+        [records.EpochStarted(2, "x", 6_000, Milliseconds(900)), attempted("a", 950)],
+    )
 
     assert {"2/7/1": 100.0} == received
     assert {
@@ -65,6 +70,7 @@ def test_latency_counts_from_the_frame_that_caused() -> None:
         "frame_to_wire_p50_ms": 9.0,
         "frame_to_wire_p99_ms": 9.0,
     } == figures
+    assert "frame_to_wire_p50_ms" not in late
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 3), (0.99, 4), (1.0, 4)])

@@ -32,6 +32,7 @@ def test_on_a_terminal_positions_and_budget_are_drawn() -> None:
             "episodes": [episode("BTCUSDT", 30, closed_ms=None), episode("ETHUSDT", 20)],
             "minutes": [{"minute_ms": 0, "requests": 30, "weight": 90}],
             "now": 60_000,
+            "requests": {},
         }
         view.latency = {"frame_to_intent_p50_ms": 3.5}
         view.step("a step")
