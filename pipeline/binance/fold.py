@@ -8,7 +8,8 @@ replay drive it alike. What happens to a line, in this order:
    quarantined with the bytes, the place and the reason. The rest of the record is folded.
 2. A line at or below the symbol's applied position was folded before (a restart from a checkpoint): skipped.
 3. A running number at or below the last of its source and incarnation: a repeat, dropped. A jump: ``SourceGap`` first.
-4. Decoding: ``Malformed`` frames and unreadable answers are folded as such (their feed is not whole) *and* quarantined.
+4. Decoding: ``Malformed`` frames and unreadable answers are folded as such (their feed is not whole) *and* quarantined;
+   in a flood (the venue changed a field of every frame) only every thousandth, the bytes stand in the log anyway.
 5. ``engine.conclude``. Whatever it raises is our own fault: the symbol is halted, that is recorded, the others go on.
 
 A line for every symbol (``*``) meets the partition's states in the order of their names.
@@ -49,6 +50,7 @@ from pipeline.wire.topics import partition_of
 SEAL_RECORDS: Final = 256  # a seal covers at most this many records
 SEAL_MS: Final = 1_000  # and at most about this much append time
 QUARANTINED_BYTES: Final = 512 * 1024  # of a refused line at most: base64 of it must fit a record of 1 MB
+FLOOD_LINES: Final = 1_000  # refused lines of one symbol: from here on only every so many is copied to quarantine
 STRANGERS: Final = 1_000  # symbols outside the universe that are told apart
 MAX_NANOSECONDS: Final = 2**63 - 1
 KINDS: Final = tuple(name for name in WRITERS if name != "frame")
@@ -95,6 +97,7 @@ class PartitionFold:
         self._decoders: dict[str, FrameDecoder] = {}
         self._sources: dict[str, _Source] = {}
         self._strangers: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
         self._unsealed: list[str] = []
         self._first_unsealed = 0
         self._sealed_ms = 0
@@ -243,6 +246,11 @@ class PartitionFold:
             reason = f"answer {event.kind}: {event.reason}"
         else:
             return
+        seen = self._refused[symbol] = self._refused.get(symbol, 0) + 1
+        if seen > FLOOD_LINES:
+            if seen % FLOOD_LINES:
+                return
+            reason = f"{reason} (line {seen} of this symbol that was refused)"
         self._quarantine(
             applied, raw, stamp.offset, stamp.line, stamp.append_ms, source=line.src, reason=reason, symbol=symbol
         )

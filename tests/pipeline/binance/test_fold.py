@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipeline.benchmarks import inputs
 from pipeline.benchmarks.inputs import InputRecord, LineWriter, batches
-from pipeline.binance.fold import SEAL_RECORDS, PartitionFold
+from pipeline.binance.fold import FLOOD_LINES, SEAL_RECORDS, PartitionFold
 from pipeline.core.commands import Decision, Note
 from pipeline.core.events import FeedLost
 from pipeline.core.policies import Policy
@@ -225,6 +225,19 @@ def test_a_malformed_frame_is_folded_as_such_and_quarantined() -> None:
     assert "b: 83860.15 is no multiple of 0.1" == run.state().feeds["quote"]
     assert [broken] == [record.payload for record in run.quarantined]
     assert "btcusdt@bookTicker: b: 83860.15 is no multiple of 0.1" == run.quarantined[0].reason
+
+
+def test_a_flood_of_malformed_frames_is_counted_not_copied() -> None:
+    """The venue changed a field of every frame: a thousand are kept, then every thousandth says how many there were."""
+    writer = known(LineWriter())
+    for _ in range(2_500):
+        writer.frame(FIRST, AT, combined("bookTicker", frames.BOOK_TICKER | {"b": "83860.15"}))
+
+    run = fed(writer, lines_per_record=100)
+
+    assert FLOOD_LINES + 1 == len(run.quarantined)
+    assert run.quarantined[-1].reason.endswith("(line 2000 of this symbol that was refused)")
+    assert 2_501 == run.state().lines
 
 
 def test_an_unreadable_answer_is_quarantined_and_an_error_is_not() -> None:
