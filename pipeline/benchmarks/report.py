@@ -70,6 +70,7 @@ BENCHMARKS: Final = MappingProxyType(
         "core": "pipeline.benchmarks.core:core",
         "latency": "pipeline.benchmarks.latency:latency",
         "decide": "pipeline.benchmarks.decide:decide",
+        "executor": "pipeline.benchmarks.executor:executor",
         "replay": "pipeline.benchmarks.replay:replay",
     }
 )
@@ -77,6 +78,7 @@ SUMMARIES: Final = MappingProxyType(
     {
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "core": "decode and step of one frame of each kind, one exit evaluation; in process",
+        "executor": "intent acknowledged in Kafka to order on the wire; execute worker, real Kafka, simulated exchange",
         "decide": "frames folded by a worker on one core, through real Kafka and Faust",
         "replay": "lines folded again from raw records on one core; in process, no Kafka",
     }

@@ -191,7 +191,12 @@ class Sender:
         )
         if verdict is not Verdict.ACCEPTED or answer is None:
             return outcome
-        return with_reply(outcome, answer.body, self._desk.instruments[purpose.symbol])
+        outcome = with_reply(outcome, answer.body, self._desk.instruments[purpose.symbol])
+        seen = self._desk.evidence.of(client_id, "order")
+        if outcome.filled_lots and not outcome.average_price and seen is not None:
+            # The reply says no price since 2026-06 (venue sheet 4.3); our own stream may have been faster.
+            outcome = msgspec.structs.replace(outcome, average_price=E8(seen.average_e8))
+        return outcome
 
     # ----------------------------------------------------------------------------------------------- cancelling
 
