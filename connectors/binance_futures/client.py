@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from connectors.binance_futures.intake import Intake, MarketIntake, UserIntake
 from connectors.binance_futures.publisher import Publisher
-from connectors.binance_futures.rollover import Do, Order, Rollover
+from connectors.binance_futures.rollover import Do, OpeningBudget, Order, Rollover
 from connectors.binance_futures.routing import Route, stream_of
 from connectors.binance_futures.session import (
     HANDSHAKE_MS,
@@ -47,7 +47,6 @@ PING_SECONDS: Final = 20  # our own pings find a half-dead socket; the venue's a
 # A pong waits behind unread frames. Market streams tell by their silence that a socket is dead, the user stream cannot.
 PONG_SECONDS: Final = {Route.PUBLIC: 60, Route.MARKET: 60, Route.PRIVATE: 20}
 CLOSE_SECONDS: Final = 3
-BURST_CONNECTIONS: Final = 20  # then one a second: 300 in five minutes are safe (venue sheet 1.5)
 OFFSET_SAMPLES: Final = 600  # a minute of one sample per tick
 OFFSET_EVERY_SECONDS: Final = 60.0
 CLOCK_STEP_NS: Final = 1_000_000_000  # a wall clock that differs by more was set; a small drift is followed slowly
@@ -141,9 +140,9 @@ class Connector:
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.symbols = tuple(dict.fromkeys(symbols))
-        self.rollovers = [Rollover(group, draw=draw) for group in groups]
-        if listen_keys is not None:
-            self.rollovers.append(Rollover(USER_GROUP, draw=draw))
+        wanted = [*groups, *([USER_GROUP] if listen_keys is not None else [])]
+        budget = OpeningBudget()
+        self.rollovers = [Rollover(group, draw=draw, budget=budget) for group in wanted]
         self.offsets = Offsets()
         self.publisher = publisher
         self.opened = 0
@@ -159,7 +158,6 @@ class Connector:
         self._clock = ReceiveClock()
         self._connections: dict[Session, _Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._attempts: deque[int] = deque(maxlen=BURST_CONNECTIONS)
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._ticked_ms = 0
@@ -310,7 +308,6 @@ class Connector:
         """One connection from handshake to end; whatever ends it is told to the rollover, once."""
         reason = "closed by the venue"
         try:
-            await self._pace()
             url = await self._url(connection.rollover.group)
             async with connect(
                 url,
@@ -357,12 +354,6 @@ class Connector:
         if session.state is not State.DEAD:
             log.info("connection_closed", group=rollover.group.name, slot=session.slot, reason=reason)
         self._obey(rollover, rollover.signal(session, Signal.CLOSED, self._now_ms(), reason))
-
-    async def _pace(self) -> None:
-        """Respect the venue's limit of connection attempts: a burst at the start, then one a second."""
-        if len(self._attempts) == BURST_CONNECTIONS:
-            await asyncio.sleep(max(0, self._attempts[0] + 1_000 * BURST_CONNECTIONS - self._now_ms()) / 1_000)
-        self._attempts.append(self._now_ms())
 
     async def _url(self, group: Group) -> str:
         if group.route is not Route.PRIVATE:

@@ -1,14 +1,19 @@
 """
-The only place for the connector's metrics: read from its counters when they are scraped, at no cost per frame.
+The only place for the connector's metrics and readiness over HTTP: read from its counters, at no cost per frame.
 
-Gauges per connection group and per kind of stream, none per symbol: a scrape stays small with 500 symbols.
+``GET /metrics``, and ``GET /ready``: 200 while every real-time stream is proven live, else 503. Gauges per connection
+group and per kind of stream, none per symbol: a scrape stays small with 500 symbols.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -64,3 +69,26 @@ def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"perpguard_connector_{name}", text, value=value)
+
+
+def serve(connector: Connector, port: int, host: str = "0.0.0.0") -> int:
+    """Serve metrics and readiness from a thread until the process ends; returns the port (0 takes a free one)."""
+    registry = CollectorRegistry()
+    registry.register(ConnectorMetrics(connector))
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:  # Any: WSGI's own
+        if environ["PATH_INFO"] != "/ready":
+            return metrics(environ, start)  # type: ignore[no-any-return]  # prometheus_client types it as Any
+        ready = connector.ready
+        start("200 OK" if ready else "503 Service Unavailable", [("Content-Type", "text/plain")])
+        return [b"ready\n" if ready else b"not every stream is proven\n"]
+
+    server = make_server(host, port, answer, WSGIServer, _Silent)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return server.server_port
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # Any: as the base class
+        """Scrapes are not worth a log line."""

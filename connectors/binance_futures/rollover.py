@@ -32,6 +32,8 @@ LONGEST_DELAY_MS: Final = 60_000
 HEALTHY_MS: Final = 60_000
 FIRST_EXCUSE_MS: Final = 60_000
 LONGEST_EXCUSE_MS: Final = 3_600_000
+BURST_OPENINGS: Final = 20
+OPENING_MS: Final = 1_000  # a second of patience buys one more
 LISTED_STREAMS: Final = 5  # names in an alert; the count says the rest
 
 
@@ -50,6 +52,29 @@ class Backoff(msgspec.Struct):
     def healthy(self) -> None:
         """A connection has been live for long enough: the series of failures is over."""
         self.failures = 0
+
+
+class OpeningBudget:
+    """
+    How many connections may be begun, over all groups: a burst at the start, then one a second.
+
+    The venue states no limit for these hosts; 300 in five minutes per address is Spot's, and safe (venue sheet 1.5).
+    """
+
+    def __init__(self, *, burst: int = BURST_OPENINGS) -> None:
+        self._burst_ms = burst * OPENING_MS
+        self._saved_ms = self._burst_ms
+        self._at_ms: int | None = None
+
+    def take(self, now_ms: int) -> bool:
+        """Take one opening; False when the budget is used up for now."""
+        if self._at_ms is not None:
+            self._saved_ms = min(self._burst_ms, self._saved_ms + now_ms - self._at_ms)
+        self._at_ms = now_ms
+        if self._saved_ms < OPENING_MS:
+            return False
+        self._saved_ms -= OPENING_MS
+        return True
 
 
 class Do(StrEnum):
@@ -74,11 +99,12 @@ class Order(msgspec.Struct, frozen=True):
 class Rollover:
     """The connections of one group; see the rules above."""
 
-    def __init__(self, group: Group, *, draw: Callable[[], float]) -> None:
+    def __init__(self, group: Group, *, draw: Callable[[], float], budget: OpeningBudget) -> None:
         self.group = group
         self.serving: Session | None = None
         self.successor: Session | None = None
         self._draw = draw
+        self._budget = budget
         self._backoff = Backoff()
         self._open_at_ms: int | None = 0
         self._excuses: dict[str, int] = {}
@@ -115,7 +141,8 @@ class Rollover:
                 del self._suspected[stream]
                 self._excuses.pop(stream, None)
         due = self._open_at_ms is not None and now_ms >= self._open_at_ms and not self._stopping
-        if due and all(session.state is State.DEAD for session in self._retired):
+        free = all(session.state is State.DEAD for session in self._retired)
+        if due and free and self._budget.take(now_ms):
             orders.append(self._open(now_ms))
         return orders
 

@@ -16,10 +16,9 @@ import structlog
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from prometheus_client import CollectorRegistry, start_http_server
 
 from connectors.binance_futures.client import Connector
-from connectors.binance_futures.metrics import ConnectorMetrics
+from connectors.binance_futures.metrics import serve
 from connectors.binance_futures.publisher import Publisher
 from connectors.binance_futures.routing import UnknownStream
 from connectors.binance_futures.subscriptions import check_configured, plan
@@ -32,7 +31,7 @@ from pipeline.streaming.clients import client_arguments
 from pipeline.streaming.topics_admin import TopicsNotReady, ensure_topics_as
 from pipeline.wire.topics import TOPICS
 
-FLUSH_SECONDS = 4.0
+FLUSH_SECONDS = 3.0
 TOPICS_RETRY_SECONDS = 1.0
 
 log: Any = structlog.get_logger("perpguard.connector")  # Any: structlog binds its types at run time
@@ -63,7 +62,7 @@ def connector(config_path: Path | None, as_json: bool, **options: str | int | No
     Bring every frame of the venue into the log, untouched, until Ctrl-C or SIGTERM.
 
     Prints a line when every real-time stream has had its first frame. Broker and venue may be away at any time: it
-    waits and tries again. The user stream needs PERPGUARD_API_KEY (the key only, never the secret).
+    waits and tries again. Exit code 3: at the end Kafka did not take everything. The user stream needs PERPGUARD_API_KEY (the key only, never the secret).
     """
     os.environ.update({_VARIABLES[name]: str(value) for name, value in options.items() if value is not None})
     settings = settings_or_exit(config_path)
@@ -77,10 +76,13 @@ def connector(config_path: Path | None, as_json: bool, **options: str | int | No
     except UnknownStream as error:
         raise Failed(str(error), ExitCode.USAGE) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, groups, as_json=as_json))
+        left = runner.run(_serve(settings, groups, as_json=as_json))
+    if left:
+        raise Failed(f"Kafka took not everything before the end: {left} bytes were not written", ExitCode.UNREACHABLE)
 
 
-async def _serve(settings: Settings, groups: Any, *, as_json: bool) -> None:  # Any: tuple of subscriptions.Group
+async def _serve(settings: Settings, groups: Any, *, as_json: bool) -> int:  # Any: tuple of subscriptions.Group
+    """Run until a signal; returns how many bytes could not be written at the end."""
     started = time.monotonic()
     incarnation = f"{time.time_ns() // 1_000_000:x}"
     publisher = Publisher(arguments=client_arguments(settings), prefix=settings.prefix, incarnation=incarnation)
@@ -121,20 +123,20 @@ async def _serve(settings: Settings, groups: Any, *, as_json: bool) -> None:  # 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
     if settings.metrics_port:
-        registry = CollectorRegistry()
-        registry.register(ConnectorMetrics(subject))
-        start_http_server(settings.metrics_port, registry=registry)
+        serve(subject, settings.metrics_port)
     starting = loop.create_task(_start(settings, publisher))
     waiting = loop.create_task(ending.wait())
     await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
+    left = 0
     if starting.done():
         starting.result()
         await subject.run()
-        if not await publisher.flush(FLUSH_SECONDS):
-            log.error("not_flushed", bytes=publisher.batcher.size, text="Kafka did not take everything in time")
+        flushed = await publisher.flush(FLUSH_SECONDS)
+        left = 0 if flushed else max(1, publisher.batcher.size)
         await publisher.stop()
     starting.cancel()
     waiting.cancel()
+    return left
 
 
 async def _start(settings: Settings, publisher: Publisher) -> None:

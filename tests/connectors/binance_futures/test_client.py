@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 
@@ -58,35 +59,46 @@ class KeptLog:
 
 
 class Venue:
-    """Serves every subscription with numbered frames; ``subscribed`` answers a SUBSCRIBE, if a test wants to."""
+    """
+    Sends one numbered frame of every subscribed stream to all its sockets, 50 times a second.
+
+    ``answer`` answers a SUBSCRIBE, if a test wants it otherwise.
+    """
 
     def __init__(self) -> None:
         self.sent = 0
+        self.ids: dict[str, int] = defaultdict(int)
         self.paths: list[str] = []
         self.sockets: list[ServerConnection] = []
+        self.subscribed: dict[ServerConnection, list[str]] = {}
         self.answer: Callable[[dict[str, object]], str] = lambda asked: json.dumps({"result": None, "id": asked["id"]})
 
     async def handle(self, socket: ServerConnection) -> None:
         assert socket.request is not None
         self.paths.append(socket.request.path)
         self.sockets.append(socket)
-        pushing = None
         with contextlib.suppress(ConnectionClosed):
             async for message in socket:
                 asked = json.loads(message)
-                await socket.send(self.answer(asked))
-                pushing = asyncio.create_task(self.push(socket, asked["params"]))
-        if pushing is not None:
-            pushing.cancel()
+                reply = self.answer(asked)
+                await socket.send(reply)
+                if "error" not in reply:
+                    self.subscribed[socket] = [name for name in asked["params"] if name[0] != "!"]
+        self.subscribed.pop(socket, None)
 
-    async def push(self, socket: ServerConnection, streams: list[str]) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                for stream in [name for name in streams if name[0] != "!"]:
-                    self.sent += 1
-                    data = {"e": "x", "E": 1_795_595_786_144, "s": stream.split("@")[0].upper(), "id": self.sent}
-                    await socket.send(json.dumps({"stream": stream, "data": data}, separators=(",", ":")))
-                await asyncio.sleep(0.02)
+    async def push(self) -> None:
+        while True:
+            for stream in sorted({stream for streams in self.subscribed.values() for stream in streams}):
+                self.ids[stream] += 1
+                symbol = stream.split("@", maxsplit=1)[0].upper()
+                data = {"e": "x", "E": 1_795_595_786_144, "s": symbol, "id": self.ids[stream]}
+                frame = json.dumps({"stream": stream, "data": data}, separators=(",", ":"))
+                for socket, streams in list(self.subscribed.items()):
+                    if stream in streams:
+                        with contextlib.suppress(ConnectionClosed):
+                            await socket.send(frame)
+                            self.sent += 1
+            await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager
@@ -95,6 +107,7 @@ async def running(venue: Venue, *, keys: ListenKeys | None = None) -> AsyncItera
     log = KeptLog()
     ready = asyncio.Event()
     async with serve(venue.handle, "127.0.0.1", 0) as server:
+        pushing = asyncio.create_task(venue.push())
         subject = Connector(
             ws_url=f"ws://127.0.0.1:{port_of(server)}",
             groups=plan(["BTCUSDT"]),
@@ -111,6 +124,7 @@ async def running(venue: Venue, *, keys: ListenKeys | None = None) -> AsyncItera
         finally:
             subject.stop()
             await asyncio.wait_for(task, PATIENCE_SECONDS)
+            pushing.cancel()
 
 
 def port_of(server: Server) -> int:
@@ -138,8 +152,32 @@ async def test_ready_comes_with_the_first_frames_and_a_stop_reads_to_the_end() -
     assert {"/public/stream", "/market/stream"} == set(venue.paths)
     assert {"connector/public-0.a", "connector/market-0.a"} == {line.src for line in run.log.lines}
     assert {"BTCUSDT"} == set(found)
-    ids = sorted(run.log.frames("btcusdt@bookTicker") + run.log.frames("btcusdt@depth@100ms"))
-    assert len(ids) == len(set(ids))
+    for stream in ("btcusdt@bookTicker", "btcusdt@depth@100ms", "btcusdt@aggTrade"):
+        assert list(range(1, len(run.log.frames(stream)) + 1)) == run.log.frames(stream)
+    assert [] == run.log.alerts
+
+
+async def test_twenty_roll_overs_on_sockets_lose_nothing() -> None:
+    """Each new connection proves itself before the old one goes; both slots are used, and no hole is marked."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        public = run.subject.rollovers[0]
+        for number in range(20):
+            serving = public.serving
+            public.replace(run.subject._now_ms(), f"roll-over {number}")
+            await until(lambda serving=serving: public.serving is not serving, "the successor")
+            await until(lambda: len(run.subject._connections) == 2, "the end of the predecessor")
+    doubled = {}
+    for stream in ("btcusdt@bookTicker", "btcusdt@depth@100ms"):
+        found = run.log.frames(stream)
+        assert set(range(1, max(found) + 1)) == set(found)
+        doubled[stream] = len(found) - len(set(found))
+
+    assert all(0 < count for count in doubled.values())  # they did overlap
+    assert 22 == len(venue.paths)
+    assert {"connector/public-0.a", "connector/public-0.b", "connector/market-0.a"} == {ln.src for ln in run.log.lines}
+    assert ["connector started"] == [line.lost.reason for line in run.log.lines if line.lost is not None]
     assert [] == run.log.alerts
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import httpx
 from prometheus_client import CollectorRegistry, generate_latest
 
 from connectors.binance_futures.client import Connector
-from connectors.binance_futures.metrics import ConnectorMetrics
+from connectors.binance_futures.metrics import ConnectorMetrics, serve
 from connectors.binance_futures.publisher import Publisher
 from connectors.binance_futures.subscriptions import plan
 
@@ -31,3 +32,22 @@ async def test_a_scrape_shows_counters_and_one_gauge_per_group() -> None:
     assert all(f'perpguard_connector_live{{group="{group.name}"}} 0.0' in text for group in groups)
     assert 'perpguard_connector_clock_offset_ms{kind="aggTrade",which="max"} 6.0' in text
     assert len(text.splitlines()) < 80
+
+
+async def test_readiness_is_every_stream_proven_and_not_the_process_up() -> None:
+    """GET /ready answers 503 before the first frames; /metrics answers on the same port."""
+    connector = Connector(
+        ws_url="ws://127.0.0.1:1",
+        groups=plan(["S1USDT"]),
+        symbols=["S1USDT"],
+        publisher=Publisher(arguments={}, prefix="p.", incarnation="i"),
+        incarnation="i",
+        draw=lambda: 0.5,
+    )
+    port = serve(connector, 0, "127.0.0.1")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        ready, metrics = await client.get("/ready"), await client.get("/metrics")
+
+    assert (503, "not every stream is proven\n") == (ready.status_code, ready.text)
+    assert 200 == metrics.status_code
+    assert "perpguard_connector_ready 0.0" in metrics.text

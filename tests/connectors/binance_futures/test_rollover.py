@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.binance_futures.intake import MarketIntake
-from connectors.binance_futures.rollover import Backoff, Do, Order, Rollover
+from connectors.binance_futures.rollover import Backoff, Do, OpeningBudget, Order, Rollover
 from connectors.binance_futures.session import Session, Signal, State
 from connectors.binance_futures.subscriptions import Group, plan
 from pipeline.wire import lines, records
@@ -29,6 +29,22 @@ def test_backoff_stays_within_one_and_sixty_seconds_and_grows(fractions: list[fl
         assert min(30_000, 1_000 << number) <= delay <= min(60_000, 2_000 << number)
     backoff.healthy()
     assert 1_000 <= backoff.next_delay_ms(fractions[0]) <= 2_000
+
+
+@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=300))
+def test_openings_are_a_burst_and_then_one_a_second(waits: list[int]) -> None:
+    """Over any span of time no more than the burst and one a second are begun."""
+    budget = OpeningBudget(burst=5)
+    now, begun = 0, []
+    for wait in waits:
+        now += wait
+        if budget.take(now):
+            begun.append(now)
+
+    for first, at in enumerate(begun):
+        for last in range(first, len(begun)):
+            assert last - first + 1 <= 5 + (begun[last] - at) / 1_000
+    assert waits[0] == begun[0]
 
 
 class Connection:
@@ -54,7 +70,7 @@ class VirtualVenue:
     def __init__(self, group: Group, seed: int) -> None:
         self.random = random.Random(seed)
         self.now = 1_000_000
-        self.rollover = Rollover(group, draw=self.random.random)
+        self.rollover = Rollover(group, draw=self.random.random, budget=OpeningBudget(burst=1_000_000))
         self.group = group
         self.connections: list[Connection] = []
         self.ids: dict[str, int] = defaultdict(int)
