@@ -62,7 +62,8 @@ def connector(config_path: Path | None, as_json: bool, **options: str | int | No
     Bring every frame of the venue into the log, untouched, until Ctrl-C or SIGTERM.
 
     Prints a line when every real-time stream has had its first frame. Broker and venue may be away at any time: it
-    waits and tries again. Exit code 3: at the end Kafka did not take everything. The user stream needs PERPGUARD_API_KEY (the key only, never the secret).
+    waits and tries again. Exit code 3: at the end Kafka did not take everything. The user stream needs
+    PERPGUARD_API_KEY (the key only, never the secret).
     """
     os.environ.update({_VARIABLES[name]: str(value) for name, value in options.items() if value is not None})
     settings = settings_or_exit(config_path)
