@@ -124,13 +124,12 @@ class Execute:
         self._starting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect to Kafka, then take over and protect beside the rest of the worker."""
-        await self._producer.start()
-        await self._journal.start()
+        """Take over and protect beside the rest of the worker's start: a position may be waiting for its stop."""
         self._starting = asyncio.create_task(self._take_over())
 
     async def _take_over(self) -> None:
         with fatal("execute: start"):
+            await asyncio.gather(self._producer.start(), self._journal.start())
             await self.executor.start()
         self.ready.set()
 
@@ -172,7 +171,7 @@ def budget_of(settings: Settings) -> Budget:
 def register(app: WorkerApp, settings: Settings) -> Execute:
     """Put the role on *app*: intents are acknowledged once the journal holds them, wishes for data at once."""
     role = Execute(settings)
-    app.before_start.append(role.start)
+    app.before_start.insert(0, role.start)  # before topics are checked: protection comes first
     app.before_stop.append(role.stop)
 
     @app.agent(source(app, INTENTS), name="execute.intents", concurrency=1)  # type: ignore[untyped-decorator]

@@ -117,11 +117,15 @@ class Data:
         async with self._info_lock:
             await self._read_instruments(lane)
         if announce:
-            for symbol in self._order:
-                if symbol in self._info:
-                    self._publish(symbol, lines.Answer(kind="exchange_info", body=self._info[symbol]))
-            known = InstrumentsKnown(at_ms=Milliseconds(self._desk.clock.now_ms()), symbols=self._info)
-            self._desk.spawn(self._tell_account(known), "instruments")
+            self.announce_instruments()
+
+    def announce_instruments(self) -> None:
+        """Tell every symbol and account what was read last."""
+        for symbol in self._order:
+            if symbol in self._info:
+                self._publish(symbol, lines.Answer(kind="exchange_info", body=self._info[symbol]))
+        known = InstrumentsKnown(at_ms=Milliseconds(self._desk.clock.now_ms()), symbols=self._info)
+        self._desk.spawn(self._tell_account(known), "instruments")
 
     async def _read_instruments(self, lane: Lane) -> None:
         body = await self._sender.read(requests.exchange_info(), lane)

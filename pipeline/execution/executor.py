@@ -116,6 +116,8 @@ class Executor:
     async def start(self) -> None:
         """Take over and protect; returns when intents may be submitted. Raises JournalUnavailable."""
         desk = self.desk
+        contact = asyncio.get_running_loop().create_task(self._first_contact())
+        self._loops.append(contact)
         for record in await desk.journal.read():
             desk.index.apply(record)
         predecessor_ms = desk.index.lease_ms
@@ -124,7 +126,8 @@ class Executor:
         self._on_taken(self.lease.epoch)
         self._loop(self.lease.renew(), "lease")
         self._loop(self._watch_lease(), "epoch")
-        await self._first_contact()
+        await contact
+        self.data.announce_instruments()
         if self.user_stream is not None:
             self._loop(self.user_stream.run(), "user stream")
         self._recovery = Recovery(
@@ -181,8 +184,9 @@ class Executor:
         """Clock and filters: without them no request can be written. Tries until the venue answers."""
         while True:
             try:
-                await self.desk.venue.synchronise()
-                await self.data.read_instruments(lane=Lane.PROTECT)
+                await asyncio.gather(
+                    self.desk.venue.synchronise(), self.data.read_instruments(announce=False, lane=Lane.PROTECT)
+                )
                 return
             except (VenueFailure, ReadFailed) as error:
                 self.desk.alert("venue_unreachable", "critical", f"the venue does not answer at start: {error}")

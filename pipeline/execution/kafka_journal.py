@@ -27,6 +27,7 @@ SPILL_AFTER_MS: Final = 250
 APPEND_MS: Final = 3_000
 FORWARD_EVERY_S: Final = 0.5
 BATCH: Final = 5_000
+TOPIC_AGAIN_S: Final = 0.1
 
 
 class KafkaJournal:
@@ -45,7 +46,7 @@ class KafkaJournal:
         self.spilled = 0
 
     async def start(self) -> None:
-        """Connect. Raises aiokafka's KafkaError when no broker answers."""
+        """Connect, and wait until the topic is there. Raises aiokafka's KafkaError when no broker answers."""
         self._producer = AIOKafkaProducer(
             **self._arguments, acks="all", enable_idempotence=True, linger_ms=0, request_timeout_ms=10_000
         )
@@ -58,6 +59,9 @@ class KafkaJournal:
             fetch_max_wait_ms=100,
         )
         await self._consumer.start()
+        while self._partition.topic not in await self._consumer.topics():
+            log.info("attempts_awaited", topic=self._partition.topic)
+            await asyncio.sleep(TOPIC_AGAIN_S)
         self._consumer.assign([self._partition])
 
     async def stop(self) -> None:
