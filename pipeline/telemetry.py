@@ -53,7 +53,6 @@ STOPPED = Gauge("perpguard_partition_stopped", "1 while the partition is stopped
 LAG_SECONDS = Gauge(
     "perpguard_fold_lag_seconds", "Wall clock less append time of the last record.", ["role", "partition"]
 )
-SYMBOL_LOG_MS = Gauge("perpguard_symbol_log_ms", "Log time of the symbol, ms.", ["symbol"])
 
 log: Any = structlog.get_logger("perpguard")  # Any: structlog binds its types at run time
 

@@ -28,12 +28,20 @@ from pipeline.streaming.companions import accompany
 from pipeline.streaming.server import ViewServer
 from pipeline.streaming.topics_admin import ensure_topics_of
 
-ROLES: Final = {"all": ("decide", "account", "execute")}  # the first one leads
+# Role → the apps of its process; the first one leads.
+ROLES: Final = {
+    "all": ("decide", "account", "execute"),
+    "decide": ("decide",),
+    "account": ("account",),
+    "execute": ("execute",),
+}
 
 
 def build(settings: Settings) -> WorkerApp:
     """Make the app of the settings' role, with everything that runs beside it."""
-    roles = ROLES.get(settings.role, (settings.role,))
+    roles = ROLES.get(settings.role)
+    if roles is None:
+        sys.exit(f"PERPGUARD_ROLE: found {settings.role!r}; allowed for a worker: {' or '.join(ROLES)}")
     apps = {role: make_app(settings, role) for role in roles}
     leader = apps[roles[0]]
     identity: list[str] = []

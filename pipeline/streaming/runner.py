@@ -326,7 +326,7 @@ class PartitionRunner:
         self.condition = Condition.CLOSED
         if self._round is not None:
             await asyncio.wait([self._round])
-        await self._send(self.folding.seal())
+        await self._send([*self.folding.seal(), *self._anchor()])
         await self._make_durable(self._take(now_ms, record, clean=True))
         telemetry.log.info(telemetry.CLEAN_STOP, partition=self.partition, next=self.next_offset)
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from pipeline.streaming.app import app_id
 from pipeline.streaming.checkpoints import MANIFEST_KEY
 from pipeline.streaming.topics_admin import changelog_name, ensure_topics
 from pipeline.wire.records import Manifest
@@ -163,6 +164,17 @@ class Stage:
         for value in values:
             await self._producer.send(topic.named(self.prefix), value, partition=partition)
         await self._producer.flush()
+
+    async def commit(self, role: str, partition: int, offset: int) -> None:
+        """Set the committed offset of a role's group, which has no members."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.brokers, group_id=app_id(self.prefix, role))
+        await consumer.start()
+        try:
+            tp = TopicPartition(INPUTS.named(self.prefix), partition)
+            consumer.assign([tp])
+            await consumer.commit({tp: offset})
+        finally:
+            await consumer.stop()
 
     def feed(self, *, seed: int, records_per_second: float = 200.0) -> None:
         """Write batches of lines of random symbols until ``stop_feed``."""

@@ -13,7 +13,7 @@ from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.streaming.faults import EXIT_CODE
 from pipeline.wire.topics import INPUT_PARTITIONS, partition_of
 from tests.integration.counting import EVERY
-from tests.integration.harness import Stage, Verdict, Worker
+from tests.integration.harness import PATIENCE_SECONDS, Stage, Verdict, Worker
 
 KILLS = 3
 SESSION_SECONDS = 6
@@ -127,4 +127,30 @@ async def test_fault_that_leaves_the_agent_would_lose_its_record(kafka: Embedded
         verdict = await scene.verdict(seconds=6)
 
         assert worker.process.poll() is None
+        assert verdict.missing + verdict.wrong > 0
+
+
+async def ahead_of_its_states(scene: Stage, habits: str) -> Verdict:
+    """Kafka's committed offset stands in the middle of a log of which nothing has been folded."""
+    partition = partition_of("S00USDT")
+    await scene.write_all(partition, [f"S00USDT {number}".encode() for number in range(200)])
+    await scene.commit("decide", partition, 100)
+    worker = scene.worker(COUNTING_HABITS=habits)
+    await scene.until("all partitions are loaded", partial(_folds, worker, 1))
+    return await scene.verdict(seconds=6 if habits else PATIENCE_SECONDS)
+
+
+async def test_committed_offset_is_only_a_hint(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Delivered from offset 100, a partition without states asks for its first record and folds everything."""
+    async with stage(kafka, tmp_path) as scene:
+        verdict = await ahead_of_its_states(scene, "")
+
+        assert (200 // EVERY, 0, 0) == (verdict.expected, verdict.missing, verdict.wrong)
+
+
+async def test_trusting_the_order_of_delivery_loses_records(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Why point 2 is needed: without the guard half of the log is missing."""
+    async with stage(kafka, tmp_path) as scene:
+        verdict = await ahead_of_its_states(scene, "unguarded")
+
         assert verdict.missing + verdict.wrong > 0

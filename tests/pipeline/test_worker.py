@@ -51,6 +51,14 @@ def test_wrong_environment_is_named_and_nothing_starts(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_role_of_another_program_is_refused(tmp_path: Path) -> None:
+    """The connector is no Faust worker: a worker started with its role would run and do nothing."""
+    done = started(tmp_path, PERPGUARD_ROLE="connector")
+
+    assert 0 != done.returncode
+    assert "PERPGUARD_ROLE" in done.stderr and "decide" in done.stderr
+
+
 def test_settings_of_the_defaults_name_a_role() -> None:
     """Without any environment the role is ``all``."""
     assert "all" == load({}).role
