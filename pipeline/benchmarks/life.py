@@ -8,6 +8,7 @@ only makes the lines that follow from them, so that a log exists whose decisions
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -65,11 +66,14 @@ class Life:
         self.fold = PartitionFold(partition=partition_of(symbol), log_identity="abcdefg", fold=fold, universe={symbol})
         self.resting: dict[str, Resting] = {}
         self.lots = 0  # signed
+        self.places_rails = True  # False: placements of rails are lost without a word
+        self.triggers = True  # False: the venue's conditional orders sleep
         self._writer = LineWriter()
         self._wanted: list[tuple[str, Output]] = []
         self._policy = policy or Policy()
         self._ids = 0
         self.answer("exchange_info", BTCUSDT | {"symbol": symbol})
+        self.answer("klines", _klines(self.at_ns // MS, self.price))
         self.trading("active")
         self.move(0)
 
@@ -96,9 +100,39 @@ class Life:
         state = TradingStateLine(mode=mode, reason="", policy=self._policy)
         self.line(ACCOUNT, symbol=EVERY_SYMBOL, state=state)
 
-    def tick(self) -> None:
-        """A quarter of a second passes."""
-        self.line(DECIDE, symbol=EVERY_SYMBOL, milliseconds=250, tick=self.at_ns // MS)
+    def tick(self, milliseconds: int = 250) -> None:
+        """Time passes."""
+        self.line(DECIDE, symbol=EVERY_SYMBOL, milliseconds=milliseconds, tick=self.at_ns // MS)
+
+    def state_quantity(self, lots: int) -> None:
+        """ACCOUNT_UPDATE: the venue states a signed quantity, whatever our orders say."""
+        self.lots = lots
+        at_ms = self.at_ns // MS
+        entry = _price(self.price) if lots else "0"
+        self.frame(
+            {"e": "ACCOUNT_UPDATE", "E": at_ms, "T": at_ms, "a": {"m": "ORDER", "B": [], "P": [
+                {"s": self.symbol, "pa": _signed(lots), "ep": entry, "ps": "BOTH"}]}},
+        )  # fmt: skip
+
+    def audit(self) -> None:
+        """A complete read of the venue: quantity and conditional orders (resting targets are left to the stream)."""
+        side = "BOTH"
+        self.answer("audit", {
+            "positionRisk": [{"symbol": self.symbol, "positionSide": side, "positionAmt": _signed(self.lots),
+                              "entryPrice": _price(self.price), "liquidationPrice": "0"}],
+            "openOrders": [
+                {"orderId": 1, "symbol": self.symbol, "status": "NEW", "clientOrderId": order.client,
+                 "price": _price(order.trigger), "origQty": _lots(order.lots), "executedQty": "0", "type": "LIMIT",
+                 "side": order.side.value, "reduceOnly": True, "positionSide": side}
+                for order in self.resting.values() if order.leg not in CONDITIONAL],
+            "openAlgoOrders": [
+                {"algoId": 1, "clientAlgoId": order.client, "orderType": CONDITIONAL[order.leg], "symbol": self.symbol,
+                 "side": order.side.value, "algoStatus": "NEW", "triggerPrice": _price(order.trigger),
+                 "quantity": _lots(order.lots) if order.leg is Leg.WORKING else "0",
+                 "closePosition": order.leg is not Leg.WORKING, "reduceOnly": order.leg is Leg.WORKING,
+                 "positionSide": side}
+                for order in self.resting.values() if order.leg in CONDITIONAL],
+        })  # fmt: skip
 
     def move(self, ticks: int) -> None:
         """The market moves: quote, mark price, and what the resting orders make of it; then a tick of time."""
@@ -196,6 +230,8 @@ class Life:
 
     def _rest(self, intent: str, position: str, leg: Leg, side: Side, trigger: int, lots: int) -> None:  # noqa: PLR0917
         client = client_id(intent=intent, leg=leg, attempt=0)
+        if leg in (Leg.FAR, Leg.WORKING) and not self.places_rails:
+            return
         self.resting[client] = Resting(client=client, leg=leg, side=side, trigger=trigger, lots=lots)
         self._outcome(client, position, leg, Verdict.ACCEPTED, status="NEW", trigger=Ticks(trigger), lots=Lots(lots))
         if leg in CONDITIONAL:
@@ -222,6 +258,8 @@ class Life:
         """Stops and targets that the price has reached are filled, the first of them while a position is left."""
         for order in sorted(self.resting.values(), key=lambda row: row.leg is not Leg.TARGET):
             reached = (self.price - order.trigger) * order.side.sign
+            if not self.triggers and order.leg in CONDITIONAL:
+                continue
             hit = reached >= 0 if order.leg in (Leg.FAR, Leg.WORKING) else reached <= 0
             if not hit or not self.lots or order.client not in self.resting:
                 continue
@@ -256,29 +294,115 @@ class Life:
                 "n": "0.01", "T": at_ms, "t": self._ids, "R": leg is not Leg.ENTRY, "ot": "LIMIT", "ps": "BOTH",
                 "rp": "0"}},
         )  # fmt: skip
-        entry = _price(price) if self.lots else "0"
-        self.frame(
-            {"e": "ACCOUNT_UPDATE", "E": at_ms, "T": at_ms, "a": {"m": "ORDER", "B": [], "P": [
-                {"s": self.symbol, "pa": _signed(self.lots), "ep": entry, "ps": "BOTH"}]}},
-        )  # fmt: skip
+        self.state_quantity(self.lots)
 
     # ---------------------------------------------------------------------------------------------------- whole lives
 
     def live_and_die(self, side: Side, ending: str) -> None:
-        """One position from admission to flat: *ending* is stop, target, trail or hand."""
+        """One position from admission to flat; *ending* is a name of ``ENDINGS``."""
         sign = side.sign
+        self.places_rails = ending != "naked"
         self.admit(side)
         for _ in range(4):
             self.move(sign * 20)
-        steps = {"stop": -700, "target": 2_000, "trail": 900, "hand": 50}[ending] * sign
-        for number in range(50):
-            if not self.lots:
-                break
-            if ending == "hand" and number == 3:
-                self.close()
-            self.move(-steps if ending == "trail" and number > 15 else steps)
+        ENDINGS[ending](self, sign)
+        self.places_rails = self.triggers = True
+        self.trading("active")
         for _ in range(12):
             self.move(sign)
+
+    def go(self, ticks: int, *, moves: int = 50, pause_ms: int = 0) -> None:
+        """Move the market by *ticks* at a time until the position is flat."""
+        for _ in range(moves):
+            if not self.lots:
+                return
+            self.move(ticks)
+            if pause_ms:
+                self.tick(pause_ms)
+
+
+def _trail(life: Life, sign: int) -> None:
+    for _ in range(16):
+        life.move(sign * 650)
+        life.tick(6_000)
+    life.go(-sign * 900)
+
+
+def _by_hand(life: Life, sign: int) -> None:
+    life.move(sign * 50)
+    life.close()
+    life.go(0)
+
+
+def _killed(life: Life, _: int) -> None:
+    life.trading("halted")
+    life.go(0)
+
+
+def _external(life: Life, _: int) -> None:
+    life.state_quantity(0)
+    for _ in range(8):
+        life.move(0)
+
+
+def _reduced(life: Life, sign: int) -> None:
+    life.state_quantity(sign * 40)
+    for _ in range(8):
+        life.move(0)
+    life.go(-sign * 700)
+
+
+def _stuck(life: Life, _: int) -> None:
+    working = next(order for order in life.resting.values() if order.leg is Leg.WORKING)
+    life._algo(working, "TRIGGERING")
+    life.go(0)
+
+
+def _asleep(life: Life, sign: int) -> None:
+    life.triggers = False
+    life.go(-sign * 700)
+
+
+def _naked(life: Life, _: int) -> None:
+    for _ in range(4):
+        life.tick(1_000)
+        life.audit()
+    life.go(0)
+
+
+def _too_long(life: Life, _: int) -> None:
+    for _ in range(300):
+        life.tick(300_000)
+        life.move(0)
+        if not life.lots:
+            return
+
+
+# How a position ends, by the exit rule that ends it: two moves of the market, our own hand, and what goes wrong.
+ENDINGS: Final[dict[str, Callable[[Life, int], None]]] = {
+    "stop": lambda life, sign: life.go(-sign * 700),
+    "target": lambda life, sign: life.go(sign * 2_000),
+    "trail": _trail,
+    "hand": _by_hand,
+    "killed": _killed,
+    "external": _external,
+    "reduced": _reduced,
+    "stuck": _stuck,
+    "asleep": _asleep,
+    "naked": _naked,
+    "time": _too_long,
+}
+
+
+def _klines(at_ms: int, price: int) -> list[list[object]]:
+    """200 closed candles before *at_ms*, 30 ticks high or so, so that both average true ranges are known."""
+    rows: list[list[object]] = []
+    begin = (at_ms // 300_000 - 201) * 300_000
+    for number in range(200):
+        open_ms, base = begin + number * 300_000, price + number % 7
+        rows.append([open_ms, _price(base), _price(base + 90), _price(base - 90), _price(base + 5), "10.000",
+                     open_ms + 299_999, "600000.0", 100, "5.000", "300000.0", "0"])  # fmt: skip
+    return rows
 
 
 def _price(ticks: int) -> str:

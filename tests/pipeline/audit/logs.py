@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pipeline.audit.replay import Replay, Result
 from pipeline.audit.sources import Entry
-from pipeline.benchmarks.life import Life
+from pipeline.benchmarks.life import ENDINGS, Life
 from pipeline.core.events import Side
 from pipeline.wire.outputs import records_of, seal_record
 from pipeline.wire.topics import ANCHORS, DECISIONS, INPUTS, partition_of
@@ -19,9 +19,9 @@ FOLD = "f"
 
 @lru_cache(maxsize=1)
 def life() -> Life:
-    """Eight positions, each way to end of either side, sealed to the last record."""
+    """Every way to end, of either side: over a thousand decisions of every exit rule, sealed to the last record."""
     grown = Life(fold=FOLD)
-    for ending in ("stop", "target", "trail", "hand"):
+    for ending in ENDINGS:
         for side in Side:
             grown.live_and_die(side, ending)
     last = grown.fold.seal()
@@ -32,6 +32,11 @@ def life() -> Life:
 
 def entries() -> list[Entry]:
     """The log of ``life`` as a source gives it: seals, decisions, inputs."""
+    return list(_entries())
+
+
+@lru_cache(maxsize=1)
+def _entries() -> list[Entry]:
     grown = life()
     said = [("anchors", seal_record(seal).value) for seal in grown.seals]
     said += [(DECISIONS.name, records_of(decision, IDENTITY)[-1].value) for decision in grown.decisions]

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.benchmarks.life import Life
+from pipeline.benchmarks.life import ENDINGS, Life
 from pipeline.core.commands import ReportTrade
 from pipeline.core.events import Side
 
-OUTCOMES = {"stop": "hard_stop", "target": "target", "trail": "breakeven_stop", "hand": "closed_by_hand"}
+OUTCOMES = {
+    "stop": "hard_stop",
+    "target": "target",
+    "trail": "trailing_stop",
+    "hand": "closed_by_hand",
+    "killed": "killed",
+    "external": "external",
+    "reduced": "hard_stop",
+    "stuck": "emergency",
+    "asleep": "emergency",
+    "naked": "emergency",
+    "time": "time",
+}
+
+
+def test_every_ending_is_expected_here() -> None:
+    """A new one says how its trade is called."""
+    assert set(ENDINGS) == set(OUTCOMES)
 
 
 @pytest.mark.parametrize("side", list(Side))
