@@ -34,7 +34,8 @@ PAUSE_MS: Final = 100
 EVIDENCE_MS: Final = 300
 REFUSALS_BEFORE_FALLBACK: Final = 4
 TARGETS: Final = (Leg.TARGET, Leg.LAST_TARGET)
-SWEEP_ORDER: Final = (Leg.ENTRY, Leg.TARGET, Leg.LAST_TARGET, Leg.CLOSE, Leg.WORKING, Leg.FAR)
+SWEEP_FIRST: Final = (Leg.ENTRY, Leg.TARGET, Leg.LAST_TARGET, Leg.CLOSE)
+SWEEP_LAST: Final = (Leg.WORKING, Leg.FAR)
 
 
 class Closer:
@@ -204,12 +205,9 @@ class Closer:
                     await asyncio.sleep(SECOND_READ_MS / 1_000)
             newer = any(other is not position and other.filled for other in desk.of_symbol(symbol))
             stops_may_go = flat or newer
-            for leg in SWEEP_ORDER:
-                if leg in (Leg.WORKING, Leg.FAR) and not stops_may_go:
-                    continue
-                async with desk.chain(symbol, leg) if leg is not Leg.CLOSE else nullcontext():
-                    for order in position.live(leg, doubtful=True):
-                        await self._canceller.cancel(position, order, intent=record.id)
+            await self._cancel_legs(position, SWEEP_FIRST, record.id)
+            if stops_may_go:
+                await self._cancel_legs(position, SWEEP_LAST, record.id)
             if not stops_may_go:
                 position.flat = False
                 text = f"{position.id}: asked to sweep, but the venue shows an open position; its stops stay"
@@ -219,6 +217,17 @@ class Closer:
                 position.swept = True
                 desk.positions.pop(position.id, None)
         self._sender.settle(record.id, symbol=symbol, position=position.id, closed=stops_may_go)
+
+    async def _cancel_legs(self, position: Guarded, legs: tuple[Leg, ...], intent: str) -> None:
+        """Cancel what rests of these legs, side by side: one that nobody finds takes a second to be given up."""
+
+        async def cancel(leg: Leg) -> None:
+            held = nullcontext() if leg is Leg.CLOSE else self._desk.chain(position.symbol, leg)
+            async with held:
+                orders = position.live(leg, doubtful=True)
+                await asyncio.gather(*(self._canceller.cancel(position, order, intent=intent) for order in orders))
+
+        await asyncio.gather(*(cancel(leg) for leg in legs))
 
     async def _adopt_leftovers(self, position: Guarded) -> None:
         """Take orders of the position that rest on the venue without our knowing. Raises ReadFailed."""

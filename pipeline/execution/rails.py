@@ -147,9 +147,8 @@ class Rails:
             if order is None:
                 return  # refused, superseded or flat: what rests keeps resting
             new.append(order)
-        for order in old:
-            if order.client_id in position.orders and order not in new:
-                await self._canceller.cancel(position, order, intent=wanted.intent)
+        replaced = [order for order in old if order.client_id in position.orders and order not in new]
+        await asyncio.gather(*(self._canceller.cancel(position, order, intent=wanted.intent) for order in replaced))
 
     async def _move_far(self, position: Guarded, wanted: WantedRail) -> None:
         old = position.live(Leg.FAR)

@@ -93,6 +93,7 @@ class Sender:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._alarmed_day = -1
 
     # ------------------------------------------------------------------------------------------------- placing
 
@@ -238,6 +239,7 @@ class Sender:
         for attempt in range(tries):
             cost = Cost(lane, request.weight)
             await self._desk.lanes.admission(cost, urgency=urgency)
+            self._watch_budget()
             try:
                 timestamp = self._desk.clock.now_ms() + self._desk.venue.server_ahead_ms
                 last, answer = await self._exchange(
@@ -253,6 +255,14 @@ class Sender:
             if attempt + 1 < tries:
                 await asyncio.sleep(BACKOFF_MS[min(attempt + 1, len(BACKOFF_MS) - 1)] / 1_000)
         raise ReadFailed(f"{request.path}: {last.code} {last.message}", last.code)
+
+    def _watch_budget(self) -> None:
+        """A word for people, once a day, at 80 % of the day's own budget (design document)."""
+        window = self._desk.lanes.window
+        if window.alarmed and window.day != self._alarmed_day:
+            self._alarmed_day = window.day
+            text = f"{window.day_used} of {window.budget.background_per_day} requests of the day's budget are used"
+            self._desk.alert("daily_budget", "warning", text)
 
     async def _exchange(
         self, request: Request, *, timestamp_ms: int, window_ms: int, timeout_ms: int

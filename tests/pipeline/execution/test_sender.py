@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from pipeline.core.commands import RequestData
+from pipeline.core.units import Milliseconds
+from pipeline.wire.records import DataIntentRecord
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
+    WORKING,
+    VirtualClock,
     World,
     bracket,
     intent,
@@ -33,3 +38,42 @@ async def test_kafka_away_keeps_entries_out_and_protection_going() -> None:
     await executor.desk.idle()
 
     assert ["e:refused"] == world.outbox.verdicts(entry.id)
+
+
+@scenario
+async def test_eighty_percent_of_the_days_budget_are_said_once() -> None:
+    """The design document's alarm: one word a day, and exits go on."""
+    world = World()
+    executor = await started(world)
+    executor.lanes.window.day_used = 8_000
+    for _ in range(3):
+        executor.submit_data(DataIntentRecord("d", BTC, Milliseconds(VirtualClock().now_ms()), RequestData("depth")))
+        await executor.desk.idle()
+        await asyncio.sleep(20)
+
+    assert ["daily_budget"] == [code for code, _ in world.outbox.alerts]
+    record = await opened(world, executor)
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+    assert record.id in executor.desk.positions
+
+
+@scenario
+async def test_a_ban_stops_everything_until_it_ends_and_then_protection_goes_first() -> None:
+    """418 names its end: nothing is sent before it, not even a rail; the rails are the first requests after it."""
+    world = World()
+    executor = await started(world)
+    until = VirtualClock().now_ms() + 30_000
+    executor.lanes.stop_all(until)
+    before = len(world.venue.requests)
+    executor.submit_data(
+        DataIntentRecord("d", BTC, Milliseconds(until), RequestData("depth", expires_ms=until + 9_000))
+    )
+    world.venue.positions[BTC] = 0
+    record = intent(1, bracket(), at_ms=VirtualClock().now_ms())
+    executor.submit(record)
+    await asyncio.sleep(29)
+    assert before == len(world.venue.requests)
+    await executor.desk.idle()
+
+    assert ["e:refused"] == world.outbox.verdicts(record.id)
+    assert VirtualClock().now_ms() >= until
