@@ -66,6 +66,7 @@ def connector(config_path: Path | None, as_json: bool, **options: str | int | No
     PERPGUARD_API_KEY (the key only, never the secret).
     """
     os.environ.update({_VARIABLES[name]: str(value) for name, value in options.items() if value is not None})
+    os.environ["PERPGUARD_ROLE"] = "connector"  # whatever the workers beside it are: the secret is not asked for here
     settings = settings_or_exit(config_path)
     telemetry.configure_logging(level=os.environ.get("PERPGUARD_LOG_LEVEL", "info"))
     for notice in settings.notices:

@@ -29,6 +29,28 @@ def test_a_wrong_address_is_named_with_what_is_allowed() -> None:
     assert "PERPGUARD_SYMBOLS" in result.output
 
 
+def test_the_real_venue_asks_the_connector_for_the_key_but_never_for_the_secret() -> None:
+    """What is missing is named; the secret is not, though the role of the workers beside it would need it."""
+    before = dict(os.environ)
+    os.environ.update(
+        {
+            "PERPGUARD_ROLE": "all",
+            "PERPGUARD_REAL_MONEY": "yes",
+            "PERPGUARD_REST_URL": "https://fapi.binance.com",
+            "PERPGUARD_WS_URL": "wss://fstream.binance.com",
+        }
+    )
+    try:
+        result = CliRunner().invoke(connector, [])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+    assert 2 == result.exit_code
+    assert "PERPGUARD_API_KEY" in result.output
+    assert "PERPGUARD_API_SECRET" not in result.output
+
+
 def test_it_waits_for_a_broker_that_is_away_and_ends_on_a_signal() -> None:
     """The reason is logged, nothing is printed, and SIGTERM ends it with code 0."""
     process = subprocess.Popen(
