@@ -77,6 +77,7 @@ class GuardedAgent:
         self._assigned: frozenset[int] = frozenset()
         self._life = 0  # counts assignments: a runner of an older one owns nothing
         self._last: dict[int, tuple[contextvars.Context, Any]] = {}  # partition → context and event of its last record
+        self._ticker: asyncio.Task[None] | None = None
         self._register()
 
     @property
@@ -96,7 +97,6 @@ class GuardedAgent:
         app.on_partitions_assigned.connect(self._on_assigned)
         app.on_rebalance_complete.connect(self._on_recovered)
         app.before_stop.append(self._close)
-        app.task(self._ticks)
         app.agent(source(app, self._topic), name=f"{app.role}.{self._topic.name}", concurrency=1)(self._run)
 
     # ---------------------------------------------------------------------------------------------------- ownership
@@ -112,6 +112,10 @@ class GuardedAgent:
         telemetry.log.info(telemetry.PARTITIONS_ASSIGNED, role=self.app.role, partitions=self._ours(assigned))
         self._forget()
         self._assigned = frozenset(self._ours(assigned))
+        if self._ticker is None:
+            # Before the tables are recovered: a fetch of a silent partition holds the consumer's connection for 1.5 s,
+            # and the questions of the recovery wait behind it; a tick ends it.
+            self._ticker = asyncio.get_running_loop().create_task(self._ticks())
 
     async def _on_recovered(self, *_: Any, **__: Any) -> None:
         self.ready = True
@@ -198,6 +202,8 @@ class GuardedAgent:
 
     async def _close(self) -> None:
         """Write a clean manifest for every partition, while we are still a member of the group."""
+        if self._ticker is not None:
+            self._ticker.cancel()
         with fatal(f"stop of {self.app.role}"):
             now_ms = time.monotonic_ns() // 1_000_000
             for partition, runner in sorted(self.runners.items()):

@@ -157,6 +157,10 @@ class PartitionRunner:
         if isinstance(start, Refused):
             self.refuse(start)
             return []
+        if manifest is not None and manifest.clean:
+            # From now on outputs may stand beyond it: another fold must not take it over after a crash of this one.
+            taken = msgspec.structs.replace(manifest, clean=False, fold=self.folding.fold)
+            await self._ports.write(MANIFEST_KEY, msgspec.json.encode(taken))
         if not self._habits.manifest_first:
             start = StartAt(first_offset)
         self.folding.start(start.offset)

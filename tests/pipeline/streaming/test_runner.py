@@ -134,6 +134,17 @@ def test_clean_manifest_of_another_fold_is_taken_over() -> None:
     assert Condition.RUNNING is started(with_manifest(world, fold="counting-0"), offset=20).condition
 
 
+def test_clean_manifest_is_withdrawn_before_anything_is_folded() -> None:
+    """Once a worker goes on from it, a crash leaves outputs beyond it: no other fold may take it over any more."""
+    world, _ = fed(World(records(1, 30)), upto=20)
+    before = len(world.outputs)
+    started(with_manifest(world, fold="counting-0"), offset=19)
+
+    assert world.manifest is not None
+    assert ("counting-1", False, 20) == (world.manifest.fold, world.manifest.clean, world.manifest.next_offset)
+    assert before == len(world.outputs)
+
+
 def test_records_gone_from_the_log_are_a_declared_gap() -> None:
     """A manifest below the log's start is answered by a declared gap, not by asking for ever."""
     world, _ = fed(World(records(1, 30)), upto=10)

@@ -105,7 +105,15 @@ class World:
 
     async def deliver(self, runner: PartitionRunner, offset: int, *, now_ms: int) -> None:
         """Deliver one record, as Kafka might at any time."""
-        await runner.handle(offset=offset, append_ms=0, value=self.records[offset], message=offset, now_ms=now_ms)
+        taking = asyncio.ensure_future(
+            runner.handle(offset=offset, append_ms=0, value=self.records[offset], message=offset, now_ms=now_ms)
+        )
+        while not taking.done():
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if not taking.done():  # it waits for a row: a clean manifest that is withdrawn
+                self._table_road.land(1)
+        await taking
 
     async def land(self, *, outputs: int = 1_000, rows: int = 1_000) -> None:
         """Let writes land and everybody who waits for them go on."""
@@ -209,13 +217,15 @@ class Life:
         await self.world.land()
 
     async def _moment(self) -> None:
-        match self.rng.choices(("pass", "land", "crash", "late", "skip", "again"), (60, 25, 4, 2, 4, 5))[0]:
+        match self.rng.choices(("pass", "land", "crash", "stop", "late", "skip", "again"), (60, 25, 4, 2, 2, 4, 5))[0]:
             case "pass":
                 await self._pass()
             case "land":
                 await self.world.land(outputs=self.rng.randint(0, 3), rows=self.rng.randint(0, 3))
             case "crash":
                 self._reborn()
+            case "stop":
+                await self._stop()
             case "late":
                 await self._write_late()
             case "skip":
@@ -233,6 +243,14 @@ class Life:
             self.position = self.world.seeks.pop()
         if quiet:
             await self.world.land()
+
+    async def _stop(self) -> None:
+        """A normal stop, then another worker."""
+        closing = asyncio.ensure_future(self.runner.close(now_ms=self.now_ms, record=None))
+        while not closing.done():
+            await self.world.land()
+        await closing
+        self._reborn()
 
     def _reborn(self) -> None:
         self.runner.forget()
