@@ -34,7 +34,7 @@ from pipeline.wire.records import AlertRecord, encode
 from pipeline.wire.topics import ALERTS, Topic
 
 Tick = Callable[[int, int], Awaitable[Any]]  # (partition, wall ms) → the write of one tick
-DAY_MS: Final = 86_400_000
+CLOSE_SECONDS: Final = 4.0
 
 
 class GuardedAgent:
@@ -201,16 +201,24 @@ class GuardedAgent:
                 await asyncio.sleep(max(self._tick_seconds - (time.monotonic() - started), 0.01))
 
     async def _close(self) -> None:
-        """Write a clean manifest for every partition, while we are still a member of the group."""
+        """
+        Write a clean manifest for every partition, while we are still a member of the group.
+
+        Without Kafka it is given up after ``CLOSE_SECONDS``: the next start folds from the last manifest there is.
+        """
         if self._ticker is not None:
             self._ticker.cancel()
         with fatal(f"stop of {self.app.role}"):
             now_ms = time.monotonic_ns() // 1_000_000
-            for partition, runner in sorted(self.runners.items()):
-                context, event = self._last[partition]
-                await asyncio.get_running_loop().create_task(
-                    runner.close(now_ms=now_ms, record=event), context=context.copy()
-                )
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    for partition, runner in sorted(self.runners.items()):
+                        context, event = self._last[partition]
+                        await asyncio.get_running_loop().create_task(
+                            runner.close(now_ms=now_ms, record=event), context=context.copy()
+                        )
+            except TimeoutError:
+                telemetry.log.error(telemetry.STOP_NOT_CLEAN, role=self.app.role)
 
 
 class _Ports:
