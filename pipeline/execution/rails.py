@@ -147,7 +147,9 @@ class Rails:
             if order is None:
                 return  # refused, superseded or flat: what rests keeps resting
             new.append(order)
-        replaced = [order for order in old if order.client_id in position.orders and order not in new]
+        # Beside the old ones: an earlier try of this very move, given up as doubtful and found alive meanwhile.
+        beside = [order for order in position.live(Leg.WORKING) if order not in old]
+        replaced = [o for o in (*old, *beside) if o.client_id in position.orders and o not in new]
         await asyncio.gather(*(self._canceller.cancel(position, order, intent=wanted.intent) for order in replaced))
 
     async def _move_far(self, position: Guarded, wanted: WantedRail) -> None:
