@@ -120,8 +120,9 @@ def pivots(bars: Bars) -> list[Pivot]:
     Streaming zigzag (domain 4.3): an extreme is confirmed when price comes back 3·a from it, with a of that bar.
 
     It begins on the first bar with an ATR and looks for both sides until one is confirmed. A bar first extends the
-    running extreme, then may confirm it; at most one pivot a bar; afterwards the other side runs from that bar. Should
-    the first bar to confirm anything confirm both, the older extreme counts, and on a tie the bar's body decides.
+    running extreme, then may confirm it (exactly 3·a is enough); at most one pivot a bar; afterwards the other side
+    runs from that bar. Should the first bar to confirm anything confirm both, the older extreme counts, and on a tie
+    the bar's body decides.
     """
     a = atr(bars).value
     found: list[Pivot] = []
@@ -130,13 +131,15 @@ def pivots(bars: Bars) -> list[Pivot]:
     for i in range(len(bars)):
         if np.isnan(a[i]):
             continue
+        # At its floor 3·a is six ticks, which rounding must not turn into a little more.
+        retrace = 3 * float(a[i]) - 1e-6 * bars.tick
         high, low = float(bars.high[i]), float(bars.low[i])
         if looking >= 0 and high > top[0]:
             top = (high, i)
         if looking <= 0 and low < bottom[0]:
             bottom = (low, i)
-        tops = looking >= 0 and top[0] - low >= 3 * a[i]
-        bottoms = looking <= 0 and high - bottom[0] >= 3 * a[i]
+        tops = looking >= 0 and top[0] - low >= retrace
+        bottoms = looking <= 0 and high - bottom[0] >= retrace
         if tops and bottoms:
             tops = top[1] < bottom[1] or (top[1] == bottom[1] and bars.close[i] <= bars.open[i])
             bottoms = not tops
@@ -230,7 +233,8 @@ def volume(bars: Bars) -> Factor:
     bars before had no volume at all there is no trigger. Detail: z, body, rv, breakout, ts.
     """
     scored = ew_z(np.log(bars.quote + 1), 288, 0.15)
-    body = (bars.close - bars.open) / np.maximum(bars.high - bars.low, bars.tick)
+    # In whole ticks, so that a body of 3 in 5 is 0.6 exactly and triggers.
+    body = np.round((bars.close - bars.open) / bars.tick) / np.maximum(np.round((bars.high - bars.low) / bars.tick), 1)
     prior = shifted(rolling_sum(bars.quote, 20) / 20, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = np.where(prior > 0, bars.quote / prior, np.where(np.isnan(prior), np.nan, 0.0))

@@ -139,6 +139,8 @@ class Step(NamedTuple):
 CHANDELIER = ((4.0, 1.0), (2.5, 1.5), (1.5, 2.0))
 MOVES_PER_MINUTE = 6
 BETWEEN_MOVES_MS = 5_000
+# Prices on the grid meet limits exactly; what rounding leaves of "exactly" is far below this part of an R or a tick.
+EXACT = 1e-6
 
 
 def breakeven(side: int, entry: float, fee_rate: float, tick: float) -> float:
@@ -149,7 +151,7 @@ def breakeven(side: int, entry: float, fee_rate: float, tick: float) -> float:
 def chandelier(side: int, best: float, excursion: float, atr1h: float) -> float | None:
     """S_ch = HH − k·A by MFE (in R): 2.0 from 1.5, 1.5 from 2.5, 1.0 from 4 (domain 6.4)."""
     for least, multiple in CHANDELIER:
-        if excursion >= least:
+        if excursion >= least - EXACT:
             return best - side * multiple * atr1h
     return None
 
@@ -157,7 +159,7 @@ def chandelier(side: int, best: float, excursion: float, atr1h: float) -> float 
 def ticks_away(side: int, price: float, tick: float) -> int:
     """Round a stop to the tick away from price: down for a long, up for a short; a millionth of a tick is rounding."""
     exact = price / tick
-    return int(np.floor(exact + 1e-6)) if side > 0 else int(np.ceil(exact - 1e-6))
+    return int(np.floor(exact + EXACT)) if side > 0 else int(np.ceil(exact - EXACT))
 
 
 def ratchet(
@@ -184,7 +186,7 @@ def ratchet(
         best = max(best, now.mark) if side > 0 else min(best, now.mark)
         excursion = side * (best - entry) / risk
         filled = first_target_filled_ms is not None and now.time_ms >= first_target_filled_ms
-        even = breakeven(side, entry, fee_rate, tick) if filled or excursion >= 1.0 else None
+        even = breakeven(side, entry, fee_rate, tick) if filled or excursion >= 1.0 - EXACT else None
         trail = chandelier(side, best, excursion, now.atr1h)
         # Everything below is in "higher is tighter" terms of a long; a short is mirrored by the sign.
         current = side * stop * tick
@@ -193,11 +195,11 @@ def ratchet(
         clamped = min(wanted, nearest)
         gain = clamped - current
         recent = [moved for moved in moves if moved > now.time_ms - 60_000]
-        if wanted <= current:
+        if wanted <= current + EXACT * tick:
             why = "no tighter candidate"
-        elif gain <= 0:
+        elif gain <= EXACT * tick:
             why = "clamped"
-        elif gain < max(0.15 * risk, 0.25 * now.atr5, 4 * tick):
+        elif gain < max(0.15 * risk, 0.25 * now.atr5, 4 * tick) - EXACT * tick:
             why = "gain too small"
         elif moves and now.time_ms - moves[-1] < BETWEEN_MOVES_MS:
             why = "too soon"

@@ -51,6 +51,26 @@ GRIDS = (
 )
 
 
+class Character(NamedTuple):
+    """How wildly a market's other figures move; the quiet one keeps deviations below the floors of the domain."""
+
+    follow: float  # how much volume, buying share and open interest go with price
+    volume: float
+    share: float
+    interest: float
+    basis: float
+    forced: float  # logarithm of a forced order's usual notional
+    forced_spread: float
+    broken: bool  # dead stretches, bursts of volume, jumps
+
+
+CHARACTERS = {
+    "usual": Character(1.0, 0.5, 0.08, 0.0015, 0.6, 9.5, 1.0, True),
+    "quiet": Character(0.02, 0.05, 0.008, 0.0003, 0.1, 10.0, 0.2, False),
+    "stormy": Character(1.5, 0.8, 0.15, 0.004, 1.0, 13.0, 1.2, True),
+}
+
+
 class Events(NamedTuple):
     """Forced orders as the venue tells them: T, S (True: SELL, a long was liquidated), ap, z, p, q."""
 
@@ -93,15 +113,18 @@ def _on(values: npt.ArrayLike, decimals: int) -> Array:
 
 def market(seed: int, days: int = 1) -> Market:
     """
-    Make *days* days of one symbol from *seed*; seeds cycle through fine and coarse ticks, with and without fat tails.
+    Make *days* days of one symbol from *seed*: twelve seeds in a row are of every kind.
 
-    Every market has stretches of strong trend, of dead calm (no trade at all, bars of one price), of high volume, some
-    failed open-interest polls, jumps of open interest, and cascades of forced orders.
+    Seeds cycle through four grids, tails thin and fat, and three characters. Every market has stretches of strong
+    trend, of takers against the price, of extreme basis and funding, failed open-interest polls and cascades of forced
+    orders; all but the quiet ones also dead calm (no trade at all, bars of one price), bursts of volume and jumps of
+    open interest.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     size, grid = days * DAY_BARS, GRIDS[seed % len(GRIDS)]
+    of = list(CHARACTERS.values())[seed % len(CHARACTERS)]
     loud = np.exp(_wave(random, size, 0.97, 0.12))
-    dead = _stretches(random, size, every=400, length=30)
+    dead = _stretches(random, size, every=400, length=30) & of.broken
     drift = _stretches(random, size, every=150, length=40) * random.choice([-0.35, 0.35], size)[_blocks(size, 150)]
     shocks = random.standard_t(4, (size, STEPS)) / np.sqrt(2) if seed % 2 else random.standard_normal((size, STEPS))
     common = random.standard_normal(size)
@@ -113,16 +136,18 @@ def market(seed: int, days: int = 1) -> Market:
     inner[:, -1] = path[1:]
     prices = np.maximum(_on(grid.price * np.exp(inner), grid.price_decimals), grid.tick)
     moved = steps.sum(axis=1) / np.where(scale > 0, scale, 1.0)
-    bars = _bars(random, grid, prices, moved=moved, dead=dead, loud=loud)
-    contracts = _open_interest(random, grid, bars, moved)
-    events = _forced_orders(random, grid, bars, moved)
+    bars = _bars(random, grid, prices, moved=moved, dead=dead, loud=loud, of=of)
+    contracts = _open_interest(random, grid, bars, moved, of)
+    events = _forced_orders(random, grid, bars, moved, of)
     mark_ms = (bars.open_ms[:, None] + np.array([59, 119, 179, 239, 299]) * 1000).reshape(-1)
     between = np.linspace(0, STEPS, MARKS_PER_BAR + 1).astype(int)[1:]
     mid = prices[:, between].reshape(-1)
-    basis = np.repeat(_wave(random, size, 0.995, 0.6), MARKS_PER_BAR) + random.normal(0, 0.5, len(mid))
-    basis += np.repeat(np.where(_stretches(random, size, every=700, length=12), 120.0, 0.0), MARKS_PER_BAR)
+    basis = np.repeat(_wave(random, size, 0.995, of.basis), MARKS_PER_BAR) + random.normal(0, of.basis, len(mid))
+    extreme = np.where(_stretches(random, size, every=700, length=12), random.uniform(85, 115, size), 0.0)
+    basis += np.repeat(extreme, MARKS_PER_BAR)
     interval = (8, 4, 8, 1)[seed % 4]
-    rate = _on(0.0001 * interval / 8 + _wave(random, size, 0.995, 0.000012), 8)
+    dear = np.where(_stretches(random, size, every=700, length=12), random.uniform(-0.0024, 0.0024, size), 0.0)
+    rate = _on((0.0001 + _wave(random, size, 0.995, 0.000012) + dear) * interval / 8, 8)
     settles = (bars.open_ms + BAR_MS) % (interval * 3_600_000) == 0
     beside = _on(np.cumsum(0.7 * common + 0.7 * random.standard_normal(size)) * 0.0012, 12)
     third = _on(np.cumsum(0.6 * common + 0.8 * random.standard_normal(size)) * 0.0015, 12)
@@ -170,12 +195,16 @@ def _stretches(random: np.random.Generator, size: int, every: int, length: int) 
     return np.asarray(np.convolve(begins, np.ones(length), mode="full")[:size] > 0)
 
 
-def _bars(random: np.random.Generator, grid: Grid, prices: Array, *, moved: Array, dead: Mask, loud: Array) -> Bars:
+def _bars(
+    random: np.random.Generator, grid: Grid, prices: Array, *, moved: Array, dead: Mask, loud: Array, of: Character
+) -> Bars:
     size = len(prices)
-    busy = _stretches(random, size, every=120, length=3)
-    lots = np.exp(random.normal(0, 0.5, size) + np.where(busy, 1.4, 0.0)) * (0.4 + np.abs(moved)) * loud
+    busy = _stretches(random, size, every=120, length=3) & of.broken
+    along = np.log((0.4 + np.abs(moved)) * loud) * of.follow
+    lots = np.exp(random.normal(0, of.volume, size) + np.where(busy, 1.4, 0.0) + along)
     volume = np.where(dead, 0.0, _on(lots * 4_000_000 / grid.price, grid.lot_decimals))
-    share = np.clip(0.5 + 0.25 * np.tanh(moved) + random.normal(0, 0.08, size), 0.0, 1.0)
+    against = np.where(_stretches(random, size, every=200, length=18), -1.5, 1.0)
+    share = np.clip(0.5 + 0.2 * of.follow * against * np.tanh(moved) + random.normal(0, of.share, size), 0.0, 1.0)
     taker = np.minimum(_on(volume * share, grid.lot_decimals), volume)
     opened, closed = prices[:, 0], prices[:, -1]
     high, low = prices.max(axis=1), prices.min(axis=1)
@@ -195,15 +224,17 @@ def _bars(random: np.random.Generator, grid: Grid, prices: Array, *, moved: Arra
     )
 
 
-def _open_interest(random: np.random.Generator, grid: Grid, bars: Bars, moved: Array) -> Array:
-    changes = random.normal(0, 0.0015, len(bars)) + 0.001 * np.abs(moved) * random.choice([-1, 1], len(bars))
-    changes += np.where(random.random(len(bars)) < 1 / 500, random.choice([-0.2, 0.25], len(bars)), 0.0)
-    changes += np.where(_stretches(random, len(bars), every=1500, length=60), 0.008, 0.0)
+def _open_interest(random: np.random.Generator, grid: Grid, bars: Bars, moved: Array, of: Character) -> Array:
+    size = len(bars)
+    changes = random.normal(0, of.interest, size) + 0.001 * of.follow * np.abs(moved) * random.choice([-1, 1], size)
+    if of.broken:
+        changes += np.where(random.random(size) < 1 / 500, random.choice([-0.2, 0.25], size), 0.0)
+        changes += np.where(_stretches(random, size, every=1500, length=60), 0.008, 0.0)
     held = _on(200_000_000 / grid.price * np.exp(_pulled(changes, 0.998)[1:]), grid.lot_decimals)
-    return np.where(random.random(len(bars)) < 1 / 300, np.nan, held)
+    return np.where(random.random(size) < 1 / 300, np.nan, held)
 
 
-def _forced_orders(random: np.random.Generator, grid: Grid, bars: Bars, moved: Array) -> Events:
+def _forced_orders(random: np.random.Generator, grid: Grid, bars: Bars, moved: Array, of: Character) -> Events:
     cascade = _stretches(random, len(bars), every=250, length=3)
     count = np.where(bars.volume > 0, random.poisson(0.8 * np.minimum(moved**2, 4.0) + np.where(cascade, 12, 0)), 0)
     bar = np.repeat(np.arange(len(bars)), count)
@@ -212,7 +243,7 @@ def _forced_orders(random: np.random.Generator, grid: Grid, bars: Bars, moved: A
     order = np.argsort(time_ms, kind="stable")
     time_ms, bar = time_ms[order], bar[order]
     price = _on(bars.low[bar] + random.random(size) * (bars.high[bar] - bars.low[bar]), grid.price_decimals)
-    notional = np.exp(random.normal(np.where(cascade[bar], 12.0, 9.5), 1.0))
+    notional = np.exp(random.normal(of.forced + np.where(cascade[bar], 2.5, 0.0), of.forced_spread))
     quantity = np.maximum(_on(notional / price, grid.lot_decimals), grid.lot)
     sold = np.where(random.random(size) < 0.9, moved[bar] < 0, moved[bar] >= 0)
     told = np.where(random.random(size) < 0.02, 0.0, price)  # ap missing: notional falls back to p·q
@@ -256,7 +287,7 @@ def book(seed: int, levels: int = 20) -> tuple[Array, Array]:
     middle = round(grid.price / grid.tick)
     thick = np.exp(random.uniform(-2.0, 2.0)) * 40_000 / grid.price
     lean = random.uniform(-1.0, 1.0)
-    gap = int(random.integers(1, 1 + max(1, middle // 2000)))
+    gap = int(random.integers(1, 1 + max(1, middle // 800)))
     sides = []
     for side, first in ((-1, middle), (1, middle + gap)):
         apart = np.concatenate([[0], np.cumsum(random.integers(1, 2 + middle // 10_000, levels - 1))])
