@@ -45,6 +45,7 @@ from pipeline.wire.records import Attempted, AttemptRecord, DataIntentRecord, In
 log = structlog.get_logger(__name__)
 
 CLOCK_EVERY_S: Final = 300.0
+IMAGE_EVERY_S: Final = 300.0
 CONTACT_AGAIN_S: Final = 0.5
 LAST_WORDS_S: Final = 3.0
 LANE_OF: Final = {
@@ -118,7 +119,7 @@ class Executor:
         desk = self.desk
         contact = asyncio.get_running_loop().create_task(self._first_contact())
         self._loops.append(contact)
-        for record in await desk.journal.read():
+        for record in await desk.journal.read(desk.index.restore):
             desk.index.apply(record)
         predecessor_ms = desk.index.lease_ms
         desk.journal.follow(self._journalled)
@@ -145,6 +146,7 @@ class Executor:
         self._loop(self.data.keep_instruments(), "exchange info")
         self._loop(self.data.keep_balance(), "balance")
         self._loop(self._keep_clock(), "clock")
+        self._loop(self._keep_journal(), "journal image")
 
     async def close(self) -> None:
         """Stop taking part: let what was said become durable, tell a successor that it need not wait."""
@@ -199,6 +201,12 @@ class Executor:
                 await self.desk.venue.synchronise()
             except VenueFailure as error:
                 log.warning("clock_not_read", error=str(error))
+
+    async def _keep_journal(self) -> None:
+        """An image of the index now and then: a start must not read a year of records before it protects."""
+        while True:
+            await asyncio.sleep(IMAGE_EVERY_S)
+            await self.desk.journal.keep(self.desk.index.image())
 
     # ------------------------------------------------------------------------------------------ intents
 
@@ -328,14 +336,13 @@ class Executor:
     def _journalled(self, record: AttemptRecord) -> None:
         """A record of the log: ours come back here too, another executor's are taken in."""
         self.lease.seen(record)
-        if record.epoch != self.lease.epoch:
-            self.desk.index.apply(record)
-            if isinstance(record, Attempted) and record.action == "place" and record.epoch < self.lease.epoch:
-                text = f"{record.client_id}: an attempt of epoch {record.epoch} behind epoch {self.lease.epoch}"
-                self.desk.alert("void_attempt", "warning", text, record.symbol)
-                if self._recovery is not None:
-                    work = self._recovery.stranger(record, valid_until_ms=self._valid_until_ms)
-                    self.desk.spawn(work, f"stranger {record.client_id}")
+        self.desk.index.apply(record)
+        if isinstance(record, Attempted) and record.action == "place" and record.epoch < self.lease.epoch:
+            text = f"{record.client_id}: an attempt of epoch {record.epoch} behind epoch {self.lease.epoch}"
+            self.desk.alert("void_attempt", "warning", text, record.symbol)
+            if self._recovery is not None:
+                work = self._recovery.stranger(record, valid_until_ms=self._valid_until_ms)
+                self.desk.spawn(work, f"stranger {record.client_id}")
 
 
 class Superseded(Exception):

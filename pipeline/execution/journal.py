@@ -30,7 +30,7 @@ from pipeline.wire.records import (
     encode,
 )
 
-KNOWN_INTENTS: Final = 200_000  # ids kept; an older one that came again would be refused as stale anyway
+KNOWN_INTENTS: Final = 50_000  # ids kept; an older one that came again would be refused as stale anyway
 _NEVER_WAS: Final = frozenset({Verdict.REJECTED, Verdict.REFUSED, Verdict.ABSENT})
 _OVER: Final = frozenset({Verdict.CANCELLED, Verdict.GONE})
 
@@ -96,6 +96,23 @@ def attempt_number(client_id: str) -> int:
     return number
 
 
+class _Image(msgspec.Struct):
+    """The index as bytes, so that a start need not read a year of records."""
+
+    epoch: int
+    lease_ms: int
+    intents: dict[str, str]
+    unsettled: dict[str, IntentRecord]
+    positions: dict[str, PositionJournal]
+    outcomes: dict[str, list[AttemptEnded]]
+    ordinals: dict[str, dict[Leg, int]]
+    settled: list[str]
+
+
+_image_encoder: Final = msgspec.msgpack.Encoder()
+_image_decoder: Final = msgspec.msgpack.Decoder(_Image)
+
+
 class JournalIndex:
     """The records of ``attempts``, folded; ``apply`` is idempotent per record."""
 
@@ -106,8 +123,32 @@ class JournalIndex:
         self.unsettled: dict[str, IntentRecord] = {}
         self.positions: dict[str, PositionJournal] = {}
         self.outcomes: dict[str, list[AttemptEnded]] = {}  # of unsettled intents, to be told again at a start
-        self._ordinals: dict[tuple[str, Leg], int] = {}
+        self._ordinals: dict[str, dict[Leg, int]] = {}  # intent → leg → last attempt number
         self._settled: dict[str, None] = {}
+
+    def image(self) -> bytes:
+        """Everything known, for ``restore``; records that it holds may be applied again behind it."""
+        return _image_encoder.encode(
+            _Image(
+                epoch=self.epoch,
+                lease_ms=self.lease_ms,
+                intents=self.intents,
+                unsettled=self.unsettled,
+                positions=self.positions,
+                outcomes=self.outcomes,
+                ordinals=self._ordinals,
+                settled=list(self._settled),
+            )
+        )
+
+    def restore(self, image: bytes) -> None:
+        """Take over an image. Raises msgspec.DecodeError for one of another shape."""
+        known = _image_decoder.decode(image)
+        self.epoch, self.lease_ms = known.epoch, known.lease_ms
+        self.intents, self.unsettled = known.intents, known.unsettled
+        self.positions, self.outcomes = known.positions, known.outcomes
+        self._ordinals = known.ordinals
+        self._settled = dict.fromkeys(known.settled)
 
     def apply(self, record: AttemptRecord) -> None:
         """Take one record in the order of the log."""
@@ -137,9 +178,9 @@ class JournalIndex:
 
     def next_ordinal(self, intent: str, leg: Leg) -> int:
         """Take the next attempt number of an intent's leg; never given twice, across starts."""
-        number = self._ordinals.get((intent, leg), 0) + 1
-        self._ordinals[intent, leg] = number
-        return number
+        numbers = self._ordinals.setdefault(intent, {})
+        numbers[leg] = numbers.get(leg, 0) + 1
+        return numbers[leg]
 
     def _attempted(self, record: Attempted) -> None:
         self.know(record.intent, "" if record.record is None else digest(record.record))
@@ -151,25 +192,29 @@ class JournalIndex:
                 )
         if record.action != "place":
             return
-        key = (record.intent, record.leg)
-        self._ordinals[key] = max(self._ordinals.get(key, 0), attempt_number(record.client_id))
         position = self.positions.get(record.position)
-        if position is not None:
-            position.orders.setdefault(record.client_id, Placed(record))
+        if position is None and record.intent in self._settled:
+            return  # an old record that comes again
+        numbers = self._ordinals.setdefault(record.intent, {})
+        numbers[record.leg] = max(numbers.get(record.leg, 0), attempt_number(record.client_id))
+        if position is not None and record.client_id not in position.orders:
+            placed = position.orders[record.client_id] = Placed(record)
+            # An attempt that was spilled is forwarded late, behind its own end.
+            for ended in self.outcomes.get(record.intent, ()):
+                if ended.outcome.client_id == record.client_id:
+                    _end(placed, ended.outcome)
 
     def _ended(self, record: AttemptEnded) -> None:
         outcome = record.outcome
         self.know(outcome.intent, "")
         if outcome.intent not in self._settled:
-            self.outcomes.setdefault(outcome.intent, []).append(record)
+            told = self.outcomes.setdefault(outcome.intent, [])
+            if record not in told:
+                told.append(record)
         position = self.positions.get(outcome.position)
         placed = None if position is None else position.orders.get(outcome.client_id)
-        if placed is None:
-            return
-        if outcome.verdict in _OVER:
-            placed.over = True
-        elif placed.outcome is None or placed.outcome.verdict is not Verdict.ACCEPTED:
-            placed.outcome = outcome
+        if placed is not None:
+            _end(placed, outcome)
 
     def _settle(self, record: IntentSettled) -> None:
         self.know(record.intent, "")
@@ -179,6 +224,15 @@ class JournalIndex:
         if len(self._settled) > KNOWN_INTENTS:
             del self._settled[next(iter(self._settled))]
         if record.closed:
-            self.positions.pop(record.position, None)
-            for key in [key for key in self._ordinals if key[0] == record.position]:
-                del self._ordinals[key]
+            position = self.positions.pop(record.position, None)
+            self._ordinals.pop(record.position, None)
+            for placed in position.orders.values() if position is not None else ():
+                self._ordinals.pop(placed.attempted.intent, None)
+
+
+def _end(placed: Placed, outcome: RequestEnded) -> None:
+    """An order's end; what was accepted stays accepted, whatever a later word about the same attempt says."""
+    if outcome.verdict in _OVER:
+        placed.over = True
+    elif placed.outcome is None or placed.outcome.verdict is not Verdict.ACCEPTED:
+        placed.outcome = outcome

@@ -4,6 +4,9 @@ The only place that keeps the journal in the topic ``attempts``, and in a local 
 A record that may not wait (rails, reduce-only closes, outcomes) and is not acknowledged within ``SPILL_AFTER_MS`` is
 written to a file that is synchronised to the disk, and forwarded when the broker answers again; a start reads the file
 behind the topic. A record may so come twice: the index knows a record that it has. Entries never spill.
+
+An image of the index is kept in a second file with the place of the last record it holds, so that a start reads what
+came behind it. The file counts only if the log has, at that place, the very record that was seen there.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -30,6 +35,15 @@ BATCH: Final = 5_000
 TOPIC_AGAIN_S: Final = 0.1
 
 
+class Kept(msgspec.Struct):
+    """An image of the index and the last record that it holds, by place and digest."""
+
+    topic: str
+    offset: int
+    digest: bytes
+    image: bytes
+
+
 class KafkaJournal:
     """The journal of one account; *arguments* are those of any Kafka client (addresses, login)."""
 
@@ -37,6 +51,8 @@ class KafkaJournal:
         self._arguments = dict(arguments)
         self._partition = TopicPartition(topic, 0)
         self._spill_path = spill
+        self._image_path = spill.with_suffix(".image")
+        self._seen: tuple[int, bytes] | None = None  # the last record handed over: offset, digest
         self._producer: AIOKafkaProducer | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._tail: asyncio.Task[None] | None = None
@@ -74,24 +90,77 @@ class KafkaJournal:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def read(self) -> list[AttemptRecord]:
-        """Everything so far: the topic, then what a former process could not forward. Raises JournalUnavailable."""
+    async def read(self, restore: Callable[[bytes], None]) -> list[AttemptRecord]:
+        """
+        Everything so far: the topic (behind the kept image, if it belongs to it), then what could not be forwarded.
+
+        Raises JournalUnavailable.
+        """
         assert self._consumer is not None, "the journal was not started"
-        consumer, partition = self._consumer, self._partition
-        records: list[AttemptRecord] = []
         try:
-            end = (await consumer.end_offsets([partition]))[partition]
-            # An explicit offset: seek_to_beginning races with the consumer's own first reset and was seen to lose.
-            consumer.seek(partition, (await consumer.beginning_offsets([partition]))[partition])
-            while await consumer.position(partition) < end:
-                batches = await consumer.getmany(partition, timeout_ms=1_000, max_records=BATCH)
-                records += [decode_attempt(message.value) for batch in batches.values() for message in batch]
+            begin = (await self._consumer.beginning_offsets([self._partition]))[self._partition]
+            end = (await self._consumer.end_offsets([self._partition]))[self._partition]
+            values = await self._restored(restore, begin, end)
+            if values is None:
+                values = await self._values(begin, end)
         except KafkaError as error:
             raise JournalUnavailable(repr(error)) from error
+        records = [decode_attempt(value) for value in values]
         left_behind = self._read_spill()
         if left_behind:
             self._forward_soon()
         return records + left_behind
+
+    async def _restored(self, restore: Callable[[bytes], None], begin: int, end: int) -> list[bytes] | None:
+        """Use the kept image and return the records behind it; None when there is none for this log."""
+        try:
+            kept = msgspec.msgpack.decode(self._image_path.read_bytes(), type=Kept)
+        except (OSError, msgspec.DecodeError):
+            return None
+        if kept.topic != self._partition.topic or not begin <= kept.offset < end:
+            return None
+        first, *behind = await self._values(kept.offset, end)
+        if _digest(first) != kept.digest:
+            return None
+        try:
+            restore(kept.image)
+        except msgspec.DecodeError:
+            return None
+        return behind
+
+    async def _values(self, begin: int, end: int) -> list[bytes]:
+        """The bytes of every record from *begin* to *end*."""
+        assert self._consumer is not None
+        consumer, partition = self._consumer, self._partition
+        values: list[bytes] = []
+        # An explicit offset: seek_to_beginning races with the consumer's own first reset and was seen to lose.
+        consumer.seek(partition, begin)
+        while await consumer.position(partition) < end:
+            batches = await consumer.getmany(partition, timeout_ms=1_000, max_records=BATCH)
+            for batch in batches.values():
+                for message in batch:
+                    values.append(message.value)
+                    self._seen = (message.offset, _digest(message.value))
+        return values
+
+    async def keep(self, image: bytes) -> None:
+        """Keep an image of all that was handed over so far; a file that cannot be written is only logged."""
+        if self._seen is None:
+            return
+        kept = Kept(self._partition.topic, *self._seen, image)
+        try:
+            await asyncio.to_thread(self._write_image, msgspec.msgpack.encode(kept))
+        except OSError as error:
+            log.warning("journal_image_not_kept", error=str(error))
+
+    def _write_image(self, value: bytes) -> None:
+        self._image_path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._image_path.with_suffix(".fresh")
+        with fresh.open("wb") as file:
+            file.write(value)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._image_path)
 
     def follow(self, seen: Callable[[AttemptRecord], None]) -> None:
         """Call *seen* for every record behind those of ``read``."""
@@ -130,6 +199,7 @@ class KafkaJournal:
             try:
                 async for message in self._consumer:
                     seen(decode_attempt(message.value))
+                    self._seen = (message.offset, _digest(message.value))
             except KafkaError as error:
                 log.warning("attempts_not_read", error=repr(error))
                 await asyncio.sleep(FORWARD_EVERY_S)
@@ -165,3 +235,7 @@ class KafkaJournal:
             except KafkaError as error:
                 log.warning("attempts_not_forwarded", error=repr(error))
             await asyncio.sleep(FORWARD_EVERY_S)
+
+
+def _digest(value: bytes) -> bytes:
+    return blake2b(value, digest_size=16).digest()

@@ -31,11 +31,19 @@ class OutboxUnavailable(Exception):
 class Journal(Protocol):
     """The topic ``attempts``: one order of records, written ahead of what they announce."""
 
-    async def read(self) -> list[AttemptRecord]:
-        """Everything so far, in order; called once, before ``follow`` and ``append``."""
+    async def read(self, restore: Callable[[bytes], None]) -> list[AttemptRecord]:
+        """
+        Everything so far, in order; called once, before ``follow`` and ``append``.
+
+        If an image was kept (``keep``) and belongs to this log, *restore* is called with it first, and only the records
+        behind it are returned. *restore* raises msgspec.DecodeError for an image it cannot use; then all are.
+        """
 
     def follow(self, seen: Callable[[AttemptRecord], None]) -> None:
         """Call *seen* for every record behind what ``read`` returned, our own included, in the order of the log."""
+
+    async def keep(self, image: bytes) -> None:
+        """Keep an image of everything that ``follow`` has handed over so far; losing it costs time only."""
 
     async def append(self, record: AttemptRecord, *, spill: bool = False) -> None:
         """

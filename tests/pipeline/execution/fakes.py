@@ -132,9 +132,12 @@ class OpenJournal:
         self._killer = killer
         self._read_to = 0
 
-    async def read(self) -> list[AttemptRecord]:
+    async def read(self, restore: Callable[[bytes], None]) -> list[AttemptRecord]:
         self._read_to = len(self._topic.records)
         return list(self._topic.records)
+
+    async def keep(self, image: bytes) -> None:
+        """Not kept: every start reads everything."""
 
     def follow(self, seen: Callable[[AttemptRecord], None]) -> None:
         for record in self._topic.records[self._read_to :]:

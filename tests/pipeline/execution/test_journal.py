@@ -119,20 +119,19 @@ def test_the_lease_of_the_predecessor_is_known_unless_it_ended() -> None:
     assert 0 == index(started, EpochEnded(epoch=2, executor="x", at_ms=AT)).lease_ms
 
 
-records = st.sampled_from(
-    [
-        EpochStarted(epoch=1, executor="x", lease_ms=6_000, at_ms=AT),
-        attempt(),
-        ended(Verdict.ACCEPTED, filled=10),
-        attempt(Leg.FAR),
-        ended(Verdict.ACCEPTED, Leg.FAR),
-        attempt(Leg.WORKING),
-        ended(Verdict.REJECTED, Leg.WORKING),
-        attempt(Leg.FAR, action="cancel"),
-        ended(Verdict.CANCELLED, Leg.FAR),
-        IntentSettled(epoch=1, intent=RECORD.id, symbol="BTCUSDT", at_ms=AT, position=RECORD.id),
-    ]
-)
+STORY: list[AttemptRecord] = [
+    EpochStarted(epoch=1, executor="x", lease_ms=6_000, at_ms=AT),
+    attempt(),
+    ended(Verdict.ACCEPTED, filled=10),
+    attempt(Leg.FAR),
+    ended(Verdict.ACCEPTED, Leg.FAR),
+    attempt(Leg.WORKING),
+    ended(Verdict.REJECTED, Leg.WORKING),
+    attempt(Leg.FAR, action="cancel"),
+    ended(Verdict.CANCELLED, Leg.FAR),
+    IntentSettled(epoch=1, intent=RECORD.id, symbol="BTCUSDT", at_ms=AT, position=RECORD.id),
+]
+records = st.sampled_from(STORY)
 
 
 @given(st.lists(records, max_size=20))
@@ -142,3 +141,22 @@ def test_every_record_twice_is_as_good_as_once(log: list[AttemptRecord]) -> None
 
     assert msgspec.json.encode(once.positions) == msgspec.json.encode(twice.positions)
     assert (once.intents, once.unsettled, once.epoch) == (twice.intents, twice.unsettled, twice.epoch)
+
+
+@given(st.integers(0, len(STORY)), st.integers(0, len(STORY)), st.integers(0, 5))
+def test_an_image_and_the_records_behind_it_are_as_good_as_all_records(length: int, cut: int, again: int) -> None:
+    """A start from an image knows what a start from the whole log knows, even if some records come again."""
+    log = STORY[:length]
+    restored = JournalIndex()
+    restored.restore(index(*log[:cut]).image())
+    for record in log[max(0, cut - again) :]:
+        restored.apply(record)
+
+    assert index(*log).image() == restored.image()
+
+
+def test_an_attempt_that_is_forwarded_behind_its_own_end_is_not_in_doubt() -> None:
+    """Kafka was away: the attempt was spilled, its end was not; the order of the log is not the order of things."""
+    known = index(attempt(), ended(Verdict.ACCEPTED, filled=10), ended(Verdict.ACCEPTED, Leg.FAR), attempt(Leg.FAR))
+
+    assert [False, False] == [placed.unknown for placed in known.positions[RECORD.id].orders.values()]

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from pipeline.core.units import Milliseconds
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.execution import kafka_journal
-from pipeline.execution.kafka_journal import KafkaJournal
+from pipeline.execution.kafka_journal import KafkaJournal, Kept
 from pipeline.execution.ports import JournalUnavailable
 from pipeline.wire.records import AttemptRecord, LeaseRenewed
 
@@ -24,6 +25,11 @@ DEADLINE_S = 20.0
 def record(number: int) -> LeaseRenewed:
     """Some record."""
     return LeaseRenewed(epoch=number, executor="x", at_ms=Milliseconds(number))
+
+
+def no_image(image: bytes) -> None:
+    """Nothing was kept."""
+    raise AssertionError(image)
 
 
 async def new_topic(kafka: EmbeddedKafka) -> str:
@@ -60,11 +66,11 @@ async def test_what_one_wrote_the_next_reads_and_follows(kafka: EmbeddedKafka, t
     """A start reads everything before it; behind that it follows its own records and others', in the log's order."""
     topic = await new_topic(kafka)
     async with journal(kafka, topic, tmp_path / "a") as first:
-        assert [] == await first.read()
+        assert [] == await first.read(no_image)
         for number in (1, 2, 3):
             await first.append(record(number))
         async with journal(kafka, topic, tmp_path / "b") as second:
-            assert [record(1), record(2), record(3)] == await second.read()
+            assert [record(1), record(2), record(3)] == await second.read(no_image)
             seen: list[AttemptRecord] = []
             second.follow(seen.append)
             await first.append(record(4))
@@ -85,7 +91,7 @@ async def test_a_broker_that_hangs_is_waited_for_only_by_those_who_must(
     topic = await new_topic(kafka)
     spill = tmp_path / "data" / "attempts.jsonl"
     async with journal(kafka, topic, spill) as first:
-        await first.read()
+        await first.read(no_image)
         answered = asyncio.Event()
         send = first._send
 
@@ -103,9 +109,41 @@ async def test_a_broker_that_hangs_is_waited_for_only_by_those_who_must(
     with spill.open("ab") as file:
         file.write(b'{"type":"lease","ep')  # a torn line was never durable
     async with journal(kafka, topic, spill) as second:
-        assert [record(1)] == await second.read()
+        assert [record(1)] == await second.read(no_image)
         async with asyncio.timeout(DEADLINE_S):
             while spill.exists():  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.01)
     async with journal(kafka, topic, spill) as third:
-        assert [record(1)] == await third.read()
+        assert [record(1)] == await third.read(no_image)
+
+
+async def test_a_kept_image_spares_the_reading_of_what_it_holds(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """A start restores the image and reads behind it; an image of another log, or of another shape, is no use."""
+    topic, other = await new_topic(kafka), await new_topic(kafka)
+    spill = tmp_path / "attempts.jsonl"
+    async with journal(kafka, topic, spill) as first:
+        await first.append(record(1))
+        assert [record(1)] == await first.read(no_image)
+        seen: list[AttemptRecord] = []
+        first.follow(seen.append)
+        await first.append(record(2))
+        await seen_all(seen, 1)
+        await asyncio.sleep(0)
+        await first.keep(b"image")
+        await first.append(record(3))
+    images: list[bytes] = []
+    async with journal(kafka, topic, spill) as second:
+        assert [record(3)] == await second.read(images.append)
+    assert [b"image"] == images
+
+    def refused(image: bytes) -> None:
+        raise msgspec.DecodeError("another shape")
+
+    async with journal(kafka, topic, spill) as third:
+        assert [record(1), record(2), record(3)] == await third.read(refused)
+    kept = spill.with_suffix(".image")
+    kept.write_bytes(msgspec.msgpack.encode(Kept(other, 1, b"", b"image")))
+    async with journal(kafka, other, spill) as fourth:
+        await fourth.append(record(7))
+        await fourth.append(record(8))
+        assert [record(7), record(8)] == await fourth.read(no_image)

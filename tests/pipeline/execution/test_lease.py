@@ -13,7 +13,7 @@ from tests.pipeline.execution.fakes import FakeJournal, Killer, OpenJournal, Vir
 async def taken(topic: FakeJournal, name: str, *, predecessor_lease_ms: int = 0, known: int = 0) -> Lease:
     """A lease that took over."""
     journal: OpenJournal = topic.open(Killer())
-    await journal.read()
+    await journal.read(lambda _: None)
     lease = Lease(journal, VirtualClock(), executor=name)
     journal.follow(lease.seen)
     await lease.take(known_epoch=known, predecessor_lease_ms=predecessor_lease_ms)
