@@ -90,6 +90,11 @@ class Exchange:
         """What the ledger says: episodes with naked time, duplicates, requests."""
         return await self._ask("GET", "/admin/summary")
 
+    async def ledger_since(self, kind: str, after: int) -> tuple[list[Json], int]:
+        """The lines of one kind behind line *after* (−1: from the start), and the number of the ledger's last line."""
+        answer = await self._ask("GET", "/admin/ledger", kind=kind, limit="10000", after=str(after))
+        return answer["lines"], int(answer["last"])
+
     async def ledger(self, kind: str) -> list[Json]:
         """Every line of one kind."""
         lines: list[Json] = []

@@ -72,11 +72,33 @@ class Part:
         self._process.wait()
         self._process = None
 
+    @property
+    def returncode(self) -> int | None:
+        """The code of a process that has ended by itself; None while it runs, or when we ended it."""
+        return None if self._process is None else self._process.poll()
+
+    def revive(self) -> None:
+        """Start a process again that has ended by itself, as a cluster would."""
+        assert self.returncode is not None, f"{self.name} has not ended by itself"
+        self._process = None
+        self.start()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it is there and does nothing, as on a machine that stalls."""
+        self._tell(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on and does not know that time has passed."""
+        self._tell(signal.SIGCONT)
+
+    def _tell(self, number: signal.Signals) -> None:
+        if self.pid is not None and self._process is not None:
+            self._process.send_signal(number)
+
     def ask_to_stop(self) -> None:
         """Send SIGTERM and return at once."""
         self._remember_memory()
-        if self.pid is not None and self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+        self._tell(signal.SIGTERM)
 
     def wait_stopped(self, deadline: float) -> bool:
         """Wait until it is gone, by SIGKILL after *deadline* (monotonic); True when it went by itself."""

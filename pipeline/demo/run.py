@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from rich.console import Console
 
-from pipeline.console.log_access import open_log
-from pipeline.demo import acts, promises, recorded, verdict
+from pipeline.console.log_access import Log, open_log
+from pipeline.demo import acts, figures, promises, recorded, verdict
 from pipeline.demo.exchange import ExchangeGone
 from pipeline.demo.fleet import peak_memory_mb
 from pipeline.demo.promises import Promise
@@ -23,11 +23,14 @@ from pipeline.demo.stage import Options, Stage, ready, set_stage
 from pipeline.demo.view import View
 from pipeline.reporting.account_view import AccountView
 from pipeline.reporting.trades_report import TradesReport
-from pipeline.wire.topics import ACCOUNT
+from pipeline.wire import records
+from pipeline.wire.topics import ACCOUNT, INPUTS, INTENTS
 
 Json: TypeAlias = Any  # the result's JSON
 
 LOOK_SECONDS: Final = 1.0
+LAST_LOOK_SECONDS: Final = 5.0
+LATENCY_SAMPLES: Final = 20
 LOOK_BACK_MS: Final = 60_000
 
 
@@ -75,6 +78,18 @@ async def run(options: Options, console: Console) -> Outcome:
     return Outcome(held, evidence.report, result, directory, kept)
 
 
+async def _latency(log: Log, since_ms: int) -> dict[str, float]:
+    """Frame → intent of the last minute: the few intents, and the lines that they name."""
+    intents = [(r.append_ms, records.decode_intent(r.value)) for r in await log.read(INTENTS, since_ms=since_ms)]
+    causes: dict[tuple[int, int], bytes] = {}
+    for _, intent in intents[-LATENCY_SAMPLES:]:
+        partition, offset, _ = (int(part) for part in intent.cause.split("/"))
+        if (found := await log.one(INPUTS, partition, offset)) is not None:
+            causes[partition, offset] = found.value
+    received = figures.frame_times((partition, offset, value) for (partition, offset), value in causes.items())
+    return figures.latencies(received, intents, ())
+
+
 class _Extra(msgspec.Struct):
     """What the synthetic demo knows beside the log: the answer to the bad command, how long each recovery took."""
 
@@ -110,25 +125,33 @@ async def watched(stage: Stage) -> AsyncIterator[None]:
     if not stage.view.live:
         yield
         return
-    looking = asyncio.create_task(_look(stage))
+    enough = asyncio.Event()
+    looking = asyncio.create_task(_look(stage, enough))
     try:
         yield
     finally:
-        looking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await looking
+        enough.set()  # a cancellation alone can be swallowed by what the look waits for (asyncio.wait_for in 3.11)
+        done, _ = await asyncio.wait({looking}, timeout=LAST_LOOK_SECONDS)
+        if not done:
+            looking.cancel()
+        elif not looking.cancelled() and (fault := looking.exception()) is not None:
+            stage.view.step(f"the live view ended early: {fault}")
 
 
-async def _look(stage: Stage) -> None:
+async def _look(stage: Stage, enough: asyncio.Event) -> None:
     view = stage.view
-    while True:
+    while not enough.is_set():
         with contextlib.suppress(ExchangeGone):  # the act that needs it says so
             view.summary = await stage.exchange.summary()
         positions = AccountView()
+        since = int(time.time() * 1_000) - LOOK_BACK_MS
         async with open_log(stage.settings) as log:
-            for record in await log.read(ACCOUNT, since_ms=int(time.time() * 1_000) - LOOK_BACK_MS):
+            for record in await log.read(ACCOUNT, since_ms=since):
                 positions.take(record.append_ms, record.value)
+            view.latency = await _latency(log, since)
         positions.instruments = view.positions.instruments | positions.instruments
         view.positions = positions
         view.refresh()
-        await asyncio.sleep(LOOK_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await enough.wait()

@@ -34,7 +34,12 @@ SIMULATOR_SECRET: Final = "simulator-secret"
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the person asked for; ``speed`` is of the price paths, or of the recording. Tests play fewer *plans*."""
+    """
+    What the person asked for; ``speed`` is of the price paths, or of the recording. Tests play fewer *plans*.
+
+    ``scenario`` and ``rate`` (steps a second) are of the synthetic market, ``configuration`` is the text of the
+    configuration file of every process (empty: none).
+    """
 
     speed: float = 1.0
     recording: Path | None = None
@@ -42,6 +47,9 @@ class Options(msgspec.Struct, frozen=True):
     seed: int = 1
     plans: tuple[Plan, ...] = PLANS
     kills: bool = True
+    scenario: str = "demo"
+    rate: float = 10.0
+    configuration: str = ""
 
 
 class Stage(msgspec.Struct):
@@ -105,7 +113,8 @@ def simulator_arguments(options: Options, symbols: tuple[str, ...], ledger: Path
     if options.recording is not None:
         source = ["--recording", str(options.recording), "--speed", f"{options.speed:g}", "--begin", "admin"]
         return [*common, *source]
-    return [*common, "--symbols", ",".join(symbols), "--scenario", "demo"]
+    market = ["--scenario", options.scenario, "--rate", f"{options.rate:g}"]
+    return [*common, "--symbols", ",".join(symbols), *market]
 
 
 @asynccontextmanager
@@ -128,11 +137,14 @@ async def set_stage(options: Options, symbols: tuple[str, ...], view: View) -> A
         urls, _ = await asyncio.gather(json_line(simulator, "rest"), asyncio.to_thread(kafka.start))
         exchange = Exchange(urls["rest"])
         fleet.environment |= environment_of(directory, symbols, kafka.bootstrap, urls)
+        if options.configuration:
+            (directory / "configuration.json").write_text(options.configuration)
+            fleet.environment["PERPGUARD_CONFIG"] = str(directory / "configuration.json")
         log_identity = await ensure_topics(kafka.bootstrap, PREFIX)
         view.step(f"exchange on {urls['rest']}, topics made, log identity {log_identity}")
         for role in ROLES:
             fleet.start(role, worker_command(), PERPGUARD_ROLE=role, PERPGUARD_METRICS_PORT=str(free_port()))
-        fleet.start("connector", perpguard("connector", "--json"))
+        fleet.start("connector", perpguard("connector", "--json"), PERPGUARD_METRICS_PORT=str(free_port()))
         settings = load(fleet.environment)
         stage = Stage(options, directory, kafka, fleet, exchange, settings, log_identity, view)
         yield stage
@@ -162,7 +174,7 @@ async def ready(stage: Stage) -> None:
         raise PartFailed(f"the connector did not open its sockets: {connector.last_words()}")
     async with httpx.AsyncClient() as client:
         for role in ROLES:
-            if not await stage.until(f"{role} ready", partial(_folds, stage, client, role), seconds=30):
+            if not await stage.until(f"{role} ready", partial(is_ready, stage, client, role), seconds=30):
                 raise PartFailed(f"{role} is not ready: {stage.fleet.parts[role].last_words()}")
 
     async def instruments() -> bool:
@@ -181,7 +193,8 @@ async def _connected(stage: Stage) -> bool:
     return {"public", "market", "private"} <= routes
 
 
-async def _folds(stage: Stage, client: httpx.AsyncClient, role: str) -> bool:
+async def is_ready(stage: Stage, client: httpx.AsyncClient, role: str) -> bool:
+    """What the process itself says: it folds every partition that is its own, takes intents, has its streams."""
     port = stage.fleet.parts[role].environment["PERPGUARD_METRICS_PORT"]
     try:
         return (await client.get(f"http://127.0.0.1:{port}/ready")).status_code == httpx.codes.OK
