@@ -8,40 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.oracle import factors, levels
+from tests.oracle import beyond, factors, levels
+from tests.oracle.everything import every_factor
 from tests.oracle.factors import Factor
-from tests.oracle.machinery import BAR_MS, Array, Bars, atr
-from tests.oracle.markets import Market, market, recorded
+from tests.oracle.machinery import Array, Bars, atr
+from tests.oracle.markets import market, recorded
 
 SEEDS = range(4)
 DAYS = 4
-
-
-def whole(of: Market) -> dict[str, Factor]:
-    """Every factor of a market that is told by bars."""
-    told = of.events
-    events = factors.liquidations(
-        told.time_ms, told.sold, average=told.average, filled=told.filled, price=told.price, quantity=told.quantity
-    )
-    delta, interest = factors.volume_delta(of.bars), factors.open_interest(of.bars, of.contracts)
-    deviation = factors.deviation_of_prints(
-        of.funding.time_ms,
-        factors.eight_hour_rate(of.funding.rate, of.interval_hours),
-        of.bars.open_ms + BAR_MS,
-    )
-    basis = factors.basis_at_bars(of.mark_ms, of.mid, of.index, of.bars)
-    return {
-        "T": factors.trend(of.bars),
-        "M": factors.momentum(of.bars),
-        "S": factors.structure(of.bars),
-        "V": factors.volume(of.bars),
-        "C": delta,
-        "O": interest,
-        "B": factors.basis_and_funding(basis, of.rate, deviation, interval_hours=of.interval_hours),
-        "Q": factors.liquidation_pressure(of.bars, events),
-        "I": factors.independence(of.bars.close, of.btc, of.eth),
-        "F": factors.fund_leading(delta, interest),
-    }
 
 
 def mirrored(bars: Bars) -> Bars:
@@ -66,7 +40,7 @@ def mirrored(bars: Bars) -> Bars:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_bounds(seed: int) -> None:
     """Directional factors stay within ±100, I within 0..100, quality within 0..1 and 0 exactly where not ready."""
-    for letter, factor in whole(market(seed, DAYS)).items():
+    for letter, factor in every_factor(market(seed, DAYS)).items():
         usable = factor.value[factor.ready]
         assert len(usable) > 500, letter
         assert (np.abs(usable) <= 100 + 1e-9).all(), letter
@@ -79,7 +53,7 @@ def test_ready_when_the_domain_says() -> None:
     """Without gaps: T after 120 bars, M 40, V 96, C 11 + 96, O 12 + 96, B 288, Q 12, I 100 returns, F with C and O."""
     made = market(seed=0, days=2)
     bars = replace(made.bars, quote=made.bars.quote + 1.0)  # no silent stretch in front of C
-    found = whole(replace(made, bars=bars, contracts=np.nan_to_num(made.contracts, nan=1e6), eth=made.btc + 1.0))
+    found = every_factor(replace(made, bars=bars, contracts=np.nan_to_num(made.contracts, nan=1e6), eth=made.btc + 1.0))
     first = {letter: int(np.argmax(factor.ready)) + 1 for letter, factor in found.items() if letter != "S"}
 
     assert {"T": 120, "M": 40, "V": 96, "C": 107, "O": 108, "B": 288, "Q": 12, "I": 101, "F": 108} == first
@@ -89,8 +63,8 @@ def test_ready_when_the_domain_says() -> None:
 def test_price_upside_down_negates_the_scores(seed: int) -> None:
     """T, M, S, V, C, O and F of a mirrored market are the negated ones (domain 4.12, symmetry)."""
     made = market(seed, DAYS)
-    there = whole(made)
-    back = whole(replace(made, bars=mirrored(made.bars)))
+    there = every_factor(made)
+    back = every_factor(replace(made, bars=mirrored(made.bars)))
 
     for letter in "TMSVCOF":
         both = there[letter].ready & back[letter].ready
@@ -116,14 +90,14 @@ def test_no_look_ahead(seed: int) -> None:
         events=type(events)(*(field[before] for field in events)),
     )
 
-    for letter, factor in whole(first).items():
+    for letter, factor in every_factor(first).items():
         assert np.array_equal(factor.value, whole_of(seed)[letter].value[:half], equal_nan=True), letter
 
 
 def whole_of(seed: int) -> dict[str, Factor]:
     """The factors of a whole market, computed once a seed."""
     if seed not in _KEPT:
-        _KEPT[seed] = whole(market(seed, DAYS))
+        _KEPT[seed] = every_factor(market(seed, DAYS))
     return _KEPT[seed]
 
 
@@ -183,7 +157,7 @@ def test_fund_leading_forbids_chasing() -> None:
 
 def test_repeated_forced_orders_count_once() -> None:
     """(T, side, q) identifies a forced order; ap·z is its notional, p·q where ap is missing."""
-    found = factors.liquidations(
+    found = beyond.liquidations(
         np.array([1, 1, 1, 2]),
         np.array([True, True, False, True]),
         average=np.array([10.0, 10.0, 10.0, 0.0]),
@@ -204,7 +178,24 @@ def test_decayed_sums_are_sums() -> None:
         for at in at_ms
     ]
 
-    assert expected == pytest.approx(list(factors.decayed_sum(times, amounts, at_ms)), rel=1e-12)
+    assert expected == pytest.approx(list(beyond.decayed_sum(times, amounts, at_ms)), rel=1e-12)
+
+
+def test_a_spent_cascade_is_told() -> None:
+    """Ten minutes after one order its decayed total is 14 % of the peak, but the peak is forgotten just then."""
+    events = beyond.Liquidations(np.array([0]), np.array([-1]), np.array([1e6]))
+    at_ms = np.array([0, 300_000, 400_000, 599_999, 600_000])
+    price, extreme, a = np.full(5, 101.0), np.full(5, 100.0), np.full(5, 2.0)
+
+    assert [False, False, True, True, False] == list(beyond.exhausted(events, at_ms, price, extreme, a))
+    assert not beyond.exhausted(events, at_ms, price, extreme, 1.01 * a).any()
+
+
+def test_a_jump_of_open_interest_waits_for_the_next_poll() -> None:
+    """A jump over 30 % counts one poll later if it stays, and not at all if it goes."""
+    found = factors.confirmed_polls(np.array([100.0, 129.0, 200.0, 205.0, 100.0, 200.0, np.nan, 210.0]))
+
+    assert [100.0, 129.0, 129.0, 205.0, 205.0, 200.0, 200.0, 210.0] == list(found)
 
 
 def test_a_copy_is_not_independent() -> None:
@@ -212,9 +203,9 @@ def test_a_copy_is_not_independent() -> None:
     random = np.random.default_rng(5)
     btc, eth, own = (100 * np.exp(random.normal(0, 0.001, 2000).cumsum()) for _ in range(3))
 
-    assert factors.independence(btc**1.5, btc, eth).value[-1] < 1
-    assert factors.independence(btc**1.5, btc).value[-1] < 1e-6
-    assert factors.independence(own, btc, eth).value[-1] > 95
+    assert beyond.independence(btc**1.5, btc, eth).value[-1] < 1
+    assert beyond.independence(btc**1.5, btc).value[-1] < 1e-6
+    assert beyond.independence(own, btc, eth).value[-1] > 95
 
 
 def test_on_recorded_days() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.oracle import factors, flow, levels
+from tests.oracle import beyond, factors, flow, levels
 from tests.oracle.machinery import Array
 
 
@@ -54,15 +54,15 @@ def test_open_interest() -> None:
 
 def test_liquidations() -> None:
     """Q: LL 300k, LS 100k, K 50k, zI 2 → LTI −.4444, Q −33.849."""
-    lean = factors.liquidation_lean(at(300_000), at(100_000), at(50_000))
+    lean = beyond.liquidation_lean(at(300_000), at(100_000), at(50_000))
 
     assert close_to(-0.4444, places=1e-4) == list(lean)
-    assert close_to(-33.849, places=1e-3) == list(factors.liquidation_score(lean, at(2)))
+    assert close_to(-33.849, places=1e-3) == list(beyond.liquidation_score(lean, at(2)))
 
 
 def test_basis() -> None:
     """B: z_b 1.8, f8 .0004 (std floor) → x 2.28, B −71.139."""
-    x, score = factors.basis_score(at(1.8), at(0.0004), at(0))
+    x, score = beyond.basis_score(at(1.8), at(0.0004), at(0))
 
     assert close_to(2.28, places=1e-9) == list(x)
     assert close_to(-71.139, places=1e-3) == list(score)
@@ -125,7 +125,7 @@ def test_microprice() -> None:
 
 def test_eight_hour_rate() -> None:
     """f8: r .0002, 4 h → .0004."""
-    assert close_to(0.0004, places=1e-12) == list(factors.eight_hour_rate(at(0.0002), 4))
+    assert close_to(0.0004, places=1e-12) == list(beyond.eight_hour_rate(at(0.0002), 4))
 
 
 def test_liquidation_price() -> None:
