@@ -71,6 +71,8 @@ class Closer:
                 await self._ladder(position, intent)
             if asked:
                 self._sender.settle(intent, symbol=position.symbol, position=position.id)
+            if position.id not in self._desk.index.positions:
+                self._desk.positions.pop(position.id, None)  # not opened here: nobody will sweep it
 
     async def _ladder(self, position: Guarded, intent: str) -> None:
         desk, symbol = self._desk, position.symbol

@@ -74,6 +74,7 @@ class Guarded(msgspec.Struct):
     entry_client: str = ""
     orders: dict[str, LiveOrder] = msgspec.field(default_factory=dict)
     wanted: dict[Leg, WantedRail] = msgspec.field(default_factory=dict)
+    targets: dict[Leg, str] = msgspec.field(default_factory=dict)  # the intent that is wanted; "" is a tombstone
     closing: str = ""  # why it is being closed
     flat: bool = False
     swept: bool = False

@@ -31,20 +31,19 @@ class Targets:
         self._sender = sender
         self._canceller = canceller
         self._doubts = doubts
-        self._newest: dict[tuple[str, Leg], str] = {}  # (position, leg) → intent that is wanted; "" tombstone
 
     def place(self, record: IntentRecord, position: Guarded) -> None:
         """Ask for a target to rest."""
         intent = record.intent
         assert isinstance(intent, PlaceTarget)
-        self._newest[position.id, intent.leg] = record.id
+        position.targets[intent.leg] = record.id
         self._desk.spawn(self._place(record, intent, position), f"target {record.id}")
 
     def cancel(self, record: IntentRecord, position: Guarded) -> None:
         """Ask for a leg to be withdrawn."""
         intent = record.intent
         assert isinstance(intent, CancelLeg)
-        self._newest[position.id, intent.leg] = ""
+        position.targets[intent.leg] = ""
         self._desk.spawn(self._cancel(record, intent, position), f"cancel {record.id}")
 
     async def _cancel(self, record: IntentRecord, intent: CancelLeg, position: Guarded) -> None:
@@ -67,7 +66,7 @@ class Targets:
         def wanted() -> str:
             if position.flat or position.closing or position.swept:
                 return "position is closing"
-            return "" if self._newest.get((position.id, intent.leg)) == record.id else "superseded"
+            return "" if position.targets.get(intent.leg) == record.id else "superseded"
 
         async with self._desk.chain(position.symbol, intent.leg):
             for order in position.live(intent.leg, doubtful=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pipeline.binance.requests import RegularOrder
@@ -73,3 +75,41 @@ async def test_a_sweep_leaves_the_stops_of_a_position_that_is_not_flat() -> None
 
     assert [FAR, WORKING] == world.venue.rails(BTC)
     assert "sweep_refused" in [code for code, _ in world.outbox.alerts]
+
+
+@scenario
+async def test_a_position_that_was_not_opened_here_can_be_closed() -> None:
+    """The ladder needs its side only; afterwards the symbol is free again."""
+    world = World()
+    world.venue.positions[BTC] = -7
+    executor = await started(world)
+    record = intent(2, ClosePosition("abcdefg.09.0.tagg0", Side.SELL, Lots(-7), "X3"))
+    executor.submit(record)
+    await executor.desk.idle()
+    assert 0 == world.venue.positions[BTC]
+    assert ["c:accepted"] == world.outbox.verdicts(record.id)
+    assert {} == executor.desk.positions
+
+
+@scenario
+async def test_refused_market_closes_end_with_a_conditional_close_of_everything() -> None:
+    """Four refusals: the venue is asked to close the position at its next tick of the mark price."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    world.venue.fault = lambda r: "code -4131" if isinstance(r, RegularOrder) and r.reduce_only else ""
+    close = intent(2, ClosePosition(record.id, Side.BUY, Lots(10), "X15"))
+    executor.submit(close)
+    await asyncio.sleep(1)
+    fallback = [
+        client
+        for client, algo in world.venue.open_algos(BTC).items()
+        if algo["orderType"] == "TAKE_PROFIT_MARKET" and client.startswith(close.id)
+    ]
+    assert 1 == len(fallback)
+    assert 1_000_010 - 9 == round(float(world.venue.algos[fallback[0]]["triggerPrice"]) * 10)
+    world.venue.trigger(fallback[0])
+    await executor.desk.idle()
+
+    assert 0 == world.venue.positions[BTC]
+    assert [FAR, WORKING] == world.venue.rails(BTC)
