@@ -57,9 +57,8 @@ async def run(options: Options, console: Console) -> Outcome:
     that was started has ended by then, and the directory with all logs stays.
     """
     began = time.monotonic()
-    symbols = (recorded.SYMBOL,) if options.recording is not None else tuple(plan.symbol for plan in options.plans)
     with View(console) as view:
-        async with set_stage(options, symbols, view) as stage:
+        async with set_stage(options, tuple(plan.symbol for plan in options.plans), view) as stage:
             async with watched(stage):
                 await ready(stage)
                 extra = await _play(stage)

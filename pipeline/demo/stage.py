@@ -136,6 +136,8 @@ async def set_stage(options: Options, symbols: tuple[str, ...], view: View) -> A
         )
         urls, _ = await asyncio.gather(json_line(simulator, "rest"), asyncio.to_thread(kafka.start))
         exchange = Exchange(urls["rest"])
+        if options.recording is not None:
+            symbols = tuple((await exchange.status())["symbols"])  # whatever it holds
         fleet.environment |= environment_of(directory, symbols, kafka.bootstrap, urls)
         if options.configuration:
             (directory / "configuration.json").write_text(options.configuration)
