@@ -208,33 +208,64 @@ class KafkaJournal:
 
     def _write_spill(self, value: bytes) -> None:
         self._spill_path.parent.mkdir(parents=True, exist_ok=True)
+        torn = self._spilled()[-1:] not in (b"", b"\n")  # a process died within a line: it must not spoil this one
         with self._spill_path.open("ab") as file:
-            file.write(value + b"\n")
+            file.write(b"\n" * torn + value + b"\n")
             file.flush()
             os.fsync(file.fileno())
         self.spilled += 1
 
+    def _spilled(self) -> bytes:
+        return self._spill_path.read_bytes() if self._spill_path.exists() else b""
+
     def _read_spill(self) -> list[AttemptRecord]:
-        if not self._spill_path.exists():
-            return []
-        lines = self._spill_path.read_bytes().split(b"\n")
-        return [decode_attempt(line) for line in lines[:-1] if line]  # a torn last line was never durable
+        return _whole_records(self._spilled())
+
+    def _forget_spilled(self, size: int) -> bool:
+        """Drop the first *size* bytes, which stand in the log; True when no whole line is left behind them."""
+        rest = self._spilled()[size:]
+        if b"\n" not in rest:
+            self._spill_path.unlink(missing_ok=True)
+            return True
+        fresh = self._spill_path.with_suffix(".rest")
+        with fresh.open("wb") as file:
+            file.write(rest)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._spill_path)
+        return False
 
     def _forward_soon(self) -> None:
         if self._forwarder is None or self._forwarder.done():
             self._forwarder = asyncio.create_task(self._forward(), name="forward attempts")
 
     async def _forward(self) -> None:
+        """Send what was spilled; never with the file held, for a rail must not wait until a broker gives up."""
         while True:
+            async with self._spilling:
+                spilled = await asyncio.to_thread(self._spilled)
+            whole = spilled[: spilled.rfind(b"\n") + 1]
             try:
-                async with self._spilling:
-                    for record in self._read_spill():
-                        await self._send(encode(record))
-                    self._spill_path.unlink(missing_ok=True)
-                    return
+                for record in _whole_records(whole):
+                    await self._send(encode(record))
             except KafkaError as error:
                 log.warning("attempts_not_forwarded", error=repr(error))
-            await asyncio.sleep(FORWARD_EVERY_S)
+                await asyncio.sleep(FORWARD_EVERY_S)
+                continue
+            async with self._spilling:
+                if await asyncio.to_thread(self._forget_spilled, len(whole)):
+                    return
+
+
+def _whole_records(spilled: bytes) -> list[AttemptRecord]:
+    """The records of whole lines; a torn one was never durable, whether it stands last or another start wrote on."""
+    records: list[AttemptRecord] = []
+    for line in spilled.split(b"\n")[:-1]:
+        try:
+            records += [decode_attempt(line)] if line else []
+        except msgspec.DecodeError as error:
+            log.error("spilled_line_torn", line=line[:200], error=str(error))
+    return records
 
 
 def _digest(value: bytes) -> bytes:

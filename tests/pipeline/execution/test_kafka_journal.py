@@ -17,7 +17,7 @@ from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.execution import kafka_journal
 from pipeline.execution.kafka_journal import KafkaJournal, Kept
 from pipeline.execution.ports import JournalUnavailable
-from pipeline.wire.records import AttemptRecord, LeaseRenewed
+from pipeline.wire.records import AttemptRecord, LeaseRenewed, encode
 
 DEADLINE_S = 20.0
 
@@ -115,6 +115,44 @@ async def test_a_broker_that_hangs_is_waited_for_only_by_those_who_must(
                 await asyncio.sleep(0.01)
     async with journal(kafka, topic, spill) as third:
         assert [record(1)] == await third.read(no_image)
+
+
+async def test_a_rail_never_waits_for_what_is_being_forwarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    While the broker hangs, the forwarder hangs with it: every later record of a rail goes to the file all the same, and
+    all of them go to the log, once, when it answers.
+    """
+    spill = tmp_path / "attempts.jsonl"
+    made = KafkaJournal({}, topic="attempts", spill=spill)
+    answered = asyncio.Event()
+    sent: list[bytes] = []
+
+    async def hangs(value: bytes) -> None:
+        await answered.wait()
+        sent.append(value)
+
+    monkeypatch.setattr(made, "_send", hangs)
+    async with asyncio.timeout(DEADLINE_S):
+        for number in (1, 2, 3):
+            await made.append(record(number), spill=True)
+        forwarder = made._forwarder
+        assert forwarder is not None
+        sends = list(made._sends)
+        answered.set()
+        await asyncio.gather(forwarder, *sends)
+
+    assert {encode(record(n)) for n in (1, 2, 3)} == set(sent)
+    assert not spill.exists()
+
+
+async def test_a_torn_line_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that died within a line leaves it behind; what is spilled after it is read back whole."""
+    spill = tmp_path / "attempts.jsonl"
+    spill.write_bytes(encode(record(1)) + b"\n" + b'{"type":"lease","ep')
+    made = KafkaJournal({}, topic="attempts", spill=spill)
+    made._write_spill(encode(record(2)))
+
+    assert [record(1), record(2)] == made._read_spill()
 
 
 async def test_a_kept_image_spares_the_reading_of_what_it_holds(kafka: EmbeddedKafka, tmp_path: Path) -> None:
