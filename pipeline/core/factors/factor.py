@@ -85,7 +85,7 @@ def give(  # noqa: PLR0917  one call per factor, in the order of the struct
     if not 0.0 < quality <= 1.0:
         detail["missing"] = "stale or not seen often enough"
         return Factor(0.0, 0.0, False, asof_ms, version, detail, steady_until_ms)
-    held = lowest if value < lowest else 100.0 if value > 100.0 else value
+    held = lowest if value < lowest else 100.0 if value > 100.0 else value + 0.0  # + 0.0: no negative zero
     return Factor(held, quality, True, asof_ms, version, detail, steady_until_ms)
 
 

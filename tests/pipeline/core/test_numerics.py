@@ -1,4 +1,4 @@
-"""The only place for tests of our own exp, ln and tanh: as good as the library's, odd, bounded, and never not a number."""
+"""The only place for tests of our own exp, ln and tanh: as good as the library, odd, bounded, never not a number."""
 
 from __future__ import annotations
 

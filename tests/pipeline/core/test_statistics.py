@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.statistics import (
     REBUILD_EVERY,
+    Average,
     Comoments,
     Decayed,
     Moments,
@@ -271,9 +272,9 @@ def test_comoments_are_weighted_covariances(rows: list[tuple[float, float, float
     off = table - shares @ table
     expected = (off * shares[:, None]).T @ off
 
-    for row in range(3):
-        for column in range(3):
-            assert expected[row, column] == pytest.approx(running.between(row, column), abs=1e-9)
+    for i in range(3):
+        for j in range(3):
+            assert expected[i, j] == pytest.approx(running.between(i, j), abs=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------------ stored states
@@ -294,7 +295,7 @@ def test_a_stored_statistic_goes_on_as_if_it_had_not_been_stored(values: list[fl
                     statistic.push(int(x) + 1, int(x))
                 elif isinstance(statistic, RollingSum | RollingLine):
                     statistic.push(x)
-                else:
+                elif isinstance(statistic, Average | Moments):
                     statistic.add(x)
 
     assert msgspec.msgpack.encode(kept) == msgspec.msgpack.encode(stored)

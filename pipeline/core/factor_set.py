@@ -1,0 +1,594 @@
+"""
+The only place that ties the inputs of one symbol to its factors: which input feeds which, and when a value is new.
+
+``FactorState`` holds every accumulator and lives in the symbol's state. The ``on_…`` functions fold one input each, in
+O(1), and count its version; nothing is scored there. ``FactorCache.values`` scores: a factor is computed again when one
+of its input versions has changed, or when its quality has begun to fall (domain 4.13). The cache decides nothing and is
+not stored: with or without it, the same state gives the same values.
+
+All times are log time (ms), so that folding the log again gives the same values. Prices are ticks, quantities lots,
+money E8 as in ``events``; what cannot be (zero, negative, absurd) is refused, counted, and named in ``refused``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from pipeline.core import composite
+from pipeline.core.bars import ATR_PERIOD, BAR_MS, BarHistory, Wilder, add_closed
+from pipeline.core.bars import rebuild as begin
+from pipeline.core.book import Book
+from pipeline.core.events import Bar, Level, MarkPrice, OpenInterest, Quote, Side, Trade
+from pipeline.core.factors import (
+    basis,
+    fund_leading,
+    independence,
+    liquidations,
+    liquidity,
+    momentum,
+    open_interest,
+    order_flow,
+    structure,
+    trend,
+    volume,
+    volume_delta,
+)
+from pipeline.core.factors.factor import Factor, missing
+from pipeline.core.factors.parameters import DEFAULT, FactorParameters, weights
+from pipeline.core.factors.price import Prices
+from pipeline.core.units import ONE_E8
+
+LETTERS: Final = ("T", "M", "S", "V", "C", "O", "B", "Q", "L", "I", "F")
+_LARGEST: Final = 1 << 53  # beyond it a float cannot hold every whole number
+
+
+class BarFactors(msgspec.Struct):
+    """What follows from closed bars alone; built again from history after a hole."""
+
+    prices: Prices
+    trend: trend.Trend
+    momentum: momentum.Momentum
+    structure: structure.Structure
+    volume: volume.Volume
+    delta: volume_delta.VolumeDelta
+
+    def add(self, bar: Bar, *, a: float, hour_range: float, tape_differs: bool, parameters: FactorParameters) -> None:
+        """Fold one bar; *a* and *hour_range* are the true ranges after it, in ticks (0: not known)."""
+        prices = self.prices
+        quote = bar.quote_volume / ONE_E8
+        delta = (2 * bar.taker_quote - bar.quote_volume) / ONE_E8
+        prices.add(bar, a=a, hour_range=hour_range, parameters=parameters.price)
+        self.trend.add(prices, parameters.trend)
+        self.momentum.add(prices, parameters.momentum)
+        self.structure.add(prices, parameters.structure)
+        self.volume.add(prices, self.structure, quote, parameters.volume)
+        self.delta.add(prices, quote=quote, delta=delta, tape_differs=tape_differs, parameters=parameters.volume_delta)
+
+
+class Versions(msgspec.Struct):
+    """How many inputs of each kind have been folded."""
+
+    bar: int = 0
+    reference: int = 0
+    depth: int = 0
+    mark: int = 0
+    interest: int = 0
+    liquidation: int = 0
+
+
+class FactorState(msgspec.Struct):
+    """Every accumulator of one symbol. ``hole`` says why the bar factors are not whole, empty when they are."""
+
+    symbol: str
+    tick_e8: int
+    step_e8: int
+    bars: BarFactors
+    tape: volume_delta.Tape
+    interest: open_interest.Interest
+    liquidity: liquidity.Liquidity
+    flow: order_flow.OrderFlow
+    basis: basis.Basis
+    liquidations: liquidations.Liquidations
+    independence: independence.Independence
+    versions: Versions = msgspec.field(default_factory=Versions)
+    bar_open_ms: int = 0  # of the newest bar folded
+    hole: str = "no bar yet"
+    refused: dict[str, int] = msgspec.field(default_factory=dict)
+    last_refused: str = ""
+
+    @property
+    def bar_close_ms(self) -> int:
+        """Venue time of the last close, 0 before the first bar."""
+        return self.bar_open_ms + BAR_MS if self.bar_open_ms else 0
+
+
+class Companions(msgspec.Struct, frozen=True):
+    """What gates and exits read beside the factors: imbalance, microprice, order flow, tape (domain 4.7, 4.5)."""
+
+    obi: float
+    lean_bps: float
+    ofi: float
+    ofi_z: float
+    ofi_ready: bool
+    flow_10s: float
+    flow_60s: float
+
+
+class FactorVector(msgspec.Struct, frozen=True):
+    """All factors of a symbol at one moment, by letter, and what they say together."""
+
+    at_ms: int
+    factors: dict[str, Factor]
+    composite: composite.Composite
+
+
+def _new_bars(parameters: FactorParameters) -> BarFactors:
+    return BarFactors(
+        prices=Prices(),
+        trend=trend.new(parameters.trend),
+        momentum=momentum.new(parameters.momentum),
+        structure=structure.new(parameters.structure),
+        volume=volume.new(parameters.volume),
+        delta=volume_delta.new(parameters.volume_delta),
+    )
+
+
+def new_factor_state(symbol: str, *, tick_e8: int, step_e8: int, parameters: FactorParameters = DEFAULT) -> FactorState:
+    """The state of a symbol before its first input; a new tick or step size needs a new state and ``rebuild``."""
+    return FactorState(
+        symbol=symbol,
+        tick_e8=tick_e8,
+        step_e8=step_e8,
+        bars=_new_bars(parameters),
+        tape=volume_delta.Tape(),
+        interest=open_interest.new(parameters.open_interest),
+        liquidity=liquidity.new(parameters.liquidity),
+        flow=order_flow.new(parameters.order_flow),
+        basis=basis.new(parameters.basis),
+        liquidations=liquidations.new(parameters.liquidations),
+        independence=independence.new(parameters.independence),
+    )
+
+
+def _refuse(state: FactorState, kind: str, reason: str) -> None:
+    state.refused[kind] = state.refused.get(kind, 0) + 1
+    state.last_refused = f"{kind}: {reason}"
+
+
+# ------------------------------------------------------------------------------------------------------------ inputs
+
+
+def follow(history: BarHistory, bar: Bar) -> None:
+    """Fold *bar* into a history that is only followed for its true ranges, from its first bar on."""
+    if history.bars:
+        add_closed(history, bar)
+    else:
+        begin(history, [bar])
+
+
+def ranges_of(history: BarHistory) -> tuple[float, float]:
+    """(a, A) of a bar history in ticks; 0 while not known."""
+    return _range(history.five_minutes), _range(history.one_hour)
+
+
+def _range(average: Wilder) -> float:
+    return average.value if average.count >= ATR_PERIOD else 0.0
+
+
+def bar_fault(bar: Bar) -> str:
+    """Why a closed bar cannot be true, empty when it can."""
+    if not 0 < bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high < _LARGEST:
+        return "its prices cannot be"
+    if not 0 <= bar.taker_quote <= bar.quote_volume:
+        return "its volumes cannot be"
+    return ""
+
+
+def on_closed_bar(
+    state: FactorState,
+    bar: Bar,
+    *,
+    ranges: tuple[float, float],
+    now_ms: int,
+    parameters: FactorParameters = DEFAULT,
+) -> bool:
+    """
+    Fold the next closed bar; *ranges* are (a, A) after it, from the symbol's bar history. False: nothing changed.
+
+    A duplicate or older bar is ignored. A jump of the open time, or a bar that cannot be, leaves a hole: the bar
+    factors are missing until ``rebuild``.
+    """
+    if not bar.closed or bar.open_ms <= state.bar_open_ms:
+        return False
+    fault = bar_fault(bar)
+    if fault:
+        _break(state, f"bar {bar.open_ms}: {fault}")
+        _refuse(state, "bar", fault)
+        return False
+    if state.bar_open_ms and bar.open_ms != state.bar_open_ms + BAR_MS:
+        _break(state, f"bars between {state.bar_open_ms} and {bar.open_ms} are missing")
+        return False
+    if state.hole and state.bar_open_ms:
+        return False
+    state.hole = ""
+    differs = state.tape.differs(
+        open_ms=bar.open_ms,
+        quote=bar.quote_volume / ONE_E8,
+        bought=bar.taker_quote / ONE_E8,
+        tolerance=parameters.volume_delta.tape_tolerance,
+    )
+    state.bars.add(bar, a=ranges[0], hour_range=ranges[1], tape_differs=differs, parameters=parameters)
+    _close(state, bar, now_ms=now_ms, parameters=parameters)
+    return True
+
+
+def _break(state: FactorState, reason: str) -> None:
+    state.hole = reason
+    state.versions.bar += 1
+
+
+def _close(state: FactorState, bar: Bar, *, now_ms: int, parameters: FactorParameters) -> None:
+    """Sample at a bar's close what runs beside the bars."""
+    ages = parameters.ages
+    state.bar_open_ms = bar.open_ms
+    state.versions.bar += 1
+    state.interest.add(now_ms=now_ms, age=open_interest.age_of(state.interest, ages.open_interest_polls))
+    state.basis.add(now_ms=now_ms, age=ages.mark)
+    state.liquidations.add(now_ms=now_ms, age=ages.liquidations)
+    state.independence.add(state.independence.own, bar.open_ms, float(bar.close))
+
+
+def rebuild(state: FactorState, bars: Sequence[Bar], *, now_ms: int, parameters: FactorParameters = DEFAULT) -> None:
+    """
+    Build the bar factors again from *bars* (oldest first, unbroken, closed), after a hole or at the start.
+
+    What is not in bars (open interest, basis, liquidations, independence) goes on: bars that passed unseen count as not
+    sampled, the newest one is sampled now. A bar that cannot be, or a jump, begins the history anew after it.
+    """
+    history = BarHistory()
+    fresh = _new_bars(parameters)
+    used: list[Bar] = []
+    for bar in bars:
+        if bar_fault(bar) or (used and bar.open_ms != used[-1].open_ms + BAR_MS):
+            _refuse(state, "bar", bar_fault(bar) or "a jump in the history")
+            history, fresh, used = BarHistory(), _new_bars(parameters), []
+            if bar_fault(bar):
+                continue
+        follow(history, bar)
+        a, hour_range = ranges_of(history)
+        fresh.add(bar, a=a, hour_range=hour_range, tape_differs=False, parameters=parameters)
+        used.append(bar)
+    state.bars = fresh
+    if not used:
+        _break(state, "no bar that can be used")
+        state.bar_open_ms = 0
+        return
+    state.hole = ""
+    unseen = [bar for bar in used if bar.open_ms > state.bar_open_ms]
+    for bar in unseen[:-1]:
+        state.interest.skip()
+        state.independence.add(state.independence.own, bar.open_ms, float(bar.close))
+    if unseen:
+        _close(state, unseen[-1], now_ms=now_ms, parameters=parameters)
+    else:
+        state.bar_open_ms = used[-1].open_ms
+        state.versions.bar += 1
+
+
+def on_reference_bar(state: FactorState, symbol: str, *, open_ms: int, close: float) -> None:
+    """Fold a closed bar of Bitcoin or Ether (any unit: only returns count); other symbols are ignored."""
+    series = {
+        independence.BITCOIN: state.independence.bitcoin,
+        independence.ETHER: state.independence.ether,
+    }.get(symbol)
+    if series is None:
+        return
+    if not 0.0 < close < _LARGEST:
+        _refuse(state, "reference", f"close {close!r} of {symbol} cannot be")
+        return
+    state.versions.reference += 1
+    state.independence.add(series, open_ms, close)
+
+
+def on_quote(state: FactorState, quote: Quote, *, now_ms: int) -> None:
+    """Fold a best bid and ask: microprice, order flow, the mid of the basis."""
+    if not 0 < quote.bid < quote.ask or quote.bid_lots <= 0 or quote.ask_lots <= 0:
+        _refuse(state, "quote", "empty or crossed")
+        return
+    state.flow.add(bid=quote.bid, bid_lots=quote.bid_lots, ask=quote.ask, ask_lots=quote.ask_lots, now_ms=now_ms)
+
+
+def on_book(state: FactorState, book: Book, *, now_ms: int, parameters: FactorParameters = DEFAULT) -> bool:
+    """Measure the local book when the next measure is due; False when it is not. A book not whole shows no levels."""
+    if not state.liquidity.wants(now_ms, parameters.liquidity):
+        return False
+    tick, lot = state.tick_e8 / ONE_E8, state.step_e8 / ONE_E8
+    bids: list[Level] = []
+    asks: list[Level] = []
+    if book.whole:
+        bids, asks = liquidity.levels_of(book, tick=tick, lot=lot, notional=parameters.liquidity.impact_notional)
+    on_depth(state, bids, asks, whole=True, now_ms=now_ms, parameters=parameters)
+    return True
+
+
+def on_depth(
+    state: FactorState,
+    bids: Sequence[Level],
+    asks: Sequence[Level],
+    *,
+    whole: bool,
+    now_ms: int,
+    parameters: FactorParameters = DEFAULT,
+) -> None:
+    """Measure a book by its levels, best first; *whole* is False for a depth20 frame."""
+    state.versions.depth += 1
+    state.liquidity.add(
+        bids,
+        asks,
+        whole=whole,
+        tick=state.tick_e8 / ONE_E8,
+        lot=state.step_e8 / ONE_E8,
+        now_ms=now_ms,
+        parameters=parameters.liquidity,
+    )
+
+
+def on_mark(
+    state: FactorState,
+    mark: MarkPrice,
+    *,
+    now_ms: int,
+    interval_hours: int = 0,
+    parameters: FactorParameters = DEFAULT,
+) -> None:
+    """Fold a mark price; *interval_hours* is the funding interval when fundingInfo told it, else 0."""
+    if mark.mark <= 0 or mark.index < 0:
+        _refuse(state, "mark", "not positive")
+        return
+    state.versions.mark += 1
+    if interval_hours:
+        state.basis.interval_hours = interval_hours
+    flow = state.flow
+    fresh = flow.at_ms > 0 and now_ms - flow.at_ms < parameters.ages.quote.hard_ms
+    state.basis.mark(
+        mid=flow.mid * state.tick_e8 if fresh else float(mark.mark),
+        index=float(mark.index),
+        rate=mark.funding_rate_e8 / ONE_E8,
+        next_funding_ms=mark.next_funding_ms,
+        from_quotes=fresh,
+        now_ms=now_ms,
+        parameters=parameters.basis,
+    )
+    state.liquidations.see_price(mark.mark / state.tick_e8)
+
+
+def on_trade(state: FactorState, trade: Trade, *, now_ms: int) -> None:
+    """Fold one aggTrade into the tape of the forming bar."""
+    if trade.price <= 0 or trade.lots <= 0:
+        _refuse(state, "trade", "not positive")
+        return
+    state.tape.add(
+        trade_id=trade.trade_id,
+        quote=trade.price * trade.lots * (state.tick_e8 / ONE_E8) * (state.step_e8 / ONE_E8),
+        seller_aggressed=trade.seller_aggressed,
+        trade_ms=trade.trade_ms,
+        now_ms=now_ms,
+    )
+
+
+def on_open_interest(
+    state: FactorState,
+    answer: OpenInterest,
+    *,
+    now_ms: int,
+    poll_ms: int = open_interest.POLL_HELD_MS,
+    parameters: FactorParameters = DEFAULT,
+) -> None:
+    """Fold one poll; *poll_ms* is the interval at which the symbol is asked for (its ages count in it)."""
+    if not 0 < answer.lots < _LARGEST:
+        _refuse(state, "open_interest", "not positive")
+        return
+    state.versions.interest += 1
+    state.interest.poll(float(answer.lots), now_ms=now_ms, poll_ms=poll_ms, parameters=parameters.open_interest)
+
+
+def on_liquidation(
+    state: FactorState,
+    *,
+    side: Side,
+    price_e8: int,
+    lots: int,
+    trade_ms: int,
+    now_ms: int,
+    parameters: FactorParameters = DEFAULT,
+) -> bool:
+    """Fold one forceOrder (*price_e8*: the average price, the order's when it has none); False for one seen already."""
+    if price_e8 <= 0 or lots <= 0:
+        _refuse(state, "liquidation", "not positive")
+        return False
+    state.versions.liquidation += 1
+    return state.liquidations.event(
+        side=side,
+        notional=price_e8 / ONE_E8 * (lots * state.step_e8 / ONE_E8),
+        trade_ms=trade_ms,
+        lots=lots,
+        now_ms=now_ms,
+        parameters=parameters.liquidations,
+    )
+
+
+def on_liquidation_socket(state: FactorState, *, now_ms: int, parameters: FactorParameters = DEFAULT) -> None:
+    """A frame of any kind came on the socket that carries forceOrder: silence of liquidations means none."""
+    if now_ms - state.liquidations.alive_ms > parameters.ages.liquidations.soft_ms:
+        state.versions.liquidation += 1  # the quality had begun to fall; otherwise nothing changes by it
+    state.liquidations.alive(now_ms)
+
+
+# ------------------------------------------------------------------------------------------------------------ values
+
+
+def companions(state: FactorState, *, now_ms: int) -> Companions:
+    """The fast companions at *now_ms*; cheap, so not cached."""
+    return Companions(
+        obi=state.liquidity.imbalance.value,
+        lean_bps=state.flow.lean_bps,
+        ofi=state.flow.flow(now_ms),
+        ofi_z=state.flow.z,
+        ofi_ready=state.flow.moments.ready,
+        flow_10s=state.tape.flow_10s.at(now_ms),
+        flow_60s=state.tape.flow_60s.at(now_ms),
+    )
+
+
+def provisional(
+    state: FactorState, forming: Bar, *, now_ms: int, parameters: FactorParameters = DEFAULT
+) -> dict[str, Factor]:
+    """
+    T M V C as they would stand if the forming bar closed now; the committed state is not touched (domain 3.1).
+
+    Worth calling when the mid has moved 0.1 % since the last call, or once a second. The true ranges are the committed
+    ones.
+    """
+    if state.hole or bar_fault(forming) or forming.open_ms != state.bar_open_ms + BAR_MS:
+        return {}
+    copy = msgspec.msgpack.decode(msgspec.msgpack.encode(state.bars), type=BarFactors)
+    prices = copy.prices
+    copy.add(forming, a=prices.a, hour_range=prices.hour_range, tape_differs=False, parameters=parameters)
+    asof_ms, version = now_ms, state.versions.bar
+    age = parameters.ages.bar
+    return {
+        "T": trend.factor(copy.trend, prices, parameters.trend, age, version=version, asof_ms=asof_ms, now_ms=now_ms),
+        "M": momentum.factor(
+            copy.momentum, prices, parameters.momentum, age, version=version, asof_ms=asof_ms, now_ms=now_ms
+        ),
+        "V": volume.factor(
+            copy.volume, prices, parameters.volume, age, version=version, asof_ms=asof_ms, now_ms=now_ms
+        ),
+        "C": volume_delta.factor(
+            copy.delta, parameters.volume_delta, age, version=version, asof_ms=asof_ms, now_ms=now_ms
+        ),
+    }
+
+
+class FactorCache:
+    """
+    The last values of one symbol, valid while their input versions are and no quality has begun to move.
+
+    Give one to each symbol; forget it whenever the state is replaced (``clear``).
+    """
+
+    __slots__ = ("_key", "_parameters", "_until_ms", "_vector")
+
+    def __init__(self) -> None:
+        self._vector: FactorVector | None = None
+        self._key: tuple[int, ...] = ()
+        self._until_ms = -1
+        self._parameters: FactorParameters | None = None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._vector = None
+
+    def values(self, state: FactorState, *, now_ms: int, parameters: FactorParameters = DEFAULT) -> FactorVector:
+        """All factors and the composite at *now_ms*."""
+        versions = state.versions
+        key = (
+            versions.bar,
+            versions.mark,
+            versions.depth,
+            versions.interest,
+            versions.liquidation,
+            versions.reference,
+        )
+        known = self._vector
+        if (
+            known is not None
+            and key == self._key
+            and known.at_ms <= now_ms <= self._until_ms
+            and parameters is self._parameters
+        ):
+            return known
+        before = known.factors if known is not None and parameters is self._parameters else {}
+        factors = _factors(state, before, now_ms=now_ms, parameters=parameters)
+        vector = FactorVector(
+            at_ms=now_ms,
+            factors=factors,
+            composite=composite.compose(factors, weights(parameters), parameters.composite, parameters.fund_leading),
+        )
+        self._vector, self._key, self._parameters = vector, key, parameters
+        self._until_ms = min(now_ms + parameters.serve_ms, *(f.steady_until_ms for f in factors.values()))
+        return vector
+
+
+def values(state: FactorState, *, now_ms: int, parameters: FactorParameters = DEFAULT) -> FactorVector:
+    """All factors and the composite at *now_ms*, computed afresh."""
+    return FactorCache().values(state, now_ms=now_ms, parameters=parameters)
+
+
+def _factors(
+    state: FactorState, before: dict[str, Factor], *, now_ms: int, parameters: FactorParameters
+) -> dict[str, Factor]:
+    """Each factor: the one of *before* while its versions are the same and it is steady, else computed."""
+    v = state.versions
+    ages = parameters.ages
+    bars, prices = state.bars, state.bars.prices
+    close_ms = state.bar_close_ms
+
+    def kept(letter: str, version: tuple[int, ...]) -> Factor | None:
+        known = before.get(letter)
+        if known is not None and known.input_version == version and now_ms <= known.steady_until_ms:
+            return known
+        return None
+
+    found: dict[str, Factor] = {}
+    bar_version = (v.bar,)
+    if state.hole:
+        for letter in "TMSVC":
+            found[letter] = missing(state.hole, asof_ms=close_ms, version=(v.bar, -1))
+    else:
+        when = {"version": v.bar, "asof_ms": close_ms, "now_ms": now_ms}
+        found["T"] = kept("T", bar_version) or trend.factor(bars.trend, prices, parameters.trend, ages.bar, **when)
+        found["M"] = kept("M", bar_version) or momentum.factor(
+            bars.momentum, prices, parameters.momentum, ages.bar, **when
+        )
+        found["S"] = kept("S", bar_version) or structure.factor(
+            bars.structure, prices, parameters.structure, ages.bar, **when
+        )
+        found["V"] = kept("V", bar_version) or volume.factor(bars.volume, prices, parameters.volume, ages.bar, **when)
+        found["C"] = kept("C", bar_version) or volume_delta.factor(
+            bars.delta, parameters.volume_delta, ages.bar, **when
+        )
+    version: tuple[int, ...] = (v.bar, v.interest, bool(state.hole))
+    if state.hole:
+        found["O"] = missing(state.hole, asof_ms=close_ms, version=version)
+    else:
+        found["O"] = kept("O", version) or open_interest.factor(
+            state.interest,
+            prices,
+            parameters.open_interest,
+            ages.open_interest_polls,
+            version=version,
+            now_ms=now_ms,
+        )
+    version = (v.mark, state.basis.moments.count, state.basis.interval_hours)
+    found["B"] = kept("B", version) or basis.factor(
+        state.basis, parameters.basis, ages.mark, version=version, now_ms=now_ms
+    )
+    version = (v.liquidation, v.bar)
+    found["Q"] = kept("Q", version) or liquidations.factor(
+        state.liquidations, parameters.liquidations, ages.liquidations, a=prices.a, version=version, now_ms=now_ms
+    )
+    version = (v.depth,)
+    found["L"] = kept("L", version) or liquidity.factor(state.liquidity, ages.quote, version=version, now_ms=now_ms)
+    version = (v.bar, v.reference)
+    found["I"] = kept("I", version) or independence.factor(
+        state.independence, state.symbol, parameters.independence, ages.bar, version=version, now_ms=now_ms
+    )
+    version = (v.bar, v.interest, bool(state.hole))
+    found["F"] = kept("F", version) or fund_leading.factor(
+        found["C"], found["O"], parameters.fund_leading, version=version, now_ms=now_ms
+    )
+    return found
