@@ -14,37 +14,23 @@ plain consumer beside the pipeline has read the intent, which is later than its 
 from __future__ import annotations
 
 import asyncio
-import json
-import secrets
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from pipeline.benchmarks.report import Figure, Measured, Options, figure, quantile
-from pipeline.console.log_access import Log, open_log, send
-from pipeline.core.events import Side
-from pipeline.demo.exchange import Exchange
-from pipeline.demo.fleet import Fleet, PartFailed, free_port, json_line, perpguard
-from pipeline.demo.stage import environment_of, worker_command
-from pipeline.embedded_kafka import EmbeddedKafka
-from pipeline.settings import Settings, load
+from pipeline.benchmarks.whole import Market, Progress, Whole, open_positions, whole_pipeline
+from pipeline.console.log_access import Log, open_log
+from pipeline.demo.fleet import PartFailed
 from pipeline.streaming.clients import client_arguments
-from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire import lines, records
-from pipeline.wire.topics import ACCOUNT, ATTEMPTS, INPUTS, INTENTS
+from pipeline.wire.topics import ATTEMPTS, INPUTS, INTENTS
 
-ROLES: Final = ("decide", "account", "execute")
-WARM_SECONDS: Final = 60.0
-OPEN_SECONDS: Final = 120.0
 NANOSECONDS_PER_MS: Final = 1_000_000
-
-Progress = Callable[[str], None]
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -89,102 +75,23 @@ def configuration(load_: Load, symbols: list[str]) -> dict[str, Any]:  # Any: JS
 
 async def measure(load_: Load, *, progress: Progress) -> tuple[list[Sample], dict[str, Any]]:  # Any: JSON
     """Run the whole pipeline under *load_*; returns the orders on their road and what else was seen."""
-    directory = Path(tempfile.mkdtemp(prefix="perpguard-latency-"))
-    fleet = Fleet(directory, {})
-    kafka = EmbeddedKafka(directory=directory / "kafka", profile="bench", progress=progress)
-    exchange: Exchange | None = None
-    try:
-        await asyncio.to_thread(kafka.start)
-        simulator = fleet.start("simulator", perpguard(*_simulator_arguments(load_)))
-        urls = await json_line(simulator, "rest")
-        exchange = Exchange(urls["rest"])
-        symbols = sorted(await exchange.tick_sizes())
-        config = directory / "config.json"
-        config.write_text(json.dumps(configuration(load_, symbols)))
-        fleet.environment |= environment_of(directory, tuple(symbols), kafka.bootstrap, urls)
-        fleet.environment["PERPGUARD_CONFIG"] = str(config)
-        await ensure_topics(kafka.bootstrap, fleet.environment["PERPGUARD_PREFIX"])
-        settings = load(fleet.environment, config)
-        progress(f"{len(symbols)} symbols, {load_.rate:g} steps a second each; output in {directory}")
-        for role in ROLES:
-            fleet.start(role, worker_command(), PERPGUARD_ROLE=role, PERPGUARD_METRICS_PORT=str(free_port()))
-        fleet.start("connector", perpguard("connector", "--json"))
-        await _known_instruments(fleet, settings)
-        held = symbols[: load_.positions]
-        await _open_positions(fleet, exchange, settings, held, progress)
-        seen = await _ride(fleet, exchange, settings, held=held, load_=load_, progress=progress)
-        fleet.note_memory()
-        memory = {name: part.memory_mb for name, part in fleet.parts.items()}
-        async with open_log(settings) as log:
+    market = Market(load_.symbols, load_.rate, load_.mark_interval_ms)
+    async with whole_pipeline(
+        market, configuration=lambda symbols: configuration(load_, symbols), progress=progress
+    ) as whole:
+        held = whole.symbols[: load_.positions]
+        await open_positions(whole, held)
+        seen = await _ride(whole, held, load_)
+        memory = whole.memory_mb()
+        async with open_log(whole.settings) as log:
             samples, kafka_figures = await _samples(log, seen)
         return samples, {"memory_mb": memory, **kafka_figures}
-    finally:
-        fleet.stop()
-        await asyncio.to_thread(kafka.stop)
-        if exchange is not None:
-            await exchange.close()
 
 
-def _simulator_arguments(load_: Load) -> list[str]:
-    return [
-        "simulator", "--json", "--port", "0", "--symbols", str(load_.symbols), "--scenario", "demo",
-        "--rate", f"{load_.rate:g}", "--wallet", "1000000", "--mark-interval-ms", str(load_.mark_interval_ms),
-    ]  # fmt: skip
-
-
-async def _known_instruments(fleet: Fleet, settings: Settings) -> None:
-    deadline = time.monotonic() + WARM_SECONDS
-    while time.monotonic() < deadline:
-        fleet.check()
-        async with open_log(settings) as log:
-            if any(b'"type":"instruments"' in record.value for record in await log.read(ACCOUNT)):
-                return
-        await asyncio.sleep(0.5)
-    raise PartFailed(f"the executor read no exchangeInfo: {fleet.parts['execute'].last_words()}")
-
-
-async def _open_positions(
-    fleet: Fleet, exchange: Exchange, settings: Settings, held: list[str], progress: Progress
-) -> None:
-    """Ask for a position on every held symbol until the exchange has them all."""
-    ticks = await exchange.tick_sizes()
-    deadline = time.monotonic() + OPEN_SECONDS
-    while time.monotonic() < deadline:
-        fleet.check()
-        summary = await exchange.summary()
-        missing = [s for s in held if s not in {episode["symbol"] for episode in summary["episodes"]}]
-        progress(f"{len(held) - len(missing)} of {len(held)} positions are open")
-        if not missing:
-            return
-        for symbol in missing:
-            await send(settings, ACCOUNT, records.encode(await _command(exchange, symbol, ticks[symbol])))
-        await asyncio.sleep(5.0)
-    raise PartFailed(f"{len(missing)} positions were not opened: {fleet.parts['account'].last_words()}")
-
-
-async def _command(exchange: Exchange, symbol: str, tick: float) -> records.OpenCommand:
-    """Long, the stop 0.5 % away, targets out of the ride's reach."""
-    middle = await exchange.mid_price(symbol)
-
-    def price(share: float) -> str:
-        return f"{round(middle * share / tick) * tick:.8f}"
-
-    return records.OpenCommand(
-        command=f"bench-{secrets.token_hex(8)}",
-        symbol=symbol,
-        side=Side.BUY,
-        notional="200",
-        stop=price(0.995),
-        target=price(1.5),
-        last_target=price(1.6),
-    )
-
-
-async def _ride(
-    fleet: Fleet, exchange: Exchange, settings: Settings, *, held: list[str], load_: Load, progress: Progress
-) -> dict[str, int]:
+async def _ride(whole: Whole, held: list[str], load_: Load) -> dict[str, int]:
     """Let the market rise until enough orders went out; returns intent id → ns at which a consumer had read it."""
     seen: dict[str, int] = {}
+    settings = whole.settings
     consumer = AIOKafkaConsumer(
         INTENTS.named(settings.prefix),
         ATTEMPTS.named(settings.prefix),
@@ -196,11 +103,11 @@ async def _ride(
     try:
         await consumer.seek_to_end()
         for symbol in held:
-            await exchange.run_path(symbol, [{"seconds": 600, "drift_bps": 5_000, "volatility_bps": 0.5}])
+            await whole.exchange.run_path(symbol, [{"seconds": 600, "drift_bps": 5_000, "volatility_bps": 0.5}])
         orders, said = 0, time.monotonic()
         deadline = time.monotonic() + 60 + load_.orders / 5
         while orders < load_.orders and time.monotonic() < deadline:
-            fleet.check()
+            whole.fleet.check()
             batches = await consumer.getmany(timeout_ms=100)
             now = time.time_ns()
             for place, batch in batches.items():
@@ -211,7 +118,7 @@ async def _ride(
                         orders += b'"type":"attempt"' in record.value and b'"action":"place"' in record.value
             if time.monotonic() - said > 5:
                 said = time.monotonic()
-                progress(f"{orders} of {load_.orders} orders")
+                whole.progress(f"{orders} of {load_.orders} orders")
     finally:
         await consumer.stop()
     return seen

@@ -69,6 +69,7 @@ BENCHMARKS: Final = MappingProxyType(
     {
         "core": "pipeline.benchmarks.core:core",
         "latency": "pipeline.benchmarks.latency:latency",
+        "rest": "pipeline.benchmarks.rest:rest",
         "decide": "pipeline.benchmarks.decide:decide",
         "executor": "pipeline.benchmarks.executor:executor",
         "replay": "pipeline.benchmarks.replay:replay",
@@ -76,6 +77,7 @@ BENCHMARKS: Final = MappingProxyType(
 )
 SUMMARIES: Final = MappingProxyType(
     {
+        "rest": "REST requests and weight a minute with five positions held, counted by the exchange",
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "core": "decode and step of one frame of each kind, one exit evaluation; in process",
         "executor": "intent acknowledged in Kafka to order on the wire; execute worker, real Kafka, simulated exchange",

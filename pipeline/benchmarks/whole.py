@@ -1,0 +1,153 @@
+"""
+The only place where a benchmark runs the whole pipeline: Kafka, exchange, connector, one worker per role, positions.
+
+Everything is real and on this machine: a Kafka with the benchmark's JVM and the simulated exchange on a synthetic
+market. Positions are opened by commands, as a person would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.console.log_access import open_log, send
+from pipeline.core.events import Side
+from pipeline.demo.exchange import Exchange, open_episodes
+from pipeline.demo.fleet import Fleet, PartFailed, free_port, json_line, perpguard
+from pipeline.demo.stage import environment_of, worker_command
+from pipeline.embedded_kafka import EmbeddedKafka
+from pipeline.settings import Settings, load
+from pipeline.streaming.topics_admin import ensure_topics
+from pipeline.wire import records
+from pipeline.wire.topics import ACCOUNT
+
+ROLES: Final = ("decide", "account", "execute")
+WARM_SECONDS: Final = 60.0
+OPEN_SECONDS: Final = 180.0
+
+Progress = Callable[[str], None]
+
+
+class Market(msgspec.Struct, frozen=True):
+    """The exchange of a run: symbols, steps per second and symbol, cadence of mark prices."""
+
+    symbols: int = 200
+    rate: float = 1.0
+    mark_interval_ms: int = 1_000
+
+
+class Whole(msgspec.Struct):
+    """The running pipeline."""
+
+    directory: Path
+    fleet: Fleet
+    exchange: Exchange
+    settings: Settings
+    symbols: list[str]
+    progress: Progress
+
+    def memory_mb(self) -> dict[str, float]:
+        """Peak memory (VmHWM) of each process so far."""
+        self.fleet.note_memory()
+        return {name: part.memory_mb for name, part in self.fleet.parts.items()}
+
+
+@asynccontextmanager
+async def whole_pipeline(
+    market: Market, *, configuration: Callable[[list[str]], dict[str, Any]], progress: Progress
+) -> AsyncIterator[Whole]:
+    """
+    Start everything and end everything; *configuration* makes the configuration file for the exchange's symbols.
+
+    Raises PartFailed, EmbeddedKafkaError.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="perpguard-bench-"))
+    fleet = Fleet(directory, {})
+    kafka = EmbeddedKafka(directory=directory / "kafka", profile="bench", progress=progress)
+    exchange: Exchange | None = None
+    try:
+        await asyncio.to_thread(kafka.start)
+        simulator = fleet.start("simulator", perpguard(*_simulator_arguments(market)))
+        urls = await json_line(simulator, "rest")
+        exchange = Exchange(urls["rest"])
+        symbols = sorted(await exchange.tick_sizes())
+        config = directory / "config.json"
+        config.write_text(json.dumps(configuration(symbols)))
+        fleet.environment |= environment_of(directory, tuple(symbols), kafka.bootstrap, urls)
+        fleet.environment["PERPGUARD_CONFIG"] = str(config)
+        await ensure_topics(kafka.bootstrap, fleet.environment["PERPGUARD_PREFIX"])
+        settings = load(fleet.environment, config)
+        progress(f"{len(symbols)} symbols, {market.rate:g} steps a second each; output in {directory}")
+        for role in ROLES:
+            fleet.start(role, worker_command(), PERPGUARD_ROLE=role, PERPGUARD_METRICS_PORT=str(free_port()))
+        fleet.start("connector", perpguard("connector", "--json"))
+        await _known_instruments(fleet, settings)
+        yield Whole(directory, fleet, exchange, settings, symbols, progress)
+    finally:
+        fleet.stop()
+        await asyncio.to_thread(kafka.stop)
+        if exchange is not None:
+            await exchange.close()
+
+
+def _simulator_arguments(market: Market) -> list[str]:
+    return [
+        "simulator", "--json", "--port", "0", "--symbols", str(market.symbols), "--scenario", "demo",
+        "--rate", f"{market.rate:g}", "--wallet", "1000000", "--mark-interval-ms", str(market.mark_interval_ms),
+    ]  # fmt: skip
+
+
+async def _known_instruments(fleet: Fleet, settings: Settings) -> None:
+    deadline = time.monotonic() + WARM_SECONDS
+    while time.monotonic() < deadline:
+        fleet.check()
+        async with open_log(settings) as log:
+            if any(b'"type":"instruments"' in record.value for record in await log.read(ACCOUNT)):
+                return
+        await asyncio.sleep(0.5)
+    raise PartFailed(f"the executor read no exchangeInfo: {fleet.parts['execute'].last_words()}")
+
+
+async def open_positions(whole: Whole, held: list[str]) -> None:
+    """Ask for a long position on every held symbol until the exchange has them all; raises PartFailed."""
+    ticks = await whole.exchange.tick_sizes()
+    deadline = time.monotonic() + OPEN_SECONDS
+    while time.monotonic() < deadline:
+        whole.fleet.check()
+        opened = {episode["symbol"] for episode in open_episodes(await whole.exchange.summary())}
+        missing = [symbol for symbol in held if symbol not in opened]
+        whole.progress(f"{len(held) - len(missing)} of {len(held)} positions are open")
+        if not missing:
+            return
+        for symbol in missing:
+            command = await _command(whole.exchange, symbol, ticks[symbol])
+            await send(whole.settings, ACCOUNT, records.encode(command))
+        await asyncio.sleep(5.0)
+    raise PartFailed(f"{len(missing)} positions were not opened: {whole.fleet.parts['account'].last_words()}")
+
+
+async def _command(exchange: Exchange, symbol: str, tick: float) -> records.OpenCommand:
+    """Long, the stop 0.5 % away, targets out of reach."""
+    middle = await exchange.mid_price(symbol)
+
+    def price(share: float) -> str:
+        return f"{round(middle * share / tick) * tick:.8f}"
+
+    return records.OpenCommand(
+        command=f"bench-{secrets.token_hex(8)}",
+        symbol=symbol,
+        side=Side.BUY,
+        notional="200",
+        stop=price(0.995),
+        target=price(1.5),
+        last_target=price(1.6),
+    )
