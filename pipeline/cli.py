@@ -12,6 +12,7 @@ import click
 COMMANDS = MappingProxyType(
     {
         "demo": "pipeline.commands.demo:demo",
+        "chaos": "pipeline.commands.chaos:chaos",
         "open": "pipeline.commands.open:open_",
         "close": "pipeline.commands.close:close",
         "halt": "pipeline.commands.halt:halt",
@@ -32,6 +33,7 @@ COMMANDS = MappingProxyType(
 SUMMARIES = MappingProxyType(
     {
         "demo": "Open, guard, kill a worker, end, replay and verify: everything on this machine.",
+        "chaos": "Kill, freeze and join processes by a seed while the pipeline trades; judge what it did.",
         "open": "Ask for a position.",
         "close": "Close one position, or all.",
         "halt": "Close everything and take no entries; --resume trades again.",

@@ -1,0 +1,1 @@
+"""Chaos: processes killed, joined and frozen by a seed under a market that never rests; one checker judges the rest."""

@@ -1,0 +1,106 @@
+"""The only place for ``perpguard chaos``: its options, its report for people and for programs, its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import click
+from rich.console import Console
+
+from pipeline.chaos.run import Chaos, Outcome, run
+from pipeline.commands.context import Failed
+from pipeline.commands.exit_codes import ExitCode
+from pipeline.console.log_access import Unreachable
+from pipeline.demo.exchange import ExchangeGone
+from pipeline.demo.fleet import PartFailed
+from pipeline.demo.stage import PREFIX
+from pipeline.kafka_runtime import EmbeddedKafkaError
+
+Json: TypeAlias = Any  # the result's JSON
+
+NOT_RUN: Final = (PartFailed, ExchangeGone, EmbeddedKafkaError, Unreachable)
+WIDTH: Final = 150
+NUMBER: Final = click.IntRange(0, 1_000)
+
+
+@click.command()
+@click.option("--processes", is_flag=True, help="Real processes on a real Kafka: the mode there is.")
+@click.option("--kills", default=30, show_default=True, type=NUMBER, help="SIGKILL of one process, restarted.")
+@click.option("--joins", default=10, show_default=True, type=NUMBER, help="A second decide worker comes and goes.")
+@click.option("--freezes", default=10, show_default=True, type=NUMBER, help="SIGSTOP beyond the session.")
+@click.option("--seed", default=1, show_default=True, help="Of the disturbances and the market.")
+@click.option("--seconds", default=0.0, type=click.FloatRange(0), help="Go on until the run has lasted this long.")
+@click.option("--keep", is_flag=True, help="Keep the directory with log, states and output of every process.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here.")
+def chaos(
+    *,
+    processes: bool,
+    kills: int,
+    joins: int,
+    freezes: int,
+    seed: int,
+    seconds: float,
+    keep: bool,
+    json_file: Path | None,
+) -> None:
+    """
+    Disturb the whole pipeline while it trades, and judge what it did.
+
+    Starts a real Kafka, a simulated exchange whose market never rests, connector and workers; kills, freezes and joins
+    processes as the seed says (the exchange and Kafka are left alone); brings everything flat and stops it. The judge
+    reads the exchange's ledger and the log only: every intent as in an undisturbed fold, no risk twice, no intent
+    without an end, no open quantity without a stop, everything back in time.
+
+    Exit code 0: nothing was broken; 1: something was, each with its place in the log and the command that repeats the
+    run; 3: it could not be run.
+    """
+    if not processes:
+        raise click.UsageError("say --processes: real processes on a real Kafka")
+    wanted = Chaos(seed=seed, kills=kills, joins=joins, freezes=freezes, seconds=seconds, keep=keep)
+    console = Console(width=WIDTH, force_terminal=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated run ends its parts too
+    try:
+        outcome = asyncio.run(run(wanted, console))
+    except NOT_RUN as error:
+        raise Failed(f"the run could not be made: {error}", ExitCode.UNREACHABLE) from error
+    except KeyboardInterrupt as error:
+        raise Failed("stopped; every process was ended", ExitCode.UNREACHABLE) from error
+    if json_file is not None:
+        json_file.write_text(json.dumps(outcome.result, indent=2) + "\n")
+    show(outcome, console)
+    raise SystemExit(int(ExitCode.REFUSED if outcome.violations else ExitCode.OK))
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """The report for people."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    result = outcome.result
+    bitten = ", ".join(f"{count} × {name}" for name, count in result["faults_bitten"].items())
+    naked = ", ".join(f"{around} {longest} ms" for around, longest in result["naked_by"].items())
+    say(f"disturbances: {bitten}")
+    say(f"{result['positions']} positions, {result['stop_moves']} changes of the tightest stop")
+    say(f"{result['intents']['distinct']} intents, {result['intents']['repeated']} repeats, {result['lines']} lines")
+    say(f"longest naked time: {naked}")
+    for name, spread in result["live_again_ms"].items():
+        say(f"live again after {name}: {_spread(spread)}")
+    say(f"cover proven after a kill of the executor: {_spread(result['cover_proven_ms'])}")
+    for ended in result["ended_by_themselves"]:
+        say(f"{ended['part']} ended by itself with code {ended['code']} at {ended['at_ms']}: {ended['last_words']}")
+    if outcome.kept:
+        say(f"log, states and output of every process lie in {outcome.directory} (prefix {PREFIX})")
+    for violation in outcome.violations:
+        say(f"BROKEN {violation.promise}: {violation.what} [{violation.where}]")
+    if outcome.violations:
+        say(f"repeat with: {result['repeat']}")
+    say(f"{len(outcome.violations)} violations in {result['seconds']:.0f} s, seed {result['seed']}")
+
+
+def _spread(spread: Json) -> str:
+    return f"p50 {spread['p50']} ms, max {spread['max']} ms ({spread['count']})" if spread["count"] else "none"
