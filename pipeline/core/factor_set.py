@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from pipeline.core import composite
-from pipeline.core.bars import ATR_PERIOD, BAR_MS, BarHistory, Wilder, add_closed
+from pipeline.core.bars import ATR_PERIOD, BAR_MS, FLOOR_TICKS, BarHistory, Wilder, add_closed
 from pipeline.core.bars import rebuild as begin
 from pipeline.core.book import Book
 from pipeline.core.events import Bar, Level, MarkPrice, OpenInterest, Quote, Side, Trade
@@ -170,12 +170,12 @@ def follow(history: BarHistory, bar: Bar) -> None:
 
 
 def ranges_of(history: BarHistory) -> tuple[float, float]:
-    """(a, A) of a bar history in ticks; 0 while not known."""
+    """(a, A) of a bar history in ticks, never below the floor of 2; 0 while not known."""
     return _range(history.five_minutes), _range(history.one_hour)
 
 
 def _range(average: Wilder) -> float:
-    return average.value if average.count >= ATR_PERIOD else 0.0
+    return max(average.value, float(FLOOR_TICKS)) if average.count >= ATR_PERIOD else 0.0
 
 
 def bar_fault(bar: Bar) -> str:
