@@ -2,8 +2,9 @@
 The only place that ends positions: the close ladder, and the sweep of what is left behind.
 
 Close ladder (pains 20, V7): cancel own targets (they use up the reduce-only budget) and read the quantity, side by
-side; MARKET reduce-only in slices; read again; until the venue says zero. After repeated refusals a conditional
-closePosition order one tick beyond the mark. Stops are never touched: they go last, in the sweep, when it is flat.
+side and never waiting long for either; MARKET reduce-only in slices; read again; until the venue says zero. After
+repeated refusals a conditional closePosition order one tick beyond the mark. Stops are never touched: they go last, in
+the sweep, when it is flat.
 
 Zero is believed from our own fills, from ACCOUNT_UPDATE, or from two reads at least a second apart (pains 10, 11).
 """
@@ -32,6 +33,7 @@ from pipeline.wire.records import IntentRecord
 SECOND_READ_MS: Final = 1_000
 PAUSE_MS: Final = 100
 EVIDENCE_MS: Final = 300
+LOOK_MS: Final = 300  # a market close waits this long for a read or a cancelled target, however busy the venue is
 REFUSALS_BEFORE_FALLBACK: Final = 4
 TARGETS: Final = (Leg.TARGET, Leg.LAST_TARGET)
 SWEEP_FIRST: Final = (Leg.ENTRY, Leg.TARGET, Leg.LAST_TARGET, Leg.CLOSE)
@@ -75,19 +77,27 @@ class Closer:
                 self._desk.positions.pop(position.id, None)  # not opened here: nobody will sweep it
 
     async def _ladder(self, position: Guarded, intent: str) -> None:
-        desk, symbol = self._desk, position.symbol
-        targets = [desk.spawn(self._cancel_targets(position, intent), f"clear targets {intent}")]
+        desk, symbol, sign = self._desk, position.symbol, position.side.sign
+        clearing = desk.spawn(self._cancel_targets(position, intent), f"clear targets {intent}")
         zero_since: int | None = None
-        refusals = 0
+        refusals = closed = 0
+        patient = False  # the venue's word is only worth waiting for once there may be nothing left to close
         while not desk.lease.lost.is_set():
-            try:
-                lots, mark = (await read_positions(desk, self._sender, symbol, Lane.CLOSE)).get(symbol, (0, "0"))
-            except ReadFailed:
-                lots, mark = position.filled * position.side.sign, "0"  # our own knowledge is better than waiting
-            if targets:
-                await asyncio.wait(targets)
-                targets = []
-            if lots * position.side.sign <= 0:
+            known, _ = await asyncio.gather(
+                self._look(position, patient=patient),
+                asyncio.wait({clearing}, timeout=LOOK_MS / 1_000),  # a target that still rests then is told by −4118
+            )
+            if known is None:  # our own knowledge is better than waiting; reduce-only cannot close too much
+                left = max(0, (position.filled or position.bracket.lots) - closed)
+                if not left and position.filled and position.entry_over:
+                    break
+                patient = patient or not left
+                known = left * sign, "0"
+                if not left:
+                    await asyncio.sleep(PAUSE_MS / 1_000)
+                    continue
+            lots, mark = known
+            if lots * sign <= 0:
                 now = desk.clock.now_ms()
                 if self._closed_by_us(position) or self._told_flat(position):
                     break
@@ -103,16 +113,27 @@ class Closer:
                 continue
             for piece in requests.slices(desk.instruments[symbol], abs(lots)):
                 sent = await self._slice(position, intent, piece)
+                closed += sent.outcome.filled_lots
+                patient = sent.outcome.filled_lots >= piece or sent.reaction is Reaction.NO_POSITION
                 if sent.outcome.verdict is Verdict.IN_DOUBT:
                     await desk.evidence.wait(sent.outcome.client_id, EVIDENCE_MS)
                     break  # read again: reduce-only cannot flip, another goes out under a new id
                 if sent.outcome.verdict is not Verdict.ACCEPTED:
                     refusals += 1
-                    if sent.reaction is Reaction.REDUCE_CROWDED:
-                        await self._cancel_targets(position, intent)
+                    if sent.reaction in (Reaction.REDUCE_CROWDED, Reaction.NO_POSITION) and clearing.done():
+                        clearing = desk.spawn(self._cancel_targets(position, intent), f"clear targets {intent}")
                     await asyncio.sleep(PAUSE_MS / 1_000)
                     break
         position.flat = True
+
+    async def _look(self, position: Guarded, *, patient: bool) -> tuple[int, str] | None:
+        """The venue's quantity and mark; None when it is not said, or not soon enough for a close that must go out."""
+        try:
+            async with asyncio.timeout(None if patient else LOOK_MS / 1_000):
+                found = await read_positions(self._desk, self._sender, position.symbol, Lane.CLOSE)
+        except (ReadFailed, TimeoutError):
+            return None
+        return found.get(position.symbol, (0, "0"))
 
     def _told_flat(self, position: Guarded) -> bool:
         """ACCOUNT_UPDATE said zero after this position's first fill."""
@@ -156,8 +177,12 @@ class Closer:
     async def _fallback(self, position: Guarded, intent: str, mark: str) -> None:
         """Market closes are refused: let the venue close the position at its next tick of the mark price."""
         instrument = self._desk.instruments[position.symbol]
-        for order in position.live(Leg.LAST_TARGET) + position.live(Leg.CLOSE):
-            await self._canceller.cancel(position, order, intent=intent)
+        same_type = [
+            self._desk.spawn(self._cancel(position, order, intent), f"clear {order.client_id}")
+            for order in position.live(Leg.LAST_TARGET) + position.live(Leg.CLOSE)
+        ]
+        if same_type:
+            await asyncio.wait(same_type, timeout=LOOK_MS / 1_000)
         mark_ticks = _ticks_near(mark, instrument.tick_e8)
         if not mark_ticks:
             await asyncio.sleep(PAUSE_MS / 1_000)
@@ -180,6 +205,9 @@ class Closer:
                 client_id=client_id, leg=Leg.CLOSE, book="algoOrder", trigger=trigger, lots=0
             )
         await asyncio.sleep(SECOND_READ_MS / 1_000)
+
+    async def _cancel(self, position: Guarded, order: LiveOrder, intent: str) -> None:
+        await self._canceller.cancel(position, order, intent=intent)
 
     async def _cancel_targets(self, position: Guarded, intent: str) -> None:
         for leg in TARGETS:

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from pipeline.binance.requests import RegularOrder
-from pipeline.core.commands import ClosePosition, Sweep
-from pipeline.core.events import Side
-from pipeline.core.units import Lots
+from pipeline.binance.requests import CancelRegular, Read, RegularOrder
+from pipeline.core.commands import ClosePosition, PlaceTarget, Sweep
+from pipeline.core.events import Leg, Side
+from pipeline.core.units import Lots, Ticks
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
@@ -113,3 +113,48 @@ async def test_refused_market_closes_end_with_a_conditional_close_of_everything(
 
     assert 0 == world.venue.positions[BTC]
     assert [FAR, WORKING] == world.venue.rails(BTC)
+
+
+@pytest.mark.parametrize("obstacle", ["weight", "reads", "cancels"])
+def test_a_close_waits_neither_for_weight_nor_for_reads_nor_for_a_target(obstacle: str) -> None:
+    """
+    An exhausted weight, reads that hang and a target that cannot be cancelled delay a market close by moments only: it
+    costs no weight and cannot close too much.
+    """
+
+    async def run() -> None:
+        world = World()
+        executor = await started(world)
+        record = await opened(world, executor)
+        executor.submit(intent(2, PlaceTarget(record.id, Leg.TARGET, Side.BUY, Ticks(1_010_000), Lots(5))))
+        await executor.desk.idle()
+        if obstacle == "weight":
+            executor.desk.lanes.observe({"x-mbx-used-weight-1m": "2400"})
+        else:
+            kind = Read if obstacle == "reads" else CancelRegular
+            world.venue.fault = lambda r: "before" if isinstance(r, kind) else ""
+        executor.submit(intent(3, ClosePosition(record.id, Side.BUY, Lots(10), "X1")))
+        await asyncio.sleep(1)
+        assert 0 == world.venue.positions[BTC]
+        world.venue.fault = lambda _: ""
+        await executor.desk.idle()
+        assert [FAR, WORKING] == world.venue.rails(BTC)
+        assert 1 == sum("-c" in client for client in world.venue.orders)
+
+    run_virtual(run())
+
+
+@scenario
+async def test_reads_that_fail_are_no_proof_of_zero() -> None:
+    """A position that was not opened here is closed although it can never be read."""
+    world = World()
+    world.venue.positions[BTC] = -7
+    executor = await started(world)
+    world.venue.fault = lambda r: "code -1000" if isinstance(r, Read) else ""
+    executor.submit(intent(2, ClosePosition("abcdefg.09.0.tagg0", Side.SELL, Lots(-7), "X3")))
+    await asyncio.sleep(10)
+    assert 0 == world.venue.positions[BTC]
+    world.venue.fault = lambda _: ""
+    await executor.desk.idle()
+
+    assert {} == executor.desk.positions
