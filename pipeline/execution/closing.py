@@ -21,9 +21,10 @@ from pipeline.binance import requests
 from pipeline.binance.errors import Reaction, ReadFailed
 from pipeline.binance.requests import AlgoOrder, AlgoType
 from pipeline.core import identity
+from pipeline.core.commands import ClosePosition, OpenBracket
 from pipeline.core.events import Leg, Verdict
 from pipeline.core.rate_limits import Lane
-from pipeline.core.units import NotADecimal, parse_e8
+from pipeline.core.units import Lots, Milliseconds, NotADecimal, Ticks, parse_e8
 from pipeline.execution.cancelling import Canceller
 from pipeline.execution.desk import Desk, Guarded, LiveOrder
 from pipeline.execution.in_doubt import Doubts, read_positions
@@ -63,6 +64,32 @@ class Closer:
         """Begin the ladder; *asked* when the intent is one of the log (its own bracket's otherwise)."""
         position.closing = position.closing or reason
         self._desk.spawn(self._close(position, intent, asked=asked), f"close {intent}")
+
+    def may_close_stranger(self, symbol: str) -> bool:
+        """A position not opened here may be closed when it cannot be taken for one that was."""
+        return symbol in self._desk.instruments and not self._desk.of_symbol(symbol)
+
+    def stranger(self, record: IntentRecord, intent: ClosePosition) -> Guarded:
+        """A position that was not opened here: the ladder needs its side only, it is never protected."""
+        bracket = OpenBracket(
+            side=intent.side,
+            lots=Lots(min(abs(intent.lots), self._desk.instruments[record.symbol].max_lots)),
+            limit=Ticks(0),
+            far_trigger=Ticks(0),
+            working_trigger=Ticks(0),
+            expires_ms=Milliseconds(0),
+        )
+        position = Guarded(
+            id=intent.position,
+            symbol=record.symbol,
+            side=intent.side,
+            bracket=bracket,
+            record=record,
+            entry_over=True,
+            closing=intent.reason or "close",
+        )
+        self._desk.positions[intent.position] = position
+        return position
 
     async def _close(self, position: Guarded, intent: str, *, asked: bool) -> None:
         async with self._desk.chain(position.symbol, Leg.CLOSE):

@@ -19,6 +19,7 @@ from typing import Final, assert_never
 import structlog
 
 from pipeline.binance.errors import ReadFailed, VenueFailure
+from pipeline.core import identity
 from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, Sweep
 from pipeline.core.events import Leg
 from pipeline.core.identity import intent_of, leg_of
@@ -48,6 +49,7 @@ CLOCK_EVERY_S: Final = 300.0
 IMAGE_EVERY_S: Final = 300.0
 CONTACT_AGAIN_S: Final = 0.5
 LAST_WORDS_S: Final = 3.0
+MOST_PIECES: Final = 100  # a stop of more pieces than this is no wish of decide: 200 conditional orders are allowed
 LANE_OF: Final = {
     OpenBracket: Lane.ENTRY,
     MoveStop: Lane.PROTECT,
@@ -149,16 +151,19 @@ class Executor:
         self._loop(self._keep_journal(), "journal image")
 
     async def close(self) -> None:
-        """Stop taking part: let what was said become durable, tell a successor that it need not wait."""
+        """Stop taking part: let what was said become durable, stop, tell a successor that it need not wait."""
         for task in self._loops:
             task.cancel()
         try:
             async with asyncio.timeout(LAST_WORDS_S):
                 await self.desk.idle()
-            await self.lease.give_up()
-        except (TimeoutError, JournalUnavailable) as error:
-            log.warning("closed_unfinished", error=repr(error))
+        except TimeoutError:
+            log.warning("closed_unfinished", tasks=len(self.desk.cancel_all()))
         self.die()
+        try:
+            await self.lease.give_up()
+        except JournalUnavailable as error:
+            log.warning("epoch_not_ended", error=str(error))
 
     def die(self) -> None:
         """End every task where it stands, as a killed process would (tests, and the end of ``close``)."""
@@ -206,7 +211,7 @@ class Executor:
         """An image of the index now and then: a start must not read a year of records before it protects."""
         while True:
             await asyncio.sleep(IMAGE_EVERY_S)
-            await self.desk.journal.keep(self.desk.index.image())
+            await self.desk.journal.keep(self.desk.index.image(without=self.desk.unjournalled))
 
     # ------------------------------------------------------------------------------------------ intents
 
@@ -217,6 +222,9 @@ class Executor:
         The same id with other bytes is refused and alerted: ids name places of the log, so somebody forged one.
         """
         desk = self.desk
+        if not identity.well_formed(record.id):  # no client id can be made of it, so it is no output of any line
+            desk.alert("intent_forged", "critical", f"{record.id[:80]!r} is no id of an intent; refused", record.symbol)
+            return _done()
         future = desk.awaited(record.id)
         known = desk.index.intents.get(record.id)
         if known is not None:
@@ -247,8 +255,8 @@ class Executor:
             self._refuse(record, f"invalid: {intent.position} is a position of {position.symbol}")
             return
         if position is None:
-            if isinstance(intent, ClosePosition) and record.symbol in desk.instruments:
-                position = self._stranger(record, intent)
+            if isinstance(intent, ClosePosition) and self._closer.may_close_stranger(record.symbol):
+                position = self._closer.stranger(record, intent)
             elif isinstance(intent, Sweep | CancelLeg):
                 self._sender.settle(record.id, symbol=record.symbol, position=intent.position)
                 return
@@ -259,6 +267,8 @@ class Executor:
             case MoveStop():
                 if intent.leg not in (Leg.FAR, Leg.WORKING) or (intent.leg is Leg.WORKING and intent.lots <= 0):
                     self._refuse(record, "invalid: a stop moves FAR, or WORKING with a quantity")
+                elif intent.trigger <= 0 or intent.lots > MOST_PIECES * desk.instruments[record.symbol].max_market_lots:
+                    self._refuse(record, "invalid: a stop with a positive price and a quantity that can be placed")
                 else:
                     wanted = WantedRail(record.id, intent.trigger, intent.lots, record)
                     self._rails.want(position, intent.leg, wanted)
@@ -275,28 +285,6 @@ class Executor:
                 desk.spawn(self._closer.sweep(record, position), f"sweep {record.id}")
             case _:
                 assert_never(intent)
-
-    def _stranger(self, record: IntentRecord, intent: ClosePosition) -> Guarded:
-        """A close of a position that was not opened here: the ladder needs its side only, it is never protected."""
-        bracket = OpenBracket(
-            side=intent.side,
-            lots=Lots(abs(intent.lots)),
-            limit=Ticks(0),
-            far_trigger=Ticks(0),
-            working_trigger=Ticks(0),
-            expires_ms=Milliseconds(0),
-        )
-        position = Guarded(
-            id=intent.position,
-            symbol=record.symbol,
-            side=intent.side,
-            bracket=bracket,
-            record=record,
-            entry_over=True,
-            closing=intent.reason or "close",
-        )
-        self.desk.positions[intent.position] = position
-        return position
 
     def _refuse(self, record: IntentRecord, reason: str) -> None:
         intent = record.intent

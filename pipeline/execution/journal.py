@@ -10,6 +10,7 @@ while its lease still ran. So it counts as known and in doubt, which is the safe
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import blake2b
 from typing import Final
 
@@ -126,13 +127,17 @@ class JournalIndex:
         self._ordinals: dict[str, dict[Leg, int]] = {}  # intent → leg → last attempt number
         self._settled: dict[str, None] = {}
 
-    def image(self) -> bytes:
-        """Everything known, for ``restore``; records that it holds may be applied again behind it."""
+    def image(self, *, without: Collection[str] = ()) -> bytes:
+        """
+        Everything known, for ``restore``; records that it holds may be applied again behind it.
+
+        *without* are the intents that no record holds yet: known to a successor, they would be dropped as repeats.
+        """
         return _image_encoder.encode(
             _Image(
                 epoch=self.epoch,
                 lease_ms=self.lease_ms,
-                intents=self.intents,
+                intents={name: known for name, known in self.intents.items() if name not in without},
                 unsettled=self.unsettled,
                 positions=self.positions,
                 outcomes=self.outcomes,

@@ -267,6 +267,10 @@ class Recovery:
                 self._resume_entry(record)
                 continue
             position = self._desk.positions.get(intent.position)
+            if position is None and isinstance(intent, ClosePosition):
+                if self._closer.may_close_stranger(record.symbol):
+                    position = self._closer.stranger(record, intent)
+                    self._desk.know_symbol(intent.position, record.symbol)
             if position is None or (
                 isinstance(intent, MoveStop) and newest_move[intent.position, intent.leg] != record.id
             ):
