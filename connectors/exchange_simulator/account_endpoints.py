@@ -1,13 +1,13 @@
-"""The account half of the REST interface: balances, positions, settings, listen keys (sheet 3.1, 4.5)."""
+"""The account part of the REST interface: balances, positions, income, listen keys (sheet 3.1, 4.5)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from connectors.exchange_simulator.account import Position
+from connectors.exchange_simulator.account import Income, Position, largest_value
 from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.fixed_point import format_e8, format_trimmed
-from connectors.exchange_simulator.parameters import Params, boolean, choice, mandatory, optional_int
+from connectors.exchange_simulator.parameters import Params, limit_of, optional_int, time_window
 from connectors.exchange_simulator.venue import Venue
 
 Json = Any  # the venue's JSON: objects, arrays and scalars
@@ -17,15 +17,15 @@ def _totals(venue: Venue) -> dict[str, int]:
     """Account-wide sums in e8 USDT, keyed by what the replies call them."""
     account, trading = venue.account, venue.trading
     unrealised = position_margin = maintenance = order_margin = cross_profit = 0
-    for position in account.positions.values():
+    for position in account.positions:
         mark = venue.markets[position.row.symbol].mark_e8
         profit = position.unrealised(mark)
         unrealised += profit
         cross_profit += 0 if position.isolated else profit
         position_margin += position.initial_margin(mark)
-        maintenance += abs(position.notional(mark)) * position.row.maintenance_bps // 10_000
+        maintenance += position.maintenance(mark)
         order_margin += trading.open_order_margin(position)
-    available = max(0, trading.available(venue.markets))
+    available = max(0, trading.available())
     return {
         "wallet": account.wallet, "unrealised": unrealised, "cross_profit": cross_profit,
         "position_margin": position_margin, "maintenance": maintenance, "order_margin": order_margin,
@@ -105,8 +105,10 @@ def _held(venue: Venue) -> list[Position]:
     """Positions v3 lists: with lots or with an open order."""
     return [
         position
-        for position in venue.account.positions.values()
-        if position.lots or venue.trading.open_orders.get(position.row.symbol)
+        for market in venue.markets.values()
+        for position in venue.account.of_symbol(market.row)
+        if position.lots
+        or any(order.position_side == position.side for order in venue.trading.opened(position.row.symbol))
     ]
 
 
@@ -118,24 +120,24 @@ def _risk_v3(venue: Venue, position: Position) -> Json:
     margin, orders_margin = position.initial_margin(mark), trading.open_order_margin(position)
     profit = position.unrealised(mark)
     notional = position.notional(mark)
-    opened = trading.opened(row.symbol)
-    bids = sum(row.notional(order.price, order.remaining) for order in opened if order.buy)
-    asks = sum(row.notional(order.price, order.remaining) for order in opened if not order.buy)
+    bids = trading.open_notional(row.symbol, buy=True, side=position.side)
+    asks = trading.open_notional(row.symbol, buy=False, side=position.side)
+    marks = {symbol: other.mark_e8 for symbol, other in venue.markets.items()}
     return {
         "symbol": row.symbol,
-        "positionSide": "BOTH",
+        "positionSide": position.side,
         "positionAmt": row.quantity_text(position.lots),
         "entryPrice": format_trimmed(position.entry_e8(), row.price_decimals) if position.lots else "0.0",
         "breakEvenPrice": format_trimmed(position.break_even_e8(), row.price_decimals) if position.lots else "0.0",
         "markPrice": format_e8(mark),
         "unRealizedProfit": format_e8(profit),
-        "liquidationPrice": format_trimmed(position.liquidation_e8(venue.account.cross_wallet())),
+        "liquidationPrice": format_trimmed(venue.account.liquidation_e8(position, marks)),
         "isolatedMargin": format_e8(position.isolated_wallet + profit) if position.isolated else "0",
         "notional": format_e8(notional),
         "marginAsset": "USDT",
         "isolatedWallet": format_trimmed(position.isolated_wallet),
         "initialMargin": format_e8(margin + orders_margin),
-        "maintMargin": format_e8(abs(notional) * row.maintenance_bps // 10_000),
+        "maintMargin": format_e8(position.maintenance(mark)),
         "positionInitialMargin": format_e8(margin),
         "openOrderInitialMargin": format_e8(orders_margin),
         "adl": 1 if position.lots else 0,
@@ -160,8 +162,8 @@ def position_risk_v3(venue: Venue, params: Params, now_ms: int) -> Json:
 def position_risk_v2(venue: Venue, params: Params, now_ms: int) -> Json:
     """GET v2/positionRisk: all symbols, with leverage and margin type."""
     rows = []
-    for market in venue.markets.values():
-        position = venue.account.position(market.row)
+    every = [position for market in venue.markets.values() for position in venue.account.of_symbol(market.row)]
+    for position in every:
         v3 = _risk_v3(venue, position)
         kept = (
             "symbol", "positionSide", "positionAmt", "entryPrice", "breakEvenPrice", "markPrice", "unRealizedProfit",
@@ -171,7 +173,7 @@ def position_risk_v2(venue: Venue, params: Params, now_ms: int) -> Json:
             {name: v3[name] for name in kept}
             | {
                 "leverage": str(position.leverage),
-                "maxNotionalValue": "100000000",
+                "maxNotionalValue": largest_value(position),
                 "marginType": "isolated" if position.isolated else "cross",
                 "isAutoAddMargin": "false",
             }
@@ -181,132 +183,81 @@ def position_risk_v2(venue: Venue, params: Params, now_ms: int) -> Json:
     return rows
 
 
-def set_leverage(venue: Venue, params: Params, now_ms: int) -> Json:
-    """POST leverage."""
-    market = venue.market(mandatory(params, "symbol"))
-    leverage = optional_int(params, "leverage")
-    if leverage is None:
-        raise VenueError(-1102, name="leverage")
-    if not 1 <= leverage <= market.row.max_leverage:
-        raise VenueError(-4028, leverage=leverage)
-    position = venue.account.position(market.row)
-    changed = position.leverage != leverage
-    position.leverage = leverage
-    if changed:
-        venue.user_events.append(
-            {"e": "ACCOUNT_CONFIG_UPDATE", "E": now_ms, "T": now_ms, "ac": {"s": market.row.symbol, "l": leverage}}
-        )
-    return {"leverage": leverage, "maxNotionalValue": "1000000", "symbol": market.row.symbol}
+def account_v2(venue: Venue, params: Params, now_ms: int) -> Json:
+    """GET v2/account: v3 with the account's rights and every symbol's settings."""
+    body = account_info(venue, params, now_ms)
+    positions = []
+    for market in venue.markets.values():
+        for position in venue.account.of_symbol(market.row):
+            v3 = _risk_v3(venue, position)
+            kept = ("symbol", "initialMargin", "maintMargin", "positionInitialMargin", "openOrderInitialMargin")
+            positions.append(
+                {name: v3[name] for name in kept}
+                | {
+                    "unrealizedProfit": v3["unRealizedProfit"],
+                    "leverage": str(position.leverage),
+                    "isolated": position.isolated,
+                    "entryPrice": v3["entryPrice"],
+                    "breakEvenPrice": v3["breakEvenPrice"],
+                    "maxNotional": largest_value(position),
+                    "bidNotional": v3["bidNotional"],
+                    "askNotional": v3["askNotional"],
+                    "positionSide": position.side,
+                    "positionAmt": v3["positionAmt"],
+                    "notional": v3["notional"],
+                    "isolatedWallet": v3["isolatedWallet"],
+                    "updateTime": v3["updateTime"],
+                }
+            )
+    rights = {"feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": True, "updateTime": 0}
+    assets = [asset | {"marginAvailable": True} for asset in body["assets"]]
+    own = {"multiAssetsMargin": venue.account.multi_assets, "tradeGroupId": -1, "assets": assets}
+    return rights | body | own | {"positions": positions}
 
 
-def set_margin_type(venue: Venue, params: Params, now_ms: int) -> Json:
-    """POST marginType."""
-    market = venue.market(mandatory(params, "symbol"))
-    isolated = choice(params, "marginType", ("ISOLATED", "CROSSED"), -1130, "") == "ISOLATED"
-    position = venue.account.position(market.row)
-    if position.isolated == isolated:
-        raise VenueError(-4046)
-    if venue.trading.opened(market.row.symbol):
-        raise VenueError(-4047)
-    if position.lots:
-        raise VenueError(-4048)
-    position.isolated = isolated
-    return {"code": 200, "msg": "success"}
-
-
-def get_dual(venue: Venue, params: Params, now_ms: int) -> Json:
-    """GET positionSide/dual: one-way mode only, so far."""
-    return {"dualSidePosition": False}
-
-
-def set_dual(venue: Venue, params: Params, now_ms: int) -> Json:
-    """POST positionSide/dual: staying one-way is -4059; hedge mode is not simulated and says so."""
-    if boolean(params, "dualSidePosition"):
-        raise VenueError(-1020, message="not simulated: hedge mode")
-    raise VenueError(-4059)
-
-
-def get_multi_assets(venue: Venue, params: Params, now_ms: int) -> Json:
-    """GET multiAssetsMargin."""
-    return {"multiAssetsMargin": False}
-
-
-def account_config(venue: Venue, params: Params, now_ms: int) -> Json:
-    """GET accountConfig."""
-    return {
-        "feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": True, "dualSidePosition": False,
-        "updateTime": 0, "multiAssetsMargin": False, "tradeGroupId": -1,
-    }  # fmt: skip
-
-
-def symbol_config(venue: Venue, params: Params, now_ms: int) -> Json:
-    """GET symbolConfig."""
+def adl_quantile(venue: Venue, params: Params, now_ms: int) -> Json:
+    """GET adlQuantile: 1 for a side that is held, 0 otherwise (the queue of strangers is not modelled)."""
     symbols = [venue.market(params["symbol"]).row.symbol] if "symbol" in params else list(venue.markets)
     rows = []
     for symbol in symbols:
-        position = venue.account.position(venue.markets[symbol].row)
-        rows.append(
-            {
-                "symbol": symbol,
-                "marginType": "ISOLATED" if position.isolated else "CROSSED",
-                "isAutoAddMargin": False,
-                "leverage": position.leverage,
-                "maxNotionalValue": "1000000",
-            }
-        )
+        sides = venue.account.of_symbol(venue.markets[symbol].row)
+        if any(position.lots for position in sides):
+            rows.append(
+                {"symbol": symbol, "adlQuantile": {position.side: int(position.lots != 0) for position in sides}}
+            )
     return rows
 
 
-def leverage_bracket(venue: Venue, params: Params, now_ms: int) -> Json:
-    """GET leverageBracket: one bracket per symbol in this cut."""
-    symbols = [venue.market(params["symbol"]).row.symbol] if "symbol" in params else list(venue.markets)
-    return [
-        {
-            "symbol": symbol,
-            "brackets": [
-                {
-                    "bracket": 1,
-                    "initialLeverage": venue.markets[symbol].row.max_leverage,
-                    "notionalCap": 100_000_000,
-                    "notionalFloor": 0,
-                    "maintMarginRatio": venue.markets[symbol].row.maintenance_bps / 10_000,
-                    "cum": 0.0,
-                }
-            ],
-        }
-        for symbol in symbols
-    ]
-
-
-def commission_rate(venue: Venue, params: Params, now_ms: int) -> Json:
-    """GET commissionRate."""
-    symbol = venue.market(mandatory(params, "symbol")).row.symbol
-    settings = venue.settings
-    return {
-        "symbol": symbol,
-        "makerCommissionRate": format_trimmed(settings.maker_ppm * 100),
-        "takerCommissionRate": format_trimmed(settings.taker_ppm * 100),
-        "rpiCommissionRate": "0.00005",
-    }
-
-
 def income(venue: Venue, params: Params, now_ms: int) -> Json:
-    """GET income: commissions and realised profits of own fills."""
-    rows: list[Json] = []
+    """GET income: every change of the wallet, oldest first, by symbol, type, time and page."""
     symbol, wanted = params.get("symbol"), params.get("incomeType")
-    for fill in venue.trading.fills:
-        if symbol is not None and fill.order.row.symbol != symbol:
-            continue
-        for kind, amount in (("COMMISSION", -fill.fee), ("REALIZED_PNL", fill.realised)):
-            if amount and wanted in (None, kind):
-                rows.append(
-                    {
-                        "symbol": fill.order.row.symbol, "incomeType": kind, "income": format_e8(amount),
-                        "asset": "USDT", "info": str(fill.trade_id), "time": fill.at_ms, "tranId": fill.trade_id,
-                        "tradeId": str(fill.trade_id),
-                    }
-                )  # fmt: skip
-    return rows[-min(optional_int(params, "limit") or 100, 1_000) :]
+    start, end = time_window(params, now_ms, longest=100 * 86_400_000)
+    limit = limit_of(params, 100)
+    page = optional_int(params, "page")
+    found = [
+        row
+        for row in venue.account.incomes
+        if symbol in (None, row.symbol) and wanted in (None, row.kind) and start <= row.at_ms <= end
+    ]
+    if page:
+        found = found[(page - 1) * limit : page * limit]
+    elif "startTime" in params:
+        found = found[:limit]
+    return [_income_row(row) for row in found[-limit:]]
+
+
+def _income_row(row: Income) -> Json:
+    trade = str(row.trade_id) if row.trade_id else ""
+    return {
+        "symbol": row.symbol,
+        "incomeType": row.kind,
+        "income": format_e8(row.amount),
+        "asset": "USDT",
+        "info": trade or row.kind,
+        "time": row.at_ms,
+        "tranId": row.transaction_id,
+        "tradeId": trade,
+    }
 
 
 def listen_key_start(venue: Venue, params: Params, now_ms: int) -> Json:

@@ -204,7 +204,7 @@ async def stuck(simulator: Simulator, request: web.Request) -> Any:
     symbol, count = body.get("symbol"), body.get("count", 1)
     if symbol not in simulator.venue.markets or not isinstance(count, int):
         raise AdminError("symbol must be simulated and count a whole number")
-    simulator.venue.trading.stuck_triggers[symbol] = count
+    simulator.venue.conditional.stuck_triggers[symbol] = count
     return {"symbol": symbol, "count": count}
 
 

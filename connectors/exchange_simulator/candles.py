@@ -219,6 +219,37 @@ def _split(bar: Candle) -> list[Candle]:
     return minutes
 
 
+class PriceCandles:
+    """Minute bars of a sampled price (mark or index), e8, since the start; volumes stay 0."""
+
+    def __init__(self, start_ms: int, price_e8: int) -> None:
+        self.start_minute = start_ms // MINUTE * MINUTE
+        self._minutes = [Candle(self.start_minute, price_e8)]
+
+    def sample(self, price_e8: int, now_ms: int) -> None:
+        """Take the price of a second."""
+        bar = self._minutes[-1]
+        if now_ms >= bar.open_ms + MINUTE:
+            bar = Candle(now_ms // MINUTE * MINUTE, price_e8)
+            self._minutes.append(bar)
+        bar.high, bar.low, bar.close = max(bar.high, price_e8), min(bar.low, price_e8), price_e8
+
+    def bar(self, traded: Candle, span: int, tick_e8: int) -> Candle:
+        """The bar beside a traded one: before the start, where no mark was sampled, the traded one in e8."""
+        found = [part for part in self._minutes if traded.open_ms <= part.open_ms < traded.open_ms + span]
+        merged = merge(traded.open_ms, found) if traded.open_ms >= self.start_minute else None
+        if merged is not None:
+            return merged
+        bar = Candle(traded.open_ms, traded.open * tick_e8)
+        bar.high, bar.low, bar.close = traded.high * tick_e8, traded.low * tick_e8, traded.close * tick_e8
+        return bar
+
+
+def price_row(prices: tuple[str, str, str, str], open_ms: int, interval: str) -> list[Any]:  # Any: mixed JSON row
+    """A 12-element row of a price without trades: unused cells are "0" (sheet 4.1)."""
+    return [open_ms, *prices, "0", open_ms + INTERVALS[interval] - 1, "0", 0, "0", "0", "0"]
+
+
 def rest_row(row: Instrument, bar: Candle, interval: str) -> list[Any]:  # Any: mixed JSON row of sheet 4.1
     """The 12-element kline row."""
     price, quantity = row.price_text, row.quantity_text

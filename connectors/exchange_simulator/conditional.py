@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from connectors.exchange_simulator.fixed_point import format_e8
+from connectors.exchange_simulator.fixed_point import format_e8, format_trimmed
 from connectors.exchange_simulator.instruments import Instrument
+from connectors.exchange_simulator.order_specs import closes
 from connectors.exchange_simulator.orders import Order
 
 Payload = dict[str, Any]  # Any: the venue's JSON
@@ -18,9 +19,10 @@ CONDITIONAL_TYPES: Final = {
     "STOP_MARKET": ("MARKET", True),
     "TAKE_PROFIT": ("LIMIT", False),
     "TAKE_PROFIT_MARKET": ("MARKET", False),
+    # A trailing order's trigger follows the best price since it became active.
+    "TRAILING_STOP_MARKET": ("MARKET", True),
 }
-# Every conditional type of the venue; the trailing one is refused here with -1116, on /order with -4120.
-ALL_CONDITIONAL_TYPES: Final = (*CONDITIONAL_TYPES, "TRAILING_STOP_MARKET")
+TRAILING: Final = "TRAILING_STOP_MARKET"
 STOP_TYPES: Final = ("STOP", "STOP_MARKET")
 OPEN_STATES: Final = ("NEW", "TRIGGERING")
 
@@ -46,6 +48,11 @@ class AlgoOrder:
         price_protect: bool,
         self_trade_prevention: str,
         now_ms: int,
+        position_side: str = "BOTH",
+        price_match: str = "NONE",
+        good_till_ms: int = 0,
+        activation: int = 0,
+        callback: int = 0,
     ) -> None:
         self.row = row
         self.algo_id, self.client_id = algo_id, client_id
@@ -55,6 +62,11 @@ class AlgoOrder:
         self.working_type = working_type
         self.close_position, self.reduce_only, self.price_protect = close_position, reduce_only, price_protect
         self.self_trade_prevention = self_trade_prevention
+        self.position_side, self.price_match, self.good_till_ms = position_side, price_match, good_till_ms
+        self.activation, self.callback = activation, callback
+        # Trailing only: whether the activation price was reached, and the best price since then, e8.
+        self.active = False
+        self.extreme = 0
         self.state = "NEW"
         self.created_ms = self.updated_ms = now_ms
         self.triggered_ms = 0
@@ -71,9 +83,34 @@ class AlgoOrder:
         """Whether it limits a loss (STOP, STOP_MARKET)."""
         return self.order_type in STOP_TYPES
 
+    @property
+    def closes(self) -> bool:
+        """Whether it may only make its position smaller."""
+        return self.close_position or closes(self.position_side, buy=self.buy, reduce_only=self.reduce_only)
+
+    def working_price(self, *, mark_e8: int, last_ticks: int) -> int:
+        """The price it looks at, e8."""
+        return mark_e8 if self.working_type == "MARK_PRICE" else last_ticks * self.row.tick_e8
+
+    def follow(self, price_e8: int) -> bool:
+        """Let a trailing order see a price: it becomes active, or its best price moves. True when just activated."""
+        activation = self.activation * self.row.tick_e8
+        if not self.active:
+            if price_e8 > activation if self.buy else price_e8 < activation:
+                return False
+            self.active, self.extreme = True, price_e8
+            return True
+        self.extreme = min(self.extreme, price_e8) if self.buy else max(self.extreme, price_e8)
+        return False
+
     def triggers_at(self, *, mark_e8: int, last_ticks: int) -> bool:
         """Whether the condition of sheet 6.5 holds at these prices."""
-        price = mark_e8 if self.working_type == "MARK_PRICE" else last_ticks * self.row.tick_e8
+        price = self.working_price(mark_e8=mark_e8, last_ticks=last_ticks)
+        if self.order_type == TRAILING:
+            if not self.active:
+                return False
+            turned = self.extreme * (10_000 + (self.callback if self.buy else -self.callback)) // 10_000
+            return price >= turned if self.buy else price <= turned
         trigger = self.trigger * self.row.tick_e8
         rising = CONDITIONAL_TYPES[self.order_type][1] == self.buy
         return price >= trigger if rising else price <= trigger
@@ -89,7 +126,7 @@ def algo_ack(algo: AlgoOrder) -> Payload:
         "orderType": algo.order_type,
         "symbol": row.symbol,
         "side": algo.side,
-        "positionSide": "BOTH",
+        "positionSide": algo.position_side,
         "timeInForce": algo.time_in_force,
         "quantity": row.quantity_text(algo.lots),
         "algoStatus": algo.state,
@@ -98,23 +135,24 @@ def algo_ack(algo: AlgoOrder) -> Payload:
         "icebergQuantity": None,
         "selfTradePreventionMode": algo.self_trade_prevention,
         "workingType": algo.working_type,
-        "priceMatch": "NONE",
+        "priceMatch": algo.price_match,
         "closePosition": algo.close_position,
         "priceProtect": algo.price_protect,
         "reduceOnly": algo.reduce_only,
-        "activatePrice": "",
-        "callbackRate": "",
+        "activatePrice": row.price_text(algo.activation) if algo.callback else "",
+        "callbackRate": format_trimmed(algo.callback * 10**6) if algo.callback else "",
         "createTime": algo.created_ms,
         "updateTime": algo.updated_ms,
         "triggerTime": algo.triggered_ms,
-        "goodTillDate": 0,
+        "goodTillDate": algo.good_till_ms,
     }
 
 
 def algo_query(algo: AlgoOrder) -> Payload:
     """An element of GET algoOrder / openAlgoOrders."""
     body = algo_ack(algo)
-    del body["activatePrice"], body["callbackRate"]
+    if not algo.callback:
+        del body["activatePrice"], body["callbackRate"]
     child = algo.child
     body["actualOrderId"] = "" if child is None else str(child.order_id)
     body["actualPrice"] = "0.00000" if child is None else format_e8(child.average_e8(), max(5, algo.row.price_decimals))
@@ -136,7 +174,7 @@ def algo_update(algo: AlgoOrder, *, now_ms: int) -> Payload:
         "o": algo.order_type,
         "s": row.symbol,
         "S": algo.side,
-        "ps": "BOTH",
+        "ps": algo.position_side,
         "f": algo.time_in_force,
         "q": row.quantity_text(algo.lots),
         "X": algo.state,
@@ -148,13 +186,16 @@ def algo_update(algo: AlgoOrder, *, now_ms: int) -> Payload:
         "p": row.price_text(algo.price) if algo.price else "0",
         "V": algo.self_trade_prevention,
         "wt": algo.working_type,
-        "pm": "NONE",
+        "pm": algo.price_match,
         "cp": algo.close_position,
         "pP": algo.price_protect,
         "R": algo.reduce_only,
         "tt": algo.triggered_ms,
-        "gtd": 0,
+        "gtd": algo.good_till_ms,
     }
+    if algo.callback:
+        # Told since 2026-08-21: a trailing order may say NEW twice, first inactive, later active (3.6).
+        body["ia"] = algo.active
     if algo.reason:
         body["rm"] = algo.reason
     return {"e": "ALGO_UPDATE", "T": now_ms, "E": now_ms, "o": body}

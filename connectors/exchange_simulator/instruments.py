@@ -44,7 +44,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     trigger_protect: int = 500
     max_orders: int = 200
     max_leverage: int = 125
-    maintenance_bps: int = 40
+    funding_hours: int = 8
     status: str = "TRADING"
     onboard_ms: int = 1_569_398_400_000
     delivery_ms: int = PERPETUAL_DELIVERY
@@ -88,6 +88,7 @@ def instrument(
     atr_bps: int = 40,
     price_decimals: int | None = None,
     quantity_decimals: int | None = None,
+    funding_hours: int = 8,
 ) -> Instrument:
     """Build an instrument with customary limits from the four numbers a person knows about it."""
     tick_e8, step_e8, price_e8 = parse_e8(tick), parse_e8(step), parse_e8(price)
@@ -112,6 +113,7 @@ def instrument(
         max_lots=max_lots,
         max_market_lots=max(100, max_lots // 8),
         min_notional_e8=min_notional * E8,
+        funding_hours=funding_hours,
         price_e8=price_ticks * tick_e8,
         atr_bps=atr_bps,
         open_interest_lots=max(1_000, 400_000_000 * E8 // (price_ticks * unit)),
@@ -121,7 +123,7 @@ def instrument(
 _KNOWN: Final = (
     instrument("BTCUSDT", "83860.1", "0.10", "0.001", min_notional=50, price_decimals=2),
     instrument("ETHUSDT", "2463.25", "0.01", "0.001", min_notional=20),
-    instrument("SOLUSDT", "142.37", "0.0100", "0.01", price_decimals=4, quantity_decimals=2),
+    instrument("SOLUSDT", "142.37", "0.0100", "0.01", price_decimals=4, quantity_decimals=2, funding_hours=4),
     instrument("XRPUSDT", "2.1874", "0.0001", "0.1"),
     instrument("DOGEUSDT", "0.13855", "0.00001", "1"),
     instrument("BNBUSDT", "612.34", "0.010", "0.01", price_decimals=3),
@@ -143,7 +145,9 @@ def default_instrument(symbol: str) -> Instrument:
     tick_e8 = parse_e8(tick)
     assert tick_e8 is not None
     ticks = 10 ** (digits - 1) + seed * 7919 % (9 * 10 ** (digits - 1))
-    return instrument(symbol, format_e8(ticks * tick_e8), tick, step, atr_bps=30 + seed % 40)
+    return instrument(
+        symbol, format_e8(ticks * tick_e8), tick, step, atr_bps=30 + seed % 40, funding_hours=(8, 4, 4, 1)[seed % 4]
+    )
 
 
 def default_symbols(count: int) -> list[str]:

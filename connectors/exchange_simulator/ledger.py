@@ -109,7 +109,7 @@ class Ledger:
         self._keep = keep
         self._next = 0
         self.episodes: list[Episode] = []
-        self._open: dict[str, Episode] = {}
+        self._open: dict[tuple[str, str], Episode] = {}
         self.client_ids: dict[str, dict[str, int]] = {}
         self.requests_by_minute: dict[int, list[int]] = {}
         self.requests_by_path: dict[str, int] = {}
@@ -133,7 +133,7 @@ class Ledger:
             self.algos_accepted += 1
             self._count_client_id("algo", body["client_id"])
         elif kind == "fill":
-            episode = self._open.get(body["symbol"])
+            episode = self._open.get((body["symbol"], body["position_side"]))
             if episode is not None:
                 self._book_fill(episode, body)
         elif kind == "request":
@@ -158,40 +158,41 @@ class Ledger:
         status = f"{body['status']}" if body["code"] is None else f"{body['status']} {body['code']}"
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
-    def in_episode(self, symbol: str) -> bool:
-        """Whether a position episode of the symbol is running."""
-        return symbol in self._open
+    def in_episode(self, position: Position) -> bool:
+        """Whether an episode of this position is running."""
+        return (position.row.symbol, position.side) in self._open
 
-    def position_opened(self, row: Instrument, lots: int, now_ms: int) -> Episode:
+    def position_opened(self, position: Position, now_ms: int) -> Episode:
         """Start an episode at the first fill (called before the fill is recorded)."""
-        episode = self._open[row.symbol] = Episode(row, lots=lots, now_ms=now_ms)
+        row = position.row
+        episode = self._open[row.symbol, position.side] = Episode(row, lots=position.lots, now_ms=now_ms)
         self.episodes.append(episode)
-        side = "LONG" if lots > 0 else "SHORT"
+        side = "LONG" if position.lots > 0 else "SHORT"
         self.record("position_opened", {"symbol": row.symbol, "side": side}, now_ms=now_ms)
         return episode
 
     def judge(self, position: Position, stops: list[AlgoOrder], *, cause: str, now_ms: int) -> None:
         """Look at one symbol's position and live stops after an operation."""
         symbol = position.row.symbol
-        episode = self._open.get(symbol)
+        episode = self._open.get((symbol, position.side))
         if episode is not None and (position.lots == 0 or (position.lots > 0) != episode.long):
             episode.close(now_ms)
-            del self._open[symbol]
+            del self._open[symbol, position.side]
             self.record("position_closed", episode.summary(now_ms), now_ms=now_ms)
             episode = None
         if position.lots == 0:
             return
         if episode is None:
-            episode = self.position_opened(position.row, position.lots, now_ms)
+            episode = self.position_opened(position, now_ms)
         episode.max_lots = max(episode.max_lots, abs(position.lots))
         live = [
             stop
             for stop in stops
             if stop.is_stop and stop.state == "NEW" and stop.buy != episode.long
-            and (stop.close_position or stop.reduce_only)
+            and stop.position_side == position.side and stop.closes
         ]  # fmt: skip
         closing = any(stop.close_position for stop in live)
-        quantity = sum(stop.lots for stop in live if stop.reduce_only)
+        quantity = sum(stop.lots for stop in live if not stop.close_position)
         covered = {
             "any": closing or quantity >= abs(position.lots),
             "close_position": closing,

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from connectors.exchange_simulator.book import Level, MarketBook
-from connectors.exchange_simulator.candles import INTERVALS, Candle, CandleBook, open_time, stream_payload
+from connectors.exchange_simulator.candles import (
+    INTERVALS,
+    Candle,
+    CandleBook,
+    PriceCandles,
+    open_time,
+    stream_payload,
+)
 from connectors.exchange_simulator.fixed_point import E8, format_e8
+from connectors.exchange_simulator.funding import DEEP_CAP_E8, OTHER_CAP_E8, Funding, mark_price
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.market_events import BookChange, MarketTrade, RecordedDiff
 
 Payload = dict[str, Any]  # Any: the venue's JSON
 Emit = Callable[[str, Payload], None]
 PARTIAL_DEPTHS: Final = (5, 10, 20)
-EIGHT_HOURS: Final = 28_800_000
+BASIS_SAMPLES: Final = 30
+IMPACT_LEVELS: Final = 50
+TRADES_KEPT: Final = 1_000
 
 
 class DepthWindow:
@@ -33,6 +43,28 @@ class DepthWindow:
         """Note the first update id of the window."""
         if self.first_id is None:
             self.first_id = update_id
+
+
+class PublicTrade(NamedTuple):
+    """A trade of strangers as GET trades tells it."""
+
+    trade_id: int
+    ticks: int
+    lots: int
+    at_ms: int
+    buyer_is_maker: bool
+
+
+class AggregateTrade(NamedTuple):
+    """An aggregate trade as GET aggTrades tells it."""
+
+    aggregate_id: int
+    ticks: int
+    lots: int
+    first_id: int
+    last_id: int
+    at_ms: int
+    buyer_is_maker: int
 
 
 class Market:
@@ -58,7 +90,13 @@ class Market:
         self.trade_id = self.first_trade_id = start_ms // 10
         self.aggregate_id = start_ms // 20
         self.candles = CandleBook(row, seed=seed, stream=stream, start_ms=start_ms, start_ticks=self.last_ticks)
-        self.funding_rate_e8 = 4_127
+        cap_e8 = DEEP_CAP_E8 if row.symbol == "BTCUSDT" else OTHER_CAP_E8
+        self.funding = Funding(hours=row.funding_hours, cap_e8=cap_e8, start_ms=start_ms)
+        self._basis: deque[int] = deque(maxlen=BASIS_SAMPLES)
+        self.trades: deque[PublicTrade] = deque(maxlen=TRADES_KEPT)
+        self.aggregates: deque[AggregateTrade] = deque(maxlen=TRADES_KEPT)
+        self.index_candles = PriceCandles(start_ms, row.price_e8)
+        self.mark_candles = PriceCandles(start_ms, row.price_e8)
         self.open_interest_lots = row.open_interest_lots
         self.windows: dict[int, DepthWindow] = {}
         self._aggregate: list[int] | None = None  # ticks, lots, first id, last id, trade ms, maker flag
@@ -107,6 +145,7 @@ class Market:
         quote = self.row.notional(event.ticks, event.lots)
         self.last_ticks, self.last_lots, self.last_trade_ms = event.ticks, event.lots, at_ms
         self.candles.current.trade(event.ticks, event.lots, quote, event.buyer_is_maker, self.trade_id)
+        self.trades.append(PublicTrade(self.trade_id, event.ticks, event.lots, at_ms, event.buyer_is_maker))
         self.day_high, self.day_low = max(self.day_high, event.ticks), min(self.day_low, event.ticks)
         self.day_lots += event.lots
         self.day_quote += quote
@@ -126,6 +165,43 @@ class Market:
         """Set mark and index; the moving average follows with a weight of 1/30 per second-sample (sheet 7.3)."""
         self.mark_e8, self.index_e8 = mark_e8, index_e8
         self.mark_average_e8 += (mark_e8 - self.mark_average_e8) // 30
+
+    def move_mark(self, middle_e8: int, *, index_e8: int, now_ms: int, formula: bool) -> None:
+        """Take a second's sample: index, average basis, and the mark by the venue's formula or as the middle (7.3)."""
+        self._basis.append(middle_e8 - index_e8)
+        mark = middle_e8
+        if formula:
+            mark = mark_price(
+                index_e8=index_e8,
+                basis_e8=sum(self._basis) // len(self._basis),
+                last_e8=self.last_ticks * self.row.tick_e8,
+                rate_e8=self.funding.rate_e8,
+                funding=self.funding,
+                now_ms=now_ms,
+            )
+        self.set_mark(mark, index_e8)
+        self.mark_candles.sample(mark, now_ms)
+        self.index_candles.sample(index_e8, now_ms)
+
+    def sample_premium(self) -> None:
+        """Give the funding rate one premium sample from the impact prices (7.2)."""
+        bid = self._impact_e8(self.book.top_bids(IMPACT_LEVELS))
+        ask = self._impact_e8(self.book.top_asks(IMPACT_LEVELS))
+        if bid and ask:
+            self.funding.sample(impact_bid_e8=bid, impact_ask_e8=ask, index_e8=self.index_e8)
+
+    def _impact_e8(self, levels: list[Level]) -> int:
+        """Average price of 200 USDT / (1 / highest leverage) through the book, e8; 0 for an empty side."""
+        left = 200 * E8 * self.row.max_leverage
+        value = lots = 0
+        for ticks, shown in levels:
+            take = min(shown, left // max(1, self.row.notional(ticks, 1)) + 1)
+            value += self.row.notional(ticks, take)
+            lots += take
+            left -= self.row.notional(ticks, take)
+            if left <= 0:
+                break
+        return value * E8 // (lots * self.row.step_e8) if lots else 0
 
     @property
     def middle_e8(self) -> int | None:
@@ -173,6 +249,7 @@ class Market:
         if pending is None:
             return
         self.aggregate_id += 1
+        self.aggregates.append(AggregateTrade(self.aggregate_id, *pending))
         stream = f"{self.name}@aggTrade"
         if self.wanted(stream):
             quantity = self.row.quantity_text(pending[1])
@@ -330,8 +407,8 @@ class Market:
             "ap": format_e8(self.mark_average_e8),
             "i": format_e8(self.index_e8),
             "P": format_e8(self.index_e8),
-            "r": format_e8(self.funding_rate_e8),
-            "T": next_funding(now_ms),
+            "r": format_e8(self.funding.rate_e8),
+            "T": self.funding.next_ms,
         }
 
     def _change(self) -> tuple[str, str, str]:
@@ -408,8 +485,3 @@ class Market:
             "lastId": self.trade_id,
             "count": self.day_count,
         }
-
-
-def next_funding(now_ms: int) -> int:
-    """The next settlement of the default eight-hour grid (sheet 7.2)."""
-    return (now_ms // EIGHT_HOURS + 1) * EIGHT_HOURS

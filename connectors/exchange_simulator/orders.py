@@ -6,6 +6,7 @@ from typing import Any
 
 from connectors.exchange_simulator.fixed_point import E8, divide_rounded, format_e8, format_trimmed
 from connectors.exchange_simulator.instruments import Instrument
+from connectors.exchange_simulator.order_specs import closes
 
 Payload = dict[str, Any]  # Any: the venue's JSON
 OPEN_STATUSES = ("NEW", "PARTIALLY_FILLED")
@@ -33,6 +34,11 @@ class Order:
         working_type: str = "CONTRACT_PRICE",
         self_trade_prevention: str = "EXPIRE_MAKER",
         algo_id: int | None = None,
+        position_side: str = "BOTH",
+        price_match: str = "NONE",
+        good_till_ms: int = 0,
+        activation: int = 0,
+        callback: int = 0,
     ) -> None:
         self.row = row
         self.order_id, self.client_id = order_id, client_id
@@ -44,6 +50,9 @@ class Order:
         self.stop_price, self.working_type = stop_price, working_type
         self.self_trade_prevention = self_trade_prevention
         self.algo_id = algo_id
+        self.position_side, self.price_match, self.good_till_ms = position_side, price_match, good_till_ms
+        self.activation, self.callback = activation, callback
+        self.amendments: list[Amendment] = []
         self.status = "NEW"
         self.filled = 0
         self.quote = 0
@@ -60,6 +69,11 @@ class Order:
     def is_open(self) -> bool:
         """Whether the order can still fill."""
         return self.status in OPEN_STATUSES
+
+    @property
+    def closes(self) -> bool:
+        """Whether it may only make its position smaller."""
+        return closes(self.position_side, buy=self.buy, reduce_only=self.reduce_only)
 
     def average_e8(self) -> int:
         """Average fill price so far, e8."""
@@ -84,15 +98,25 @@ def order_ack(order: Order) -> Payload:
         "reduceOnly": order.reduce_only,
         "closePosition": order.close_position,
         "side": order.side,
-        "positionSide": "BOTH",
+        "positionSide": order.position_side,
         "stopPrice": row.price_text(order.stop_price),
         "workingType": order.working_type,
         "priceProtect": False,
         "origType": order.original_type,
-        "priceMatch": "NONE",
+        "priceMatch": order.price_match,
         "selfTradePreventionMode": order.self_trade_prevention,
-        "goodTillDate": 0,
+        "goodTillDate": order.good_till_ms,
         "updateTime": order.updated_ms,
+    } | _trailing(order)
+
+
+def _trailing(order: Order) -> Payload:
+    """Only trailing orders tell these two (sheet 4.3); the rate is in percent."""
+    if not order.callback:
+        return {}
+    return {
+        "activatePrice": order.row.price_text(order.activation),
+        "priceRate": format_trimmed(order.callback * 10**6),
     }
 
 
@@ -114,10 +138,11 @@ def order_update(
     bid_notional: int,
     ask_notional: int,
     fill: Fill | None = None,
+    modify_id: str | None = None,
 ) -> Payload:
-    """ORDER_TRADE_UPDATE of sheet 3.3; *fill* only for TRADE."""
+    """ORDER_TRADE_UPDATE of sheet 3.3; *fill* only for TRADE and CALCULATED, *modify_id* only for AMENDMENT."""
     row = order.row
-    return {
+    event: Payload = {
         "e": "ORDER_TRADE_UPDATE",
         "E": now_ms,
         "T": now_ms,
@@ -147,16 +172,46 @@ def order_update(
             "R": order.reduce_only,
             "wt": order.working_type,
             "ot": order.original_type,
-            "ps": "BOTH",
+            "ps": order.position_side,
             "cp": order.close_position,
             "rp": "0" if fill is None else format_trimmed(fill.realised),
             "pP": False,
             "si": 0,
             "ss": 0,
             "V": order.self_trade_prevention,
-            "pm": "NONE",
-            "gtd": 0,
+            "pm": order.price_match,
+            "gtd": order.good_till_ms,
             "er": order.expiry_reason,
+        },
+    }
+    if order.callback:
+        event["o"] |= {"AP": row.price_text(order.activation), "cr": format_trimmed(order.callback * 10**6)}
+    if modify_id is not None:
+        event["o"]["M"] = modify_id
+    return event
+
+
+class Amendment:
+    """One modification of an order: prices in ticks, quantities in lots, before and after."""
+
+    def __init__(self, number: int, *, prices: tuple[int, int], lots: tuple[int, int], at_ms: int) -> None:
+        self.number, self.prices, self.lots, self.at_ms = number, prices, lots, at_ms
+
+
+def amendment_row(order: Order, amendment: Amendment, count: int) -> Payload:
+    """A row of GET orderAmendment."""
+    price, quantity = order.row.price_text, order.row.quantity_text
+    return {
+        "amendmentId": amendment.number,
+        "symbol": order.row.symbol,
+        "pair": order.row.symbol,
+        "orderId": order.order_id,
+        "clientOrderId": order.client_id,
+        "time": amendment.at_ms,
+        "amendment": {
+            "price": {"before": price(amendment.prices[0]), "after": price(amendment.prices[1])},
+            "origQty": {"before": quantity(amendment.lots[0]), "after": quantity(amendment.lots[1])},
+            "count": count,
         },
     }
 
@@ -207,7 +262,7 @@ def user_trade(fill: Fill) -> Payload:
         "commission": format_e8(fill.fee),
         "commissionAsset": "USDT",
         "time": fill.at_ms,
-        "positionSide": "BOTH",
+        "positionSide": order.position_side,
         "buyer": order.buy,
         "maker": fill.maker,
         "marginAsset": "USDT",

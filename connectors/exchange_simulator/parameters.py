@@ -40,3 +40,26 @@ def choice(params: Params, name: str, allowed: tuple[str, ...] | list[str], code
     if value not in allowed:
         raise VenueError(code, name=name)
     return value
+
+
+def limit_of(params: Params, default: int, *, most: int = 1_000) -> int:
+    """`limit`, cut to *most* as the account endpoints do; -1130 for zero."""
+    limit = optional_int(params, "limit")
+    if limit is None:
+        return default
+    if limit < 1:
+        raise VenueError(-1130, name="limit")
+    return min(limit, most)
+
+
+def time_window(params: Params, now_ms: int, *, longest: int) -> tuple[int, int]:
+    """startTime and endTime, ms; -1023 when reversed, -1127 when further apart than *longest*; everything without."""
+    start, end = optional_int(params, "startTime"), optional_int(params, "endTime")
+    if start is not None and end is not None:
+        if start > end:
+            raise VenueError(-1023)
+        if end - start > longest:
+            raise VenueError(-1127)
+    if start is not None and end is None:
+        end = start + longest
+    return start or 0, now_ms if end is None else end

@@ -66,14 +66,14 @@ class RateLimiter:
             raise ban_error(now_ms + self.limits.ban_ms)
         raise VenueError(-1003, limit=self.limits.weight_per_minute)
 
-    def charge_order(self, now_ms: int, count: int = 1) -> None:
-        """Count order attempts; raises -1015 over either window."""
+    def charge_order(self, now_ms: int, *, ten_seconds: int = 1) -> None:
+        """Count an order attempt (a batch as *ten_seconds* of them on the short window); raises -1015 over either."""
         ten, minute = self.order_counts(now_ms)
-        self._orders_10s = (now_ms // 10_000, ten + count)
-        self._orders_1m = (now_ms // 60_000, minute + count)
-        if ten + count > self.limits.orders_per_10_seconds:
+        self._orders_10s = (now_ms // 10_000, ten + ten_seconds)
+        self._orders_1m = (now_ms // 60_000, minute + 1)
+        if ten + ten_seconds > self.limits.orders_per_10_seconds:
             raise VenueError(-1015, limit=self.limits.orders_per_10_seconds, interval="10 SECOND")
-        if minute + count > self.limits.orders_per_minute:
+        if minute + 1 > self.limits.orders_per_minute:
             raise VenueError(-1015, limit=self.limits.orders_per_minute, interval="1 MINUTE")
 
 

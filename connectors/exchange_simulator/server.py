@@ -241,7 +241,7 @@ class Simulator:
                 "request_not_executed", {"status": status} | attributes, now_ms=self.clock.now_ms()
             )
         if rule.action == "vanish":
-            self.venue.trading.vanish([attributes["client_id"]], now_ms=self.clock.now_ms())
+            self.venue.vanish([attributes["client_id"]], now_ms=self.clock.now_ms())
         if action.holds == "after":
             await self.holds.hold(rule, phase="after", attributes=attributes, now_ms=now_ms)
         if action.drops:

@@ -1,93 +1,64 @@
-"""The only place where own orders are accepted, matched, triggered and ended.
+"""The only place where own regular orders are accepted, matched, modified and ended.
 
-Rules, by sheet section: 3.3–3.6 events, 6.2 times in force, 6.4 reduceOnly, 6.5 conditional orders, pains V3–V7.
-Per fill the user stream carries TRADE_LITE, ACCOUNT_UPDATE, ORDER_TRADE_UPDATE in this order; the sheet fixes no order
-across events, so clients must tolerate any.
+Rules, by sheet section: 3.3–3.5 events, 6.2 times in force and self-trade prevention, 6.3 modify, 6.4 position modes
+and reduceOnly, pains V6 and V7. Per fill the user stream carries TRADE_LITE, ACCOUNT_UPDATE, ORDER_TRADE_UPDATE in this
+order; the sheet fixes no order across events, so clients must tolerate any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import msgspec
-
 from connectors.exchange_simulator import filters
-from connectors.exchange_simulator.account import Account, Position, balance_update
+from connectors.exchange_simulator.account import Account, Position, account_update
 from connectors.exchange_simulator.book import Execution
-from connectors.exchange_simulator.conditional import CONDITIONAL_TYPES, AlgoOrder, algo_update
+from connectors.exchange_simulator.brackets import largest_notional
+from connectors.exchange_simulator.conditional import AlgoOrder
 from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.market import Market
 from connectors.exchange_simulator.market_events import MarketTrade
-from connectors.exchange_simulator.orders import Fill, Order, order_ack, order_update, trade_lite
+from connectors.exchange_simulator.order_specs import PRICE_MATCHES, OrderSpec
+from connectors.exchange_simulator.orders import Amendment, Fill, Order, order_ack, order_update, trade_lite
 
 Payload = dict[str, Any]  # Any: the venue's JSON
-MAX_ALGO_ORDERS: Final = 200
+REASON_SELF_TRADE: Final = "1"
 REASON_IOC: Final = "2"
+REASON_IOC_SELF_TRADE: Final = "3"
 REASON_REDUCE_ONLY: Final = "4"
+REASON_LIQUIDATED: Final = "5"
 REASON_MARKET_REMAINDER: Final = "9"
-
-
-class OrderSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A validated regular order request: lots, ticks (0 for MARKET)."""
-
-    client_id: str
-    side: str
-    order_type: str
-    time_in_force: str
-    lots: int
-    price: int
-    reduce_only: bool = False
-    close_position: bool = False
-    self_trade_prevention: str = "EXPIRE_MAKER"
-
-
-class AlgoSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A validated conditional order request."""
-
-    client_id: str
-    side: str
-    order_type: str
-    time_in_force: str
-    lots: int
-    price: int
-    trigger: int
-    working_type: str
-    close_position: bool
-    reduce_only: bool
-    price_protect: bool
-    self_trade_prevention: str
+MAX_MODIFICATIONS: Final = 10_000
 
 
 class Trading:
-    """Own orders of the one account over all markets."""
+    """Own regular orders of the one account over all markets."""
 
     def __init__(
         self,
         account: Account,
         *,
+        markets: dict[str, Market],
         start_ms: int,
         emit: Callable[[Payload], None],
         record: Callable[[str, Payload], None],
         queue_share: int = 1_000,
     ) -> None:
         """*emit* sends a user event; *record* writes truth; *queue_share* is the part of the level ahead, in 1/1000."""
-        self.account = account
-        self._emit, self._record = emit, record
+        self.account, self.markets = account, markets
+        self.emit, self.record = emit, record
         self._queue_share = queue_share
-        self._next_order = start_ms
-        self._next_algo = 1_000_000_000_000_000 + start_ms
-        self._next_trade = start_ms
+        self._next_order = self._next_trade = self._next_amendment = start_ms
         self.orders: dict[tuple[str, int], Order] = {}
         self.by_client: dict[tuple[str, str], Order] = {}
         self.open_orders: dict[str, dict[int, Order]] = {}
-        self.algos: dict[int, AlgoOrder] = {}
-        self.algo_by_client: dict[str, AlgoOrder] = {}
-        self.open_algos: dict[str, dict[int, AlgoOrder]] = {}
         self.fills: list[Fill] = []
-        self.stuck_triggers: dict[str, int] = {}
+        # symbol → when countdownCancelAll cancels, ms.
+        self.countdowns: dict[str, int] = {}
         # Symbols whose protection must be judged again after the running operation.
         self.touched: dict[str, str] = {}
+        self.on_ended: Callable[[Order, int], None] = lambda order, now_ms: None
+        self.on_flat: Callable[[Position, int], None] = lambda position, now_ms: None
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
@@ -95,45 +66,61 @@ class Trading:
         """Open regular orders of a symbol, oldest first."""
         return list(self.open_orders.get(symbol, {}).values())
 
-    def opened_algos(self, symbol: str | None = None) -> list[AlgoOrder]:
-        """Waiting conditional orders, of one symbol or all, oldest first."""
-        if symbol is not None:
-            return list(self.open_algos.get(symbol, {}).values())
-        return [algo for group in self.open_algos.values() for algo in group.values()]
-
-    def _open_notional(self, symbol: str, *, buy: bool) -> int:
+    def open_notional(self, symbol: str, *, buy: bool, side: str | None = None) -> int:
+        """Value of the open orders of one direction (and position side), e8 USDT."""
         return sum(
             order.row.notional(order.price, order.remaining)
             for order in self.open_orders.get(symbol, {}).values()
-            if order.buy == buy
+            if order.buy == buy and side in (None, order.position_side)
         )
 
     def next_sequence(self) -> int:
         """A number for a generated client id."""
-        return self._next_order + self._next_algo + 1
+        self._next_order += 1
+        return self._next_order
 
     def open_order_margin(self, position: Position) -> int:
-        """Approximate margin of resting, not reducing orders: notional / leverage (sheet 7.4)."""
-        symbol = position.row.symbol
-        orders = [order for order in self.open_orders.get(symbol, {}).values() if not order.reduce_only]
-        return sum(order.row.notional(order.price, order.remaining) for order in orders) // position.leverage
+        """Approximate margin of resting orders that do not only reduce: notional / leverage (sheet 7.4)."""
+        orders = self.open_orders.get(position.row.symbol)
+        if not orders:
+            return 0
+        bound = sum(
+            order.row.notional(order.price, order.remaining)
+            for order in orders.values()
+            if not order.closes and order.position_side == position.side
+        )
+        return bound // position.leverage
 
-    def available(self, markets: dict[str, Market]) -> int:
+    def available(self) -> int:
         """Margin free for new risk, e8 USDT (cross wallet + open profit − bound margins)."""
         free = self.account.cross_wallet()
-        for position in self.account.positions.values():
-            mark = markets[position.row.symbol].mark_e8
+        for position in self.account.positions:
+            mark = self.markets[position.row.symbol].mark_e8
             if not position.isolated:
                 free += position.unrealised(mark) - position.initial_margin(mark)
             free -= self.open_order_margin(position)
         return free
 
-    # ---- regular orders -----------------------------------------------------------------------------------------
+    def reducible(self, order: Order | AlgoOrder | OrderSpec, position: Position) -> int:
+        """Lots of *position* that this direction may still close, so that it never opens or flips."""
+        return max(0, -position.lots if order.side == "BUY" else position.lots)
 
-    def place(
-        self, market: Market, spec: OrderSpec, *, markets: dict[str, Market], now_ms: int
-    ) -> tuple[Order, Payload]:
+    def position_of(self, order: Order | AlgoOrder) -> Position:
+        """The position an order belongs to."""
+        return self.account.position(order.row, order.position_side)
+
+    # ---- placing ------------------------------------------------------------------------------------------------
+
+    def place(self, market: Market, spec: OrderSpec, *, now_ms: int) -> tuple[Order, Payload]:
         """Accept and match an order; returns it with the ack as of acceptance. Refusals raise VenueError."""
+        executions, price = self.judge(market, spec)
+        order = self.accept(market, spec, price=price, now_ms=now_ms)
+        ack = order_ack(order)
+        self.match_taker(market, order, executions, now_ms=now_ms)
+        return order, ack
+
+    def judge(self, market: Market, spec: OrderSpec) -> tuple[list[Execution], int]:
+        """What *spec* would execute now and its price, or the venue's refusal; changes nothing (order/test)."""
         row = market.row
         buy = spec.side == "BUY"
         known = self.by_client.get((row.symbol, spec.client_id))
@@ -141,48 +128,77 @@ class Trading:
             raise VenueError(-4116)
         if len(self.open_orders.get(row.symbol, {})) >= row.max_orders:
             raise VenueError(-2025)
-        value = row.notional(spec.price, spec.lots) if spec.price else row.value_at_e8(market.mark_e8, spec.lots)
-        if spec.reduce_only:
-            self._check_reduce_budget(row.symbol, buy=buy)
+        price = spec.price or self.matched_price(market, spec.price_match, buy=buy)
+        value = row.notional(price, spec.lots) if price else row.value_at_e8(market.mark_e8, spec.lots)
+        if spec.closes:
+            self._check_reduce_budget(market, spec)
         else:
             filters.check_notional(row, value_e8=value)
-        if spec.price:
-            filters.check_percent_price(row, buy=buy, ticks=spec.price, mark_e8=market.mark_e8)
-        bound = spec.price or filters.market_bound(row, buy=buy, mark_e8=market.mark_e8)
+        if price:
+            filters.check_percent_price(row, buy=buy, ticks=price, mark_e8=market.mark_e8)
+        bound = price or filters.market_bound(row, buy=buy, mark_e8=market.mark_e8)
         executions = market.book.sweep(buy=buy, lots=spec.lots, limit=bound)
         if spec.order_type == "MARKET" and not executions:
             raise VenueError(-1112 if not (market.book.asks if buy else market.book.bids) else -4131)
-        if spec.time_in_force == "GTX" and executions:
+        if spec.time_in_force == "GTX" and (executions or self._own_opposite(row.symbol, buy=buy, bound=bound)):
             raise VenueError(-5022)
         if spec.time_in_force == "FOK" and sum(part.lots for part in executions) < spec.lots:
             raise VenueError(-5021)
-        if not spec.reduce_only:
-            self._check_margin(market, spec, value, markets)
-        order = self._accept(market, spec, now_ms=now_ms)
-        ack = order_ack(order)
-        self._match_taker(market, order, executions, now_ms=now_ms)
-        return order, ack
+        if not spec.closes:
+            self._check_margin(market, spec, value)
+        return executions, price
 
-    def _check_reduce_budget(self, symbol: str, *, buy: bool) -> None:
-        """-2022 without an opposite position; -4118 when resting reduce-only orders already use it all (V7)."""
-        position = self.account.positions.get(symbol)
-        held = 0 if position is None else (-position.lots if buy else position.lots)
-        if held <= 0:
+    @staticmethod
+    def matched_price(market: Market, price_match: str, *, buy: bool) -> int:
+        """The price of a priceMatch mode, ticks; 0 without one; -5041 when the book has no such level (6.2)."""
+        if price_match == "NONE":
+            return 0
+        opponent, level = PRICE_MATCHES[price_match]
+        levels = market.book.top_bids(level) if buy != opponent else market.book.top_asks(level)
+        if len(levels) < level:
+            raise VenueError(-5041)
+        return levels[-1][0]
+
+    def _check_reduce_budget(self, market: Market, spec: OrderSpec) -> None:
+        """
+        What only closes needs something to close that is not promised already.
+
+        One-way: -2022 without an opposite position, -4118 when resting reduce-only orders use it all up (V7); a larger
+        order is cut. Hedge: closing more than held is refused (-2022; the exact code is unverified, sheet 6.4).
+        """
+        held = self.reducible(spec, self.account.position(market.row, spec.position_side))
+        buy = spec.side == "BUY"
+        resting = sum(
+            order.remaining
+            for order in self.opened(market.row.symbol)
+            if order.closes and order.buy == buy and order.position_side == spec.position_side
+        )
+        if held <= 0 or (spec.position_side != "BOTH" and spec.lots + resting > held):
             raise VenueError(-2022)
-        resting = [order for order in self.opened(symbol) if order.reduce_only and order.buy == buy]
-        if resting and sum(order.remaining for order in resting) >= held:
+        if resting >= held:
             raise VenueError(-4118)
 
-    def _check_margin(self, market: Market, spec: OrderSpec, value: int, markets: dict[str, Market]) -> None:
-        position = self.account.position(market.row)
-        signed = spec.lots if spec.side == "BUY" else -spec.lots
+    def _check_margin(self, market: Market, spec: OrderSpec, value: int) -> None:
+        """-2019 without free margin for what increases, -2027 beyond the bracket of the leverage (7.4)."""
+        row = market.row
+        position = self.account.position(row, spec.position_side)
+        buy = spec.side == "BUY"
+        signed = spec.lots if buy else -spec.lots
         increase = abs(position.lots + signed) - abs(position.lots)
         if increase <= 0:
             return
-        if value * increase // spec.lots // position.leverage > self.available(markets):
+        if value * increase // spec.lots // position.leverage > self.available():
             raise VenueError(-2019)
+        resting = self.open_notional(row.symbol, buy=buy, side=spec.position_side)
+        if abs(row.value_at_e8(market.mark_e8, position.lots + signed)) + resting > largest_notional(
+            row, position.leverage
+        ):
+            raise VenueError(-2027)
 
-    def _accept(self, market: Market, spec: OrderSpec, *, now_ms: int, algo: AlgoOrder | None = None) -> Order:
+    def accept(
+        self, market: Market, spec: OrderSpec, *, price: int, now_ms: int, algo: AlgoOrder | None = None
+    ) -> Order:
+        """Make the order, note it and tell NEW; nothing is matched yet."""
         self._next_order += 1
         order = Order(
             market.row,
@@ -192,7 +208,7 @@ class Trading:
             order_type=spec.order_type,
             time_in_force=spec.time_in_force,
             lots=spec.lots,
-            price=spec.price,
+            price=price,
             reduce_only=spec.reduce_only,
             close_position=spec.close_position,
             now_ms=now_ms,
@@ -201,6 +217,11 @@ class Trading:
             working_type="CONTRACT_PRICE" if algo is None else algo.working_type,
             self_trade_prevention=spec.self_trade_prevention,
             algo_id=None if algo is None else algo.algo_id,
+            position_side=spec.position_side,
+            price_match=spec.price_match,
+            good_till_ms=spec.good_till_ms,
+            activation=0 if algo is None else algo.activation,
+            callback=0 if algo is None else algo.callback,
         )
         symbol = market.row.symbol
         self.orders[symbol, order.order_id] = order
@@ -209,122 +230,248 @@ class Trading:
         self._send_order(order, "NEW", now_ms=now_ms)
         return order
 
-    def _match_taker(self, market: Market, order: Order, executions: list[Execution], *, now_ms: int) -> None:
-        for part in executions:
-            lots = min(part.lots, order.remaining)
-            if order.reduce_only:
-                lots = min(lots, self._reducible(order))
-            if lots <= 0:
+    # ---- matching -----------------------------------------------------------------------------------------------
+
+    def _own_opposite(self, symbol: str, *, buy: bool, bound: int) -> list[Order]:
+        """Own resting orders a taker of this direction would meet up to *bound* ticks, best price first."""
+        found = [
+            order
+            for order in self.open_orders.get(symbol, {}).values()
+            if order.buy != buy and order.price and (order.price <= bound if buy else order.price >= bound)
+        ]
+        return sorted(found, key=lambda order: order.price if buy else -order.price)
+
+    def match_taker(self, market: Market, order: Order, executions: list[Execution], *, now_ms: int) -> None:
+        """Execute an accepted order against the book and, as its self-trade mode says, against own resting orders."""
+        bound = order.price or filters.market_bound(order.row, buy=order.buy, mark_e8=market.mark_e8)
+        own = self._own_opposite(order.row.symbol, buy=order.buy, bound=bound)
+        for part in self._in_price_order(order, executions, own):
+            if isinstance(part, Order):
+                self._meet_own(market, order, part, now_ms=now_ms)
+            else:
+                lots = min(part.lots, order.remaining)
+                if order.closes:
+                    lots = min(lots, self.reducible(order, self.position_of(order)))
+                if lots <= 0:
+                    break
+                market.book.take([Execution(part.ticks, lots)])
+                self.fill(market, order, ticks=part.ticks, lots=lots, maker=False, now_ms=now_ms)
+            if not order.is_open:
                 break
-            market.book.take([Execution(part.ticks, lots)])
-            self._fill(market, order, ticks=part.ticks, lots=lots, maker=False, now_ms=now_ms)
         if order.is_open and order.remaining:
             self._end_remainder(market, order, now_ms=now_ms)
         self._enforce_reduce_only(order.row.symbol, now_ms=now_ms)
 
+    @staticmethod
+    def _in_price_order(order: Order, parts: list[Execution], own: list[Order]) -> Iterator[Execution | Order]:
+        """Strangers' lots and own makers, best price first; strangers come first at one price."""
+        waiting = list(own)
+        for part in parts:
+            while waiting and (waiting[0].price < part.ticks if order.buy else waiting[0].price > part.ticks):
+                yield waiting.pop(0)
+            yield part
+        yield from waiting
+
+    def _meet_own(self, market: Market, taker: Order, maker: Order, *, now_ms: int) -> None:
+        """Two own orders meet: the taker's mode decides who ends EXPIRED_IN_MATCH; NONE lets them trade (6.2)."""
+        if not maker.is_open:
+            return
+        mode = "NONE" if taker.time_in_force == "FOK" else taker.self_trade_prevention
+        if mode == "NONE":
+            lots = min(taker.remaining, maker.remaining)
+            for order in (maker, taker):
+                if order.closes:
+                    lots = min(lots, self.reducible(order, self.position_of(order)))
+            if lots > 0:
+                self.fill(market, maker, ticks=maker.price, lots=lots, maker=True, now_ms=now_ms)
+                self.fill(market, taker, ticks=maker.price, lots=lots, maker=False, now_ms=now_ms)
+            return
+        if mode in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
+            self.finish(maker, "EXPIRED_IN_MATCH", reason=REASON_SELF_TRADE, now_ms=now_ms)
+        if mode in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
+            reason = REASON_IOC_SELF_TRADE if taker.time_in_force == "IOC" else REASON_SELF_TRADE
+            self.finish(taker, "EXPIRED_IN_MATCH", reason=reason, now_ms=now_ms)
+
     def _end_remainder(self, market: Market, order: Order, *, now_ms: int) -> None:
         """What a taker could not fill: expires (MARKET, IOC) or rests behind the displayed queue."""
-        if order.reduce_only and self._reducible(order) == 0:
-            self._finish(order, "EXPIRED", reason=REASON_REDUCE_ONLY, now_ms=now_ms)
+        if order.closes and self.reducible(order, self.position_of(order)) == 0:
+            self.finish(order, "EXPIRED", reason=REASON_REDUCE_ONLY, now_ms=now_ms)
         elif order.order_type == "MARKET":
-            self._finish(order, "EXPIRED", reason=REASON_MARKET_REMAINDER, now_ms=now_ms)
+            self.finish(order, "EXPIRED", reason=REASON_MARKET_REMAINDER, now_ms=now_ms)
         elif order.time_in_force == "IOC":
-            self._finish(order, "EXPIRED", reason=REASON_IOC, now_ms=now_ms)
+            self.finish(order, "EXPIRED", reason=REASON_IOC, now_ms=now_ms)
         else:
             shown = market.book.displayed(buy=order.buy, ticks=order.price)
             order.queue_ahead = shown * self._queue_share // 1_000
 
-    def _reducible(self, order: Order) -> int:
-        """Lots a reduce-only order may still close, so that it never opens or flips."""
-        position = self.account.positions.get(order.row.symbol)
-        lots = 0 if position is None else position.lots
-        return max(0, -lots if order.buy else lots)
-
-    def cancel(self, order: Order, *, now_ms: int) -> Order:
-        """Cancel an open order; -2011 for any other."""
-        if not order.is_open:
-            raise VenueError(-2011)
-        self._finish(order, "CANCELED", reason="0", now_ms=now_ms)
-        return order
-
-    def _finish(self, order: Order, status: str, *, reason: str, now_ms: int) -> None:
-        order.status, order.expiry_reason, order.updated_ms = status, reason, now_ms
-        del self.open_orders[order.row.symbol][order.order_id]
-        self._send_order(order, status, now_ms=now_ms)
-        self._child_ended(order, now_ms=now_ms)
-
-    def _fill(self, market: Market, order: Order, *, ticks: int, lots: int, maker: bool, now_ms: int) -> None:
+    def fill(
+        self, market: Market, order: Order, *, ticks: int, lots: int, maker: bool, now_ms: int,
+        execution: str = "TRADE",
+    ) -> None:  # fmt: skip
+        """Book one execution and tell it; CALCULATED is a liquidation's, which pays its own fee instead (7.4)."""
         row = order.row
         assert 0 < lots <= order.remaining, "an order never fills beyond its quantity"
         signed = lots if order.buy else -lots
-        fee, realised = self.account.fill(row, signed_lots=signed, ticks=ticks, maker=maker, now_ms=now_ms)
+        position = self.position_of(order)
+        self._next_trade += 1
+        trade_id = self._next_trade
+        fee, realised = self.account.fill(
+            position, signed_lots=signed, ticks=ticks, maker=maker, now_ms=now_ms, trade_id=trade_id,
+            charged=execution == "TRADE",
+        )  # fmt: skip
         order.filled += lots
         order.quote += row.notional(ticks, lots)
         order.updated_ms = now_ms
         order.status = "PARTIALLY_FILLED" if order.remaining else "FILLED"
         if order.remaining == 0:
-            del self.open_orders[row.symbol][order.order_id]
-        self._next_trade += 1
+            self.open_orders[row.symbol].pop(order.order_id, None)
         fill = Fill(
-            order, trade_id=self._next_trade, ticks=ticks, lots=lots, maker=maker, fee=fee, realised=realised,
-            at_ms=now_ms,
-        )  # fmt: skip
+            order, trade_id=trade_id, ticks=ticks, lots=lots, maker=maker, fee=fee, realised=realised, at_ms=now_ms
+        )
         self.fills.append(fill)
-        position = self.account.position(row)
-        self._record(
+        self.record(
             "fill",
             {
                 "symbol": row.symbol, "order_id": order.order_id, "client_id": order.client_id, "side": order.side,
                 "trade_id": fill.trade_id, "price": row.price_text(ticks), "quantity": row.quantity_text(lots),
                 "maker": maker, "fee_e8": fee, "realised_e8": realised, "reduce_only": order.reduce_only,
                 "position": row.quantity_text(position.lots), "wallet_e8": self.account.wallet,
+                "position_side": order.position_side,
             },
         )  # fmt: skip
-        self._emit(trade_lite(fill))
-        self._emit(balance_update(self.account, position, mark_e8=market.mark_e8, reason="ORDER", now_ms=now_ms))
-        self._send_order(order, "TRADE", now_ms=now_ms, fill=fill)
+        self.emit(trade_lite(fill))
+        self.tell_account([position], reason="ORDER", now_ms=now_ms)
+        self._send_order(order, execution, now_ms=now_ms, fill=fill)
         self.touched[row.symbol] = "fill"
         if not order.is_open:
-            self._child_ended(order, now_ms=now_ms)
+            self.on_ended(order, now_ms)
         if position.lots == 0:
-            self._expire_position_bound(row.symbol, now_ms=now_ms)
+            self.on_flat(position, now_ms)
 
-    def _send_order(self, order: Order, execution: str, *, now_ms: int, fill: Fill | None = None) -> None:
+    def tell_account(
+        self, positions: list[Position], *, reason: str, now_ms: int, change: int = 0, symbol: str | None = None
+    ) -> None:
+        """Send ACCOUNT_UPDATE for what changed."""
+        marks = {position.row.symbol: self.markets[position.row.symbol].mark_e8 for position in positions}
+        self.emit(
+            account_update(
+                self.account, positions, marks=marks, reason=reason, now_ms=now_ms, change=change, symbol=symbol
+            )
+        )
+
+    def _send_order(
+        self, order: Order, execution: str, *, now_ms: int, fill: Fill | None = None, modify_id: str | None = None
+    ) -> None:
         symbol = order.row.symbol
         if fill is None:
-            self._record(
-                "order",
+            self.record(
+                "amendment" if execution == "AMENDMENT" else "order",
                 {
                     "symbol": symbol, "order_id": order.order_id, "client_id": order.client_id, "side": order.side,
                     "type": order.order_type, "original_type": order.original_type, "status": order.status,
                     "price": order.row.price_text(order.price), "quantity": order.row.quantity_text(order.lots),
                     "filled": order.row.quantity_text(order.filled), "reduce_only": order.reduce_only,
                     "time_in_force": order.time_in_force, "reason": order.expiry_reason, "algo_id": order.algo_id,
+                    "position_side": order.position_side,
                 },
             )  # fmt: skip
-        self._emit(
+        self.emit(
             order_update(
                 order,
                 execution=execution,
                 now_ms=now_ms,
-                bid_notional=self._open_notional(symbol, buy=True),
-                ask_notional=self._open_notional(symbol, buy=False),
+                bid_notional=self.open_notional(symbol, buy=True),
+                ask_notional=self.open_notional(symbol, buy=False),
                 fill=fill,
+                modify_id=modify_id,
             )
         )
 
     def _enforce_reduce_only(self, symbol: str, *, now_ms: int) -> None:
-        """Knock out resting reduce-only orders the position no longer covers, newest first (er 4)."""
-        for buy in (True, False):
-            resting = [order for order in self.opened(symbol) if order.reduce_only and order.buy == buy]
-            if not resting:
-                continue
-            held = self._reducible(resting[0])
-            excess = sum(order.remaining for order in resting) - held
-            while resting and (held == 0 or (excess > 0 and len(resting) > 1)):
-                last = resting.pop()
-                excess -= last.remaining
-                self._finish(last, "EXPIRED", reason=REASON_REDUCE_ONLY, now_ms=now_ms)
+        """Knock out resting closing orders that their position no longer covers, newest first (er 4)."""
+        if not any(order.closes for order in self.open_orders.get(symbol, {}).values()):
+            return
+        for side in self.account.sides:
+            for buy in (True, False):
+                resting = [
+                    order
+                    for order in self.opened(symbol)
+                    if order.closes and order.buy == buy and order.position_side == side
+                ]
+                if not resting:
+                    continue
+                held = self.reducible(resting[0], self.position_of(resting[0]))
+                excess = sum(order.remaining for order in resting) - held
+                while resting and (held == 0 or (excess > 0 and len(resting) > 1)):
+                    last = resting.pop()
+                    excess -= last.remaining
+                    self.finish(last, "EXPIRED", reason=REASON_REDUCE_ONLY, now_ms=now_ms)
+
+    # ---- ending and changing ------------------------------------------------------------------------------------
+
+    def cancel(self, order: Order, *, now_ms: int) -> Order:
+        """Cancel an open order; -2011 for any other."""
+        if not order.is_open:
+            raise VenueError(-2011)
+        self.finish(order, "CANCELED", reason="0", now_ms=now_ms)
+        return order
+
+    def finish(self, order: Order, status: str, *, reason: str, now_ms: int) -> None:
+        """End an order without a fill; EXPIRED_IN_MATCH is told as execution EXPIRED."""
+        order.status, order.expiry_reason, order.updated_ms = status, reason, now_ms
+        del self.open_orders[order.row.symbol][order.order_id]
+        self._send_order(order, "CANCELED" if status == "CANCELED" else "EXPIRED", now_ms=now_ms)
+        self.on_ended(order, now_ms)
+
+    def modify(
+        self, market: Market, order: Order, *, lots: int, price: int, price_match: str, modify_id: str | None,
+        now_ms: int,
+    ) -> Order:  # fmt: skip
+        """Change price and quantity of an open LIMIT order; its place in the queue is lost (sheet 6.3)."""
+        if not order.is_open:
+            raise VenueError(-2013)
+        if order.order_type != "LIMIT":
+            raise VenueError(-5025)
+        if len(order.amendments) >= MAX_MODIFICATIONS:
+            raise VenueError(-5026)
+        if (lots, price) == (order.lots, order.price):
+            raise VenueError(-5027)
+        row = order.row
+        value = row.notional(price, lots)
+        if not order.closes and value < row.min_notional_e8:
+            raise VenueError(-5029, notional=row.min_notional_e8 // 10**8)
+        filters.check_percent_price(row, buy=order.buy, ticks=price, mark_e8=market.mark_e8)
+        if not order.closes:
+            extra = row.notional(price, max(0, lots - order.filled)) - row.notional(order.price, order.remaining)
+            if extra > 0 and extra // self.position_of(order).leverage > self.available():
+                raise VenueError(-2019)
+        executions = market.book.sweep(buy=order.buy, lots=max(0, lots - order.filled), limit=price)
+        # A quantity that is filled already, or a post-only order that would take, ends the order (6.3 a, b).
+        if (order.filled and lots <= order.filled) or (order.time_in_force == "GTX" and executions):
+            return self.cancel(order, now_ms=now_ms)
+        self._next_amendment += 1
+        order.amendments.append(
+            Amendment(self._next_amendment, prices=(order.price, price), lots=(order.lots, lots), at_ms=now_ms)
+        )
+        order.lots, order.price, order.price_match, order.updated_ms = lots, price, price_match, now_ms
+        self._send_order(order, "AMENDMENT", now_ms=now_ms, modify_id=modify_id)
+        self.match_taker(market, order, executions, now_ms=now_ms)
+        return order
+
+    def cancel_all(self, symbol: str, *, now_ms: int) -> None:
+        """Cancel every open regular order of a symbol."""
+        for order in self.opened(symbol):
+            self.cancel(order, now_ms=now_ms)
+
+    def end_what_is_due(self, now_ms: int) -> None:
+        """Run out countdowns and GTD orders."""
+        for symbol, deadline in list(self.countdowns.items()):
+            if now_ms >= deadline:
+                del self.countdowns[symbol]
+                self.cancel_all(symbol, now_ms=now_ms)
+        for group in self.open_orders.values():
+            for order in [order for order in group.values() if 0 < order.good_till_ms <= now_ms]:
+                self.finish(order, "EXPIRED", reason="0", now_ms=now_ms)
 
     # ---- market moves -------------------------------------------------------------------------------------------
 
@@ -370,178 +517,22 @@ class Trading:
                 self._fill_resting(market, order, lots, now_ms=now_ms)
 
     def _fill_resting(self, market: Market, order: Order, lots: int, *, now_ms: int) -> None:
-        if order.reduce_only:
-            lots = min(lots, self._reducible(order))
+        if order.closes:
+            lots = min(lots, self.reducible(order, self.position_of(order)))
         if lots > 0:
-            self._fill(market, order, ticks=order.price, lots=lots, maker=True, now_ms=now_ms)
+            self.fill(market, order, ticks=order.price, lots=lots, maker=True, now_ms=now_ms)
             self._enforce_reduce_only(order.row.symbol, now_ms=now_ms)
-
-    # ---- conditional orders -------------------------------------------------------------------------------------
-
-    def place_algo(self, market: Market, spec: AlgoSpec, *, now_ms: int) -> AlgoOrder:
-        """Accept a conditional order; no margin is checked and nothing enters the book (V3)."""
-        symbol = market.row.symbol
-        known = self.algo_by_client.get(spec.client_id)
-        if known is not None and known.is_open:
-            raise VenueError(-4116)
-        if sum(len(group) for group in self.open_algos.values()) >= MAX_ALGO_ORDERS:
-            raise VenueError(-4045)
-        if spec.close_position and any(
-            algo.close_position and algo.side == spec.side and algo.order_type == spec.order_type
-            for algo in self.opened_algos(symbol)
-        ):
-            raise VenueError(-4130)
-        if not spec.reduce_only and not spec.close_position:
-            price = spec.price or spec.trigger
-            filters.check_notional(market.row, value_e8=market.row.notional(price, spec.lots))
-        self._next_algo += 1
-        algo = AlgoOrder(
-            market.row,
-            algo_id=self._next_algo,
-            client_id=spec.client_id,
-            side=spec.side,
-            order_type=spec.order_type,
-            time_in_force=spec.time_in_force,
-            lots=spec.lots,
-            price=spec.price,
-            trigger=spec.trigger,
-            working_type=spec.working_type,
-            close_position=spec.close_position,
-            reduce_only=spec.reduce_only,
-            price_protect=spec.price_protect,
-            self_trade_prevention=spec.self_trade_prevention,
-            now_ms=now_ms,
-        )
-        if algo.triggers_at(mark_e8=market.mark_e8, last_ticks=market.last_ticks):
-            raise VenueError(-2021)
-        self.algos[algo.algo_id] = algo
-        self.algo_by_client[algo.client_id] = algo
-        self.open_algos.setdefault(symbol, {})[algo.algo_id] = algo
-        self._send_algo(algo, "NEW", now_ms=now_ms, cause="place")
-        return algo
-
-    def cancel_algo(self, algo: AlgoOrder, *, now_ms: int) -> None:
-        """Cancel before the trigger; -4117 while triggering, -2011 afterwards."""
-        if algo.state == "TRIGGERING":
-            raise VenueError(-4117)
-        if not algo.is_open:
-            raise VenueError(-2011)
-        self._close_algo(algo, "CANCELED", now_ms=now_ms, cause="cancel")
-
-    def _close_algo(self, algo: AlgoOrder, state: str, *, now_ms: int, cause: str) -> None:
-        self.open_algos[algo.row.symbol].pop(algo.algo_id, None)
-        self._send_algo(algo, state, now_ms=now_ms, cause=cause)
-
-    def _send_algo(self, algo: AlgoOrder, state: str, *, now_ms: int, cause: str) -> None:
-        algo.state, algo.updated_ms = state, now_ms
-        self._record(
-            "algo",
-            {
-                "symbol": algo.row.symbol, "algo_id": algo.algo_id, "client_id": algo.client_id, "side": algo.side,
-                "type": algo.order_type, "state": state, "trigger": algo.row.price_text(algo.trigger),
-                "quantity": algo.row.quantity_text(algo.lots), "close_position": algo.close_position,
-                "reduce_only": algo.reduce_only, "working_type": algo.working_type, "reason": algo.reason,
-                "cause": cause, "order_id": None if algo.child is None else algo.child.order_id,
-            },
-        )  # fmt: skip
-        self.touched[algo.row.symbol] = cause
-        self._emit(algo_update(algo, now_ms=now_ms))
-
-    def check_triggers(self, market: Market, *, now_ms: int) -> None:
-        """Trigger every waiting order whose condition holds at the present mark and last price."""
-        group = self.open_algos.get(market.row.symbol)
-        if not group:
-            return
-        for algo in list(group.values()):
-            if algo.state == "NEW" and algo.triggers_at(mark_e8=market.mark_e8, last_ticks=market.last_ticks):
-                if algo.price_protect and not self._protected_price_holds(market):
-                    continue
-                self._trigger(market, algo, now_ms=now_ms)
-
-    @staticmethod
-    def _protected_price_holds(market: Market) -> bool:
-        last = market.last_ticks * market.row.tick_e8
-        return abs(last - market.mark_e8) * 10_000 <= market.mark_e8 * market.row.trigger_protect
-
-    def _trigger(self, market: Market, algo: AlgoOrder, *, now_ms: int) -> None:
-        algo.triggered_ms = now_ms
-        self._send_algo(algo, "TRIGGERING", now_ms=now_ms, cause="trigger")
-        stuck = self.stuck_triggers.get(algo.row.symbol, 0)
-        if stuck > 0:
-            self.stuck_triggers[algo.row.symbol] = stuck - 1
-            return
-        self.forward_triggered(market, algo, now_ms=now_ms)
-
-    def forward_triggered(self, market: Market, algo: AlgoOrder, *, now_ms: int) -> None:
-        """Hand a triggering order to matching: its child becomes a regular order with the same client id."""
-        row = market.row
-        position = self.account.position(row)
-        held = max(0, -position.lots if algo.buy else position.lots)
-        if algo.close_position and held == 0:
-            self._close_algo(algo, "EXPIRED", now_ms=now_ms, cause="trigger")
-            return
-        if algo.reduce_only and held == 0:
-            algo.reason = VenueError(-2022).message
-            self._close_algo(algo, "REJECTED", now_ms=now_ms, cause="trigger")
-            return
-        order_type = CONDITIONAL_TYPES[algo.order_type][0]
-        bound = algo.price or filters.market_bound(row, buy=algo.buy, mark_e8=market.mark_e8)
-        lots = held if algo.close_position else algo.lots
-        executions = market.book.sweep(buy=algo.buy, lots=lots, limit=bound)
-        if order_type == "MARKET" and not executions:
-            algo.reason = VenueError(-4131).message
-            self._close_algo(algo, "REJECTED", now_ms=now_ms, cause="trigger")
-            return
-        self.open_algos[row.symbol].pop(algo.algo_id, None)
-        spec = OrderSpec(
-            client_id=algo.client_id,
-            side=algo.side,
-            order_type=order_type,
-            time_in_force="GTC" if algo.time_in_force == "GTE_GTC" else algo.time_in_force,
-            lots=lots,
-            price=algo.price,
-            reduce_only=algo.reduce_only or algo.close_position,
-            close_position=algo.close_position,
-            self_trade_prevention=algo.self_trade_prevention,
-        )
-        order = self._accept_child(market, spec, algo, now_ms=now_ms)
-        self._match_taker(market, order, executions, now_ms=now_ms)
-
-    def _accept_child(self, market: Market, spec: OrderSpec, algo: AlgoOrder, *, now_ms: int) -> Order:
-        order = self._accept(market, spec, now_ms=now_ms, algo=algo)
-        algo.child = order
-        self._send_algo(algo, "TRIGGERED", now_ms=now_ms, cause="trigger")
-        return order
-
-    def _child_ended(self, order: Order, *, now_ms: int) -> None:
-        if order.algo_id is not None:
-            algo = self.algos[order.algo_id]
-            if algo.state == "TRIGGERED":
-                self._send_algo(algo, "FINISHED", now_ms=now_ms, cause="finish")
-
-    def _expire_position_bound(self, symbol: str, *, now_ms: int) -> None:
-        for algo in self.opened_algos(symbol):
-            if algo.time_in_force == "GTE_GTC" and algo.state == "NEW":
-                self._close_algo(algo, "EXPIRED", now_ms=now_ms, cause="position closed")
 
     # ---- faults -------------------------------------------------------------------------------------------------
 
-    def vanish(self, client_ids: Iterable[str], *, now_ms: int) -> bool:
+    def vanish(self, client_ids: list[str], *, now_ms: int) -> bool:
         """Forget open orders with these client ids without any event: accepted, then gone. True if one was."""
         gone = False
-        wanted = list(client_ids)
         for order in [order for group in self.open_orders.values() for order in group.values()]:
-            if order.client_id in wanted:
+            if order.client_id in client_ids:
                 symbol = order.row.symbol
                 del self.open_orders[symbol][order.order_id]
                 del self.orders[symbol, order.order_id], self.by_client[symbol, order.client_id]
-                self._record("vanished", {"symbol": symbol, "client_id": order.client_id, "at": now_ms})
-                gone = True
-        for algo in self.opened_algos():
-            if algo.client_id in wanted:
-                del self.open_algos[algo.row.symbol][algo.algo_id], self.algos[algo.algo_id]
-                del self.algo_by_client[algo.client_id]
-                self._record("vanished", {"symbol": algo.row.symbol, "client_id": algo.client_id, "at": now_ms})
-                self.touched[algo.row.symbol] = "vanish"
+                self.record("vanished", {"symbol": symbol, "client_id": order.client_id, "at": now_ms})
                 gone = True
         return gone

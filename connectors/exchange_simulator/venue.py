@@ -13,10 +13,12 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from connectors.exchange_simulator.account import Account
+from connectors.exchange_simulator.conditional_trading import ConditionalTrading
 from connectors.exchange_simulator.errors import VenueError
-from connectors.exchange_simulator.fixed_point import E8
+from connectors.exchange_simulator.fixed_point import E8, divide_rounded
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.ledger import Ledger
+from connectors.exchange_simulator.liquidation import Liquidation
 from connectors.exchange_simulator.market import Market
 from connectors.exchange_simulator.market_events import (
     BookChange,
@@ -41,12 +43,14 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str = DEFAULT_KEY
     api_secret: str = DEFAULT_SECRET
     wallet_e8: int = 10_000 * E8
+    insurance_e8: int = 1_000_000 * E8
     maker_ppm: int = 200
     taker_ppm: int = 500
     leverage: int = 20
     seed: int = 1
     limits: Limits = Limits()
     mark_interval_ms: int = 1_000
+    # How far the index strays from the middle; 0: there is no index of its own and the mark is the middle.
     mark_noise_ppm: int = 20
     kline_close_delay_ms: int = 0
     queue_share: int = 1_000
@@ -79,6 +83,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     weight: int | Callable[[dict[str, str]], int] = 1
     security: str = "NONE"  # NONE | KEY | SIGNED
     counts_order: bool = False
+    # What a batch adds to the ten-second counter; it is one on the minute's (sheet 4.3).
+    orders_10s: int = 1
 
 
 def following_step(now_ms: int) -> int:
@@ -112,13 +118,7 @@ class Venue:
             maker_ppm=settings.maker_ppm,
             taker_ppm=settings.taker_ppm,
             leverage=settings.leverage,
-        )
-        self.trading = Trading(
-            self.account,
-            start_ms=start_ms,
-            emit=self.user_events.append,
-            record=self._record,
-            queue_share=settings.queue_share,
+            insurance=settings.insurance_e8,
         )
         self.limiter = RateLimiter(settings.limits)
         self.markets = {
@@ -129,6 +129,22 @@ class Venue:
         }
         for market in self.markets.values():
             market.recorded = settings.recorded
+        self.trading = Trading(
+            self.account,
+            markets=self.markets,
+            start_ms=start_ms,
+            emit=self.user_events.append,
+            record=self._record,
+            queue_share=settings.queue_share,
+        )
+        self.conditional = ConditionalTrading(
+            self.trading, start_ms=start_ms, emit=self.user_events.append, record=self._record
+        )
+        # symbol → the largest liquidation of the running second (sheet 2.9).
+        self._liquidations: dict[str, tuple[int, Payload]] = {}
+        self.liquidation = Liquidation(
+            self.trading, self.conditional, record=self._record, publish=self._note_liquidation
+        )
         # Ids are global over all symbols, so one symbol's are not consecutive; start time keeps them growing.
         self._update_id = start_ms * 8
         self._random = Prng(settings.seed, 999_331)
@@ -146,9 +162,10 @@ class Venue:
         return self.wanted(stream)
 
     def _record(self, kind: str, body: Payload) -> None:
-        if kind == "fill" and not self.ledger.in_episode(body["symbol"]):
-            row = self.markets[body["symbol"]].row
-            self.ledger.position_opened(row, self.account.position(row).lots, self.now_ms)
+        if kind == "fill":
+            position = self.account.position(self.markets[body["symbol"]].row, body["position_side"])
+            if not self.ledger.in_episode(position):
+                self.ledger.position_opened(position, self.now_ms)
         self.ledger.record(kind, body, now_ms=self.now_ms)
 
     def next_update_id(self) -> int:
@@ -177,7 +194,7 @@ class Venue:
             case MarketTrade():
                 market.trade(event, now_ms=now_ms)
                 trading.on_trade(market, event, now_ms=now_ms)
-                trading.check_triggers(market, now_ms=now_ms)
+                self.conditional.check_triggers(market, now_ms=now_ms)
             case RecordedDiff():
                 market.apply_recorded(event)
                 trading.on_book(market, now_ms=now_ms)
@@ -225,6 +242,8 @@ class Venue:
                         market.flush_aggregate(now_ms)
                     elif span == 250:
                         market.flush_klines(now_ms)
+        self.trading.end_what_is_due(now_ms)
+        self.conditional.end_what_is_due(now_ms)
         if now_ms >= self._next_mark:
             interval = self.settings.mark_interval_ms
             self._next_mark = now_ms // interval * interval + interval
@@ -240,13 +259,19 @@ class Venue:
             if middle is None:
                 continue
             wobble = middle * (self._random.below(2 * noise + 1) - noise) // 1_000_000 if noise else 0
-            market.set_mark(middle + wobble, middle + wobble // 2)
+            market.move_mark(middle, index_e8=middle + wobble, now_ms=now_ms, formula=noise > 0)
             # Open interest walks by up to 0.02 % a second.
             market.open_interest_lots += market.open_interest_lots * (self._random.below(401) - 200) // 1_000_000
-            self.trading.check_triggers(market, now_ms=now_ms)
+            self.conditional.check_triggers(market, now_ms=now_ms)
+        self.liquidation.check(now_ms)
 
     def _each_second(self, now_ms: int, crossed: Callable[[int], bool]) -> None:
         markets = list(self.markets.values())
+        for market in markets:
+            market.sample_premium()
+            while now_ms >= market.funding.next_ms:
+                self._settle_funding(market, now_ms)
+        self._send_liquidations()
         for market in markets:
             for stream, builder, span in (
                 ("markPrice@1s", market.mark_price, 1_000),
@@ -273,6 +298,48 @@ class Venue:
         if builders and self.wanted(stream):
             # An array frame is one payload; the hub encodes lists as it does objects.
             self.frames.append((stream, [builder(now_ms) for builder in builders]))  # type: ignore[arg-type]
+
+    def _settle_funding(self, market: Market, now_ms: int) -> None:
+        """Positive rate: longs pay shorts, on the mark's value. No P in a cross position's event (3.5, 7.2)."""
+        settlement = market.funding.settle(mark_e8=market.mark_e8)
+        for position in self.account.of_symbol(market.row):
+            amount = -divide_rounded(position.notional(market.mark_e8) * settlement.rate_e8, E8)
+            if amount == 0:
+                continue
+            if position.isolated:
+                position.isolated_wallet += amount
+            self.account.book("FUNDING_FEE", market.row.symbol, amount, now_ms=now_ms)
+            self._record(
+                "funding",
+                {
+                    "symbol": market.row.symbol, "position_side": position.side, "rate_e8": settlement.rate_e8,
+                    "amount_e8": amount, "wallet_e8": self.account.wallet,
+                },
+            )  # fmt: skip
+            self.trading.tell_account(
+                [position] if position.isolated else [],
+                reason="FUNDING_FEE",
+                now_ms=now_ms,
+                change=amount,
+                symbol=market.row.symbol,
+            )
+
+    def _note_liquidation(self, symbol: str, lots: int, payload: Payload) -> None:
+        if lots > self._liquidations.get(symbol, (0, {}))[0]:
+            self._liquidations[symbol] = (lots, payload)
+
+    def _send_liquidations(self) -> None:
+        """At most one forceOrder per symbol and second: the largest."""
+        found, self._liquidations = self._liquidations, {}
+        for symbol, (_, payload) in found.items():
+            for stream in (f"{symbol.lower()}@forceOrder", "!forceOrder@arr"):
+                if self.wanted(stream):
+                    self._emit(stream, payload)
+
+    def vanish(self, client_ids: list[str], *, now_ms: int) -> bool:
+        """Forget open orders with these client ids without any event: accepted, then gone. True if one was."""
+        regular = self.trading.vanish(client_ids, now_ms=now_ms)
+        return self.conditional.vanish(client_ids, now_ms=now_ms) or regular
 
     def change_contract(self, symbol: str, *, status: str | None, delivery_ms: int | None, now_ms: int) -> Instrument:
         """Change what exchangeInfo says of a symbol and tell it on !contractInfo (sheet 2.10)."""
@@ -302,8 +369,8 @@ class Venue:
         touched = self.trading.touched
         if touched:
             for symbol, cause in touched.items():
-                position = self.account.position(self.markets[symbol].row)
-                self.ledger.judge(position, self.trading.opened_algos(symbol), cause=cause, now_ms=now_ms)
+                for position in self.account.of_symbol(self.markets[symbol].row):
+                    self.ledger.judge(position, self.conditional.opened(symbol), cause=cause, now_ms=now_ms)
             touched.clear()
 
     # ---- user stream --------------------------------------------------------------------------------------------
@@ -338,7 +405,7 @@ class Venue:
             self.limiter.charge_weight(request.address, weight, now_ms)
             self._authorize(endpoint, request, params, now_ms)
             if endpoint.counts_order:
-                self.limiter.charge_order(now_ms)
+                self.limiter.charge_order(now_ms, ten_seconds=endpoint.orders_10s)
             body = endpoint.handler(self, params, now_ms)
         except VenueError as refusal:
             status, body, code = refusal.status, refusal.body(), refusal.code

@@ -1,25 +1,37 @@
-"""Settings that cannot or need not change say so with the venue's codes."""
+"""Balances and income tell every change of the wallet."""
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 from tests.connectors.exchange_simulator.venues import Bench
 
 
-def test_settings_that_do_not_change_say_so() -> None:
-    """−4046 and −4059 for the same value, −4048 with a position, −4028 for a leverage out of range."""
+def test_income_rows_add_up_to_the_wallet() -> None:
+    """Start + the sum of all income rows = walletBalance; filters by type and pages cut the same list."""
     bench = Bench()
-    post = {"symbol": "BTCUSDT"}
-    assert {"leverage": 7, "maxNotionalValue": "1000000", "symbol": "BTCUSDT"} == bench.call(
-        "POST", "/fapi/v1/leverage", **post, leverage=7
-    ).body
-    assert "ACCOUNT_CONFIG_UPDATE" == bench.venue.user_events[-1]["e"]
-    assert -4028 == bench.call("POST", "/fapi/v1/leverage", **post, leverage=126).body["code"]
-    assert -4046 == bench.call("POST", "/fapi/v1/marginType", **post, marginType="CROSSED").body["code"]
-    assert {"code": 200, "msg": "success"} == bench.call(
-        "POST", "/fapi/v1/marginType", **post, marginType="ISOLATED"
-    ).body
+    for _ in range(6):
+        bench.market("BUY", "0.010")
+        bench.book(838_900)
+        bench.market("SELL", "0.010")
+        bench.book(838_600)
+    rows = bench.call("GET", "/fapi/v1/income", limit=1000).body
+
+    wallet = Decimal(bench.call("GET", "/fapi/v3/account").body["totalWalletBalance"])
+    assert wallet == Decimal(10_000) + sum(Decimal(row["income"]) for row in rows)
+    fees = bench.call("GET", "/fapi/v1/income", incomeType="COMMISSION", limit=1000).body
+    assert fees == [row for row in rows if row["incomeType"] == "COMMISSION"]
+    assert rows[4:8] == bench.call("GET", "/fapi/v1/income", limit=4, page=2).body
+    assert -1023 == bench.call("GET", "/fapi/v1/income", startTime=2, endTime=1).body["code"]
+
+
+def test_account_v2_lists_every_symbol_with_its_settings() -> None:
+    """v2 adds rights, leverage and flat positions to the v3 sums."""
+    bench = Bench()
     bench.market("BUY", "0.010")
-    assert -4048 == bench.call("POST", "/fapi/v1/marginType", **post, marginType="CROSSED").body["code"]
-    assert -4059 == bench.call("POST", "/fapi/v1/positionSide/dual", dualSidePosition="false").body["code"]
-    reply = bench.call("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true").body
-    assert "not simulated" in reply["msg"]
+    v2, v3 = bench.call("GET", "/fapi/v2/account").body, bench.call("GET", "/fapi/v3/account").body
+
+    assert v3["totalWalletBalance"] == v2["totalWalletBalance"]
+    assert [("BTCUSDT", "20", "0.010")] == [
+        (row["symbol"], row["leverage"], row["positionAmt"]) for row in v2["positions"]
+    ]

@@ -184,7 +184,8 @@ def test_what_is_not_simulated_says_so() -> None:
     """−1020 with "not simulated", for paths and parameters; never silence or a made-up value."""
     bench = Bench()
     replies = [bench.call(*row.split(" ")) for row in NOT_SIMULATED]
-    replies.append(bench.limit("BUY", "0.010", "83000.00", priceMatch="QUEUE"))
+    replies.append(bench.limit("BUY", "0.010", "83000.00", timeInForce="RPI"))
+    replies.append(bench.call("POST", "/fapi/v1/multiAssetsMargin", multiAssetsMargin="true"))
 
     assert {(400, -1020)} == {(reply.status, reply.body["code"]) for reply in replies}
     assert all("not simulated" in reply.body["msg"] for reply in replies)

@@ -126,7 +126,7 @@ def test_naked_time_equals_a_plain_sampling_of_every_millisecond(plan: list[tupl
     bench.market("BUY", "0.010")
     naive = 0
     for step, number in plan:
-        live = bench.venue.trading.opened_algos("BTCUSDT")
+        live = bench.venue.conditional.opened("BTCUSDT")
         if step == "place":
             bench.stop("SELL", "83000.00", quantity=f"0.{1 + number % 10:03d}", reduceOnly="true")
         elif step == "cancel" and live:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.exchange_simulator.fixed_point import E8
+from connectors.exchange_simulator.market_events import BookChange
 from connectors.exchange_simulator.venue import VenueSettings
 from tests.connectors.exchange_simulator.venues import MIDDLE, Bench
 
@@ -143,105 +144,6 @@ def test_margin_is_checked_for_what_increases_only() -> None:
     assert 0 == bench.lots
 
 
-def test_a_stop_runs_through_its_life() -> None:
-    """NEW → TRIGGERING → TRIGGERED → FINISHED; the child is a regular order with the same client id (6.5)."""
-    bench = Bench()
-    bench.market("BUY", "0.010")
-    bench.stop("SELL", "83800.00", closePosition="true", clientAlgoId="rail-a")
-    bench.events()
-    bench.book(MIDDLE - 600)
-    bench.wait(1_000)
-
-    assert [
-        ("ALGO_UPDATE", "TRIGGERING"),
-        ("ORDER_TRADE_UPDATE", "NEW"),
-        ("ALGO_UPDATE", "TRIGGERED"),
-        ("TRADE_LITE", ""),
-        ("ACCOUNT_UPDATE", ""),
-        ("ORDER_TRADE_UPDATE", "FILLED"),
-        ("ALGO_UPDATE", "FINISHED"),
-    ] == bench.events()
-    child = bench.call("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="rail-a").body
-    assert ("MARKET", "STOP_MARKET", "FILLED", True) == (
-        child["type"], child["origType"], child["status"], child["closePosition"],
-    )  # fmt: skip
-    algo = bench.call("GET", "/fapi/v1/algoOrder", clientAlgoId="rail-a").body
-    assert ("FINISHED", str(child["orderId"]), "0.010") == (
-        algo["algoStatus"], algo["actualOrderId"], algo["actualQty"],
-    )  # fmt: skip
-    assert 0 == bench.lots
-
-
-def test_one_close_position_order_per_side_and_type_but_quantity_stops_coexist() -> None:
-    """−4130 for the second closePosition stop; a take-profit, and any number of reduce-only stops, coexist (V4)."""
-    bench = Bench()
-    bench.market("BUY", "0.010")
-    assert code(bench.stop("SELL", "83000.00", closePosition="true")) is None
-    assert -4130 == code(bench.stop("SELL", "83100.00", closePosition="true"))
-    assert code(bench.stop("SELL", "84900.00", closePosition="true", type="TAKE_PROFIT_MARKET")) is None
-    for trigger in ("83200.00", "83300.00"):
-        assert code(bench.stop("SELL", trigger, quantity="0.010", reduceOnly="true")) is None
-    assert 4 == len(bench.call("GET", "/fapi/v1/openAlgoOrders", symbol="BTCUSDT").body)
-
-
-def test_two_hundred_conditional_orders_are_the_limit() -> None:
-    """The 201st is −4045, over all symbols."""
-    bench = Bench()
-    for _ in range(200):
-        assert code(bench.stop("SELL", "80000.00", quantity="0.010", reduceOnly="true")) is None
-    assert -4045 == code(bench.stop("SELL", "80000.00", quantity="0.010", reduceOnly="true"))
-
-
-def test_a_stop_through_the_price_would_trigger_at_once() -> None:
-    """−2021 on the wrong side of the working price, at the price itself too."""
-    bench = Bench()
-    assert -2021 == code(bench.stop("SELL", "83860.00", quantity="0.010", reduceOnly="true"))
-    assert -2021 == code(bench.stop("BUY", "83860.00", quantity="0.010"))
-    assert -2021 == code(bench.stop("SELL", "83800.00", quantity="0.010", type="TAKE_PROFIT_MARKET"))
-
-
-def test_a_triggered_stop_without_a_position_is_refused_with_its_reason() -> None:
-    """reduceOnly without a position ends REJECTED with `rm`; closePosition EXPIRED; no order reaches the book."""
-    bench = Bench()
-    bench.stop("SELL", "83800.00", quantity="0.010", reduceOnly="true", clientAlgoId="b")
-    bench.stop("SELL", "83700.00", closePosition="true", clientAlgoId="a")
-    bench.book(MIDDLE - 3_000)
-    bench.wait(1_000)
-
-    ends = {
-        event["o"]["caid"]: (event["o"]["X"], event["o"].get("rm"))
-        for event in bench.venue.user_events
-        if event["e"] == "ALGO_UPDATE"
-    }
-    assert {"b": ("REJECTED", "ReduceOnly Order is rejected."), "a": ("EXPIRED", None)} == ends
-    assert 0 == bench.lots
-
-
-def test_a_position_bound_order_expires_with_the_position() -> None:
-    """GTE_GTC ends EXPIRED when the position closes, GTC stays."""
-    bench = Bench()
-    bench.market("BUY", "0.010")
-    bench.stop("SELL", "83000.00", closePosition="true", timeInForce="GTE_GTC", clientAlgoId="bound")
-    bench.stop("SELL", "83000.00", quantity="0.010", reduceOnly="true", clientAlgoId="stays")
-    bench.market("SELL", "0.010")
-
-    states = {algo.client_id: algo.state for algo in bench.venue.trading.algos.values()}
-    assert {"bound": "EXPIRED", "stays": "NEW"} == states
-
-
-def test_a_stop_stuck_in_triggering_cannot_be_cancelled() -> None:
-    """−4117 while the venue hangs between TRIGGERING and TRIGGERED (a fault of the plan)."""
-    bench = Bench()
-    bench.market("BUY", "0.010")
-    bench.stop("SELL", "83800.00", closePosition="true", clientAlgoId="stuck")
-    bench.venue.trading.stuck_triggers["BTCUSDT"] = 1
-    bench.book(MIDDLE - 600)
-    bench.wait(1_000)
-
-    assert -4117 == code(bench.call("DELETE", "/fapi/v1/algoOrder", clientAlgoId="stuck"))
-    assert 10 == bench.lots
-
-
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("market"), st.sampled_from(["BUY", "SELL"]), st.integers(1, 40), st.booleans()),
@@ -308,14 +210,91 @@ def test_sessions_conserve_money_and_never_break_an_order(sequence: list[tuple[s
         assert row.quantity_text(position.lots) == seen[-1]["a"]["P"][0]["pa"]
 
 
-def test_a_vanished_order_is_unknown_to_every_query() -> None:
-    """Accepted, then gone without any event: the reply was NEW, queries say −2013, the ledger knows."""
+@pytest.mark.parametrize(
+    ("mode", "maker", "taker", "lots"),
+    [
+        ("EXPIRE_MAKER", ("EXPIRED_IN_MATCH", "1"), ("FILLED", "0"), -30),
+        ("EXPIRE_TAKER", ("NEW", "0"), ("EXPIRED_IN_MATCH", "1"), -10),
+        ("EXPIRE_BOTH", ("EXPIRED_IN_MATCH", "1"), ("EXPIRED_IN_MATCH", "1"), -10),
+        ("NONE", ("FILLED", "0"), ("FILLED", "0"), -20),
+    ],
+)
+def test_own_orders_that_meet_end_as_the_takers_mode_says(
+    mode: str, maker: tuple[str, str], taker: tuple[str, str], lots: int
+) -> None:
+    """Better strangers fill first; then the mode decides who expires (er 1); NONE lets the two trade (6.2)."""
     bench = Bench()
-    bench.market("BUY", "0.010")
-    bench.stop("SELL", "83000.00", closePosition="true", clientAlgoId="ghost")
-    bench.events()
+    bench.book(MIDDLE, lots=10)
+    # Alone between the best bid (10 lots at 83,859.90) and the next one.
+    bench.venue.apply(BookChange("BTCUSDT", [(MIDDLE - 2, 0)], []), bench.now)
+    bench.limit("BUY", "0.010", "83859.80", newClientOrderId="maker")
+    bench.market("SELL", "0.030", selfTradePreventionMode=mode, newClientOrderId="taker")
+    found = {}
+    for name in ("maker", "taker"):
+        order = bench.venue.trading.by_client["BTCUSDT", name]
+        found[name] = (order.status, order.expiry_reason)
 
-    assert bench.venue.trading.vanish(["ghost"], now_ms=bench.now)
-    assert [] == bench.events()
-    assert -2013 == code(bench.call("GET", "/fapi/v1/algoOrder", clientAlgoId="ghost"))
-    assert "vanished" in [line["kind"] for line in bench.venue.ledger.lines]
+    assert {"maker": maker, "taker": taker} == found
+    assert lots == bench.lots
+
+
+def test_an_ioc_taker_stopped_by_its_own_order_has_reason_3() -> None:
+    """er 3 instead of 1; the event says execution EXPIRED, status EXPIRED_IN_MATCH."""
+    bench = Bench()
+    bench.limit("SELL", "0.010", "83860.00", newClientOrderId="maker")
+    bench.limit("BUY", "0.010", "83860.00", timeInForce="IOC", selfTradePreventionMode="EXPIRE_TAKER")
+    event = bench.venue.user_events[-1]["o"]
+
+    assert ("EXPIRED", "EXPIRED_IN_MATCH", "3") == (event["x"], event["X"], event["er"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "side", "price"),
+    [
+        ("OPPONENT", "BUY", "83860.10"),
+        ("OPPONENT_5", "BUY", "83860.50"),
+        ("QUEUE", "BUY", "83859.90"),
+        ("QUEUE_5", "SELL", "83860.50"),
+        ("OPPONENT", "SELL", "83859.90"),
+    ],
+)
+def test_a_matched_price_comes_from_the_book(mode: str, side: str, price: str) -> None:
+    """OPPONENT is the other side's best, QUEUE the own side's; _5 its fifth level (6.2)."""
+    reply = Bench().order(side=side, type="LIMIT", quantity="0.010", timeInForce="GTC", priceMatch=mode).body
+
+    assert (price, mode) == (reply["price"], reply["priceMatch"])
+
+
+def test_good_till_date_cancels_at_its_second() -> None:
+    """GTD rests until goodTillDate, then expires by itself."""
+    bench = Bench()
+    date = (bench.now + 700_000) // 1_000 * 1_000
+    reply = bench.limit("BUY", "0.010", "83000.00", timeInForce="GTD", goodTillDate=date)
+    assert date == reply.body["goodTillDate"]
+    bench.wait(date - bench.now - 1)
+    assert 1 == len(bench.venue.trading.opened("BTCUSDT"))
+    bench.wait(1_000)
+    assert ("EXPIRED", date) == (bench.venue.user_events[-1]["o"]["X"], bench.venue.user_events[-1]["o"]["gtd"])
+
+
+def test_hedge_mode_holds_long_and_short_apart() -> None:
+    """Opposite orders open the other side instead of closing; each side closes by its own orders only (6.4)."""
+    bench = Bench()
+    bench.call("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true")
+    bench.market("BUY", "0.030", positionSide="LONG")
+    bench.market("SELL", "0.020", positionSide="SHORT")
+    bench.limit("SELL", "0.010", "84500.00", positionSide="LONG", newClientOrderId="target")
+    assert -2022 == code(bench.market("SELL", "0.021", positionSide="LONG"))
+    bench.market("SELL", "0.020", positionSide="LONG")
+    bench.market("BUY", "0.005", positionSide="SHORT")
+
+    rows = bench.call("GET", "/fapi/v3/positionRisk").body
+    assert [("LONG", "0.010"), ("SHORT", "-0.015")] == [(row["positionSide"], row["positionAmt"]) for row in rows]
+    event = bench.venue.user_events[-1]["o"]
+    assert ("SHORT", False) == (event["ps"], event["R"])
+    assert "NEW" == bench.venue.trading.by_client["BTCUSDT", "target"].status
+    bench.stop("BUY", "84800.00", positionSide="SHORT", closePosition="true", clientAlgoId="rail")
+    bench.book(MIDDLE + 10_000)
+    bench.wait(1_000)
+    rows = bench.call("GET", "/fapi/v3/positionRisk").body
+    assert [] == rows, "the target took the long, the stop the short"

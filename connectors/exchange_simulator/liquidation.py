@@ -1,0 +1,217 @@
+"""The only place where positions are closed by force: liquidation, the insurance fund, auto-deleveraging (sheet 7.4).
+
+Thin but true: a position is closed whole (the venue reduces large ones bracket by bracket). What the book does not give
+up to the bankruptcy price is taken over by the fund at that price; when the fund could not bear it, by ADL of
+strangers, which is the same for this account. `liquidationFee` goes to the fund, never more than is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from connectors.exchange_simulator.account import Account, Position
+from connectors.exchange_simulator.book import Execution
+from connectors.exchange_simulator.conditional_trading import ConditionalTrading
+from connectors.exchange_simulator.fixed_point import E8, format_e8, format_trimmed
+from connectors.exchange_simulator.market import Market
+from connectors.exchange_simulator.order_specs import OrderSpec
+from connectors.exchange_simulator.orders import Order
+from connectors.exchange_simulator.trading import REASON_LIQUIDATED, Trading
+
+Payload = dict[str, Any]  # Any: the venue's JSON
+# `liquidationFee` of exchangeInfo is 0.012500.
+LIQUIDATION_FEE_BPS: Final = 125
+# MARGIN_CALL goes out once when maintenance reaches this part of the margin balance (guidance only, sheet 3.7).
+MARGIN_CALL_PERCENT: Final = 80
+
+
+class Liquidation:
+    """Watches the account's margin at every new mark."""
+
+    def __init__(
+        self,
+        trading: Trading,
+        conditional: ConditionalTrading,
+        *,
+        record: Callable[[str, Payload], None],
+        publish: Callable[[str, int, Payload], None],
+    ) -> None:
+        """*publish* takes a forceOrder with its symbol and lots, for the public streams."""
+        self._trading, self._conditional = trading, conditional
+        self._account: Account = trading.account
+        self._record, self._publish = record, publish
+        self._called = False
+        self._count = 0
+        self.forced: list[tuple[Order, str]] = []
+
+    def check(self, now_ms: int) -> None:
+        """Liquidate what lacks its maintenance margin: each isolated position alone, the cross ones together."""
+        held = [position for position in self._account.positions if position.lots]
+        if not held:
+            return
+        for position in held:
+            if position.isolated and position.lots:
+                mark = self._mark(position)
+                balance = position.isolated_wallet + position.unrealised(mark)
+                if balance <= position.maintenance(mark):
+                    self._liquidate([position], balance, now_ms=now_ms)
+        cross = [position for position in held if position.lots and not position.isolated]
+        if not cross:
+            return
+        balance = self._account.cross_wallet() + sum(position.unrealised(self._mark(position)) for position in cross)
+        needed = sum(position.maintenance(self._mark(position)) for position in cross)
+        if balance <= needed:
+            self._liquidate(cross, balance, now_ms=now_ms)
+        self._margin_call(cross, balance, needed, now_ms=now_ms)
+
+    def _mark(self, position: Position) -> int:
+        return self._trading.markets[position.row.symbol].mark_e8
+
+    def _margin_call(self, cross: list[Position], balance: int, needed: int, *, now_ms: int) -> None:
+        risky = needed * 100 >= balance * MARGIN_CALL_PERCENT and any(position.lots for position in cross)
+        if risky and not self._called:
+            self._trading.emit(
+                {
+                    "e": "MARGIN_CALL",
+                    "E": now_ms,
+                    "cw": format_trimmed(self._account.cross_wallet()),
+                    "p": [self._called_row(position) for position in cross],
+                }
+            )
+        self._called = risky
+
+    def _called_row(self, position: Position) -> Payload:
+        mark = self._mark(position)
+        return {
+            "s": position.row.symbol,
+            "ps": position.side,
+            "pa": position.row.quantity_text(position.lots),
+            "mt": "CROSSED",
+            "iw": format_trimmed(position.isolated_wallet),
+            "mp": format_trimmed(mark),
+            "up": format_trimmed(position.unrealised(mark)),
+            "mm": format_trimmed(position.maintenance(mark)),
+        }
+
+    def _liquidate(self, positions: list[Position], balance: int, *, now_ms: int) -> None:
+        """Cancel the orders that stand in the way, then close each position at its share of what is left."""
+        isolated = positions[0].isolated
+        symbols = [positions[0].row.symbol] if isolated else list(self._trading.open_orders)
+        for symbol in symbols:
+            for order in self._trading.opened(symbol):
+                self._trading.finish(order, "EXPIRED", reason=REASON_LIQUIDATED, now_ms=now_ms)
+        for algo in self._conditional.opened(positions[0].row.symbol if isolated else None):
+            self._conditional.expire(algo, cause="liquidation", now_ms=now_ms)
+        whole = sum(abs(position.notional(self._mark(position))) for position in positions)
+        for position in positions:
+            share = balance * abs(position.notional(self._mark(position))) // max(1, whole)
+            self._close(position, share, now_ms=now_ms)
+        # A cross wallet below zero is the fund's loss; with isolated margin only what its own wallet lacked.
+        lack = -self._account.cross_wallet()
+        if lack > 0:
+            self._account.pay_insurance("", -lack, now_ms=now_ms)
+            self._trading.tell_account([], reason="INSURANCE_CLEAR", now_ms=now_ms, change=lack)
+
+    def _close(self, position: Position, balance: int, *, now_ms: int) -> None:
+        market = self._trading.markets[position.row.symbol]
+        row = position.row
+        buy = position.lots < 0
+        lots = abs(position.lots)
+        # The price at which nothing is left of this position's share of the margin balance.
+        distance = balance * E8 // (lots * row.step_e8)
+        bankruptcy = market.mark_e8 + distance if buy else market.mark_e8 - distance
+        ticks = max(1, bankruptcy // row.tick_e8 if buy else -(-bankruptcy // row.tick_e8))
+        order = self._forced_order(market, position, prefix="autoclose-", lots=lots, ticks=ticks, now_ms=now_ms)
+        for part in market.book.sweep(buy=buy, lots=lots, limit=ticks):
+            market.book.take([part])
+            self._calculated(market, order, part, now_ms=now_ms)
+        rest = order.remaining
+        if rest:
+            # The fund takes the rest at the bankruptcy price and is rid of it at the mark.
+            gain = (market.mark_e8 - ticks * row.tick_e8) * rest * row.step_e8 // E8 * (-1 if buy else 1)
+            by_fund = self._account.insurance + gain >= 0
+            if by_fund:
+                self._account.insurance += gain
+            self._record(
+                "takeover",
+                {
+                    "symbol": row.symbol, "quantity": row.quantity_text(rest), "price": row.price_text(ticks),
+                    "by": "insurance" if by_fund else "adl", "fund_gain_e8": gain if by_fund else 0,
+                },
+            )  # fmt: skip
+            self._calculated(market, order, Execution(ticks, rest), now_ms=now_ms)
+        # The margin balance counted the position at the mark; the executions were better or worse than that.
+        at_mark = row.value_at_e8(market.mark_e8, lots)
+        left = balance + (at_mark - order.quote if buy else order.quote - at_mark)
+        fee = max(0, min(left, order.quote * LIQUIDATION_FEE_BPS // 10_000, self._account.cross_wallet()))
+        if fee:
+            self._account.pay_insurance(row.symbol, fee, now_ms=now_ms)
+            self._trading.tell_account([], reason="INSURANCE_CLEAR", now_ms=now_ms, change=-fee)
+        self.forced.append((order, "LIQUIDATION"))
+        self._record(
+            "liquidation",
+            {
+                "symbol": row.symbol, "side": order.side, "quantity": row.quantity_text(lots),
+                "price": row.price_text(ticks), "fee_e8": fee, "insurance_e8": self._account.insurance,
+            },
+        )  # fmt: skip
+        self._publish(row.symbol, lots, force_order(order, now_ms=now_ms))
+
+    def _forced_order(
+        self, market: Market, position: Position, *, prefix: str, lots: int, ticks: int, now_ms: int
+    ) -> Order:
+        self._count += 1
+        name = prefix if not prefix.endswith("-") else f"{prefix}{now_ms}{self._count:03d}"
+        spec = OrderSpec(
+            client_id=name,
+            side="BUY" if position.lots < 0 else "SELL",
+            order_type="LIQUIDATION",
+            time_in_force="IOC",
+            lots=lots,
+            price=ticks,
+            position_side=position.side,
+            self_trade_prevention="NONE",
+        )
+        return self._trading.accept(market, spec, price=ticks, now_ms=now_ms)
+
+    def _calculated(self, market: Market, order: Order, part: Execution, *, now_ms: int) -> None:
+        self._trading.fill(
+            market, order, ticks=part.ticks, lots=part.lots, maker=False, now_ms=now_ms, execution="CALCULATED"
+        )
+
+    def deleverage(self, position: Position, *, lots: int, now_ms: int) -> Order:
+        """Close lots of a position at the mark because a stranger's liquidation needs a counterparty (ADL)."""
+        market = self._trading.markets[position.row.symbol]
+        ticks = market.row.nearest_tick(market.mark_e8)
+        lots = min(lots, abs(position.lots))
+        order = self._forced_order(market, position, prefix="adl_autoclose", lots=lots, ticks=ticks, now_ms=now_ms)
+        self._calculated(market, order, Execution(ticks, lots), now_ms=now_ms)
+        self.forced.append((order, "ADL"))
+        self._record("adl", {"symbol": position.row.symbol, "quantity": position.row.quantity_text(lots)})
+        return order
+
+
+def force_order(order: Order, *, now_ms: int) -> Payload:
+    """The forceOrder event of sheet 2.9 for a liquidation order that has ended."""
+    row = order.row
+    average = format_e8(order.average_e8(), row.price_decimals)
+    return {
+        "e": "forceOrder",
+        "E": now_ms,
+        "ps": row.symbol,
+        "st": 1,
+        "o": {
+            "s": row.symbol,
+            "S": order.side,
+            "o": "LIMIT",
+            "f": "IOC",
+            "q": row.quantity_text(order.lots),
+            "p": row.price_text(order.price),
+            "ap": average,
+            "X": order.status,
+            "l": row.quantity_text(order.filled),
+            "z": row.quantity_text(order.filled),
+            "T": order.updated_ms,
+        },
+    }

@@ -1,0 +1,168 @@
+"""A margin that is used up ends in a liquidation: orders end, CALCULATED fills, a fee, the fund, money conserved."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.exchange_simulator.fixed_point import E8
+from connectors.exchange_simulator.venue import VenueSettings
+from tests.connectors.exchange_simulator.venues import BTC, MIDDLE, Bench
+
+
+def leveraged(*, wallet: int = 1_000, isolated: bool = False, insurance: int = 10_000) -> Bench:
+    """Long 0.2 BTC (about 16,772 USDT) on a small wallet, with a resting order and a stop."""
+    bench = Bench(VenueSettings(wallet_e8=wallet * E8, leverage=20, mark_noise_ppm=0, insurance_e8=insurance * E8))
+    if isolated:
+        bench.call("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
+    bench.market("BUY", "0.200")
+    bench.limit("SELL", "0.010", "84500.00", reduceOnly="true", newClientOrderId="target")
+    bench.stop("SELL", "60000.00", closePosition="true", clientAlgoId="rail")
+    bench.venue.user_events.clear()
+    return bench
+
+
+def fall(bench: Bench, distance: int) -> None:
+    """Move the whole book down by ticks, and the mark with it."""
+    bench.book(MIDDLE - distance, lots=50_000)
+    bench.wait(1_000)
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_long_is_liquidated_where_positionrisk_says(isolated: bool) -> None:
+    """Above liquidationPrice nothing happens, below it the position is closed and everything open ends."""
+    bench = leveraged(isolated=isolated)
+    price = float(bench.call("GET", "/fapi/v3/positionRisk", symbol="BTCUSDT").body[0]["liquidationPrice"])
+    assert 78_000 < price < 81_000
+    above = MIDDLE - int(price * 10) - 5
+    fall(bench, above)
+    assert 200 == bench.lots
+    fall(bench, above + 10)
+    assert 0 == bench.lots
+    assert ([], []) == (bench.venue.trading.opened("BTCUSDT"), bench.venue.conditional.opened())
+    ended = {
+        event["o"]["c"]: (event["o"]["X"], event["o"]["er"])
+        for event in bench.venue.user_events
+        if event["e"] == "ORDER_TRADE_UPDATE" and event["o"]["x"] == "EXPIRED"
+    }
+    assert {"target": ("EXPIRED", "5")} == ended
+    assert bench.venue.account.wallet >= 0
+
+
+def test_the_events_of_a_liquidation() -> None:
+    """x=NEW of an autoclose- order, then x=CALCULATED of type LIQUIDATION, IOC; then INSURANCE_CLEAR (3.3, 7.4)."""
+    bench = leveraged()
+    fall(bench, 46_900)
+    orders = [event["o"] for event in bench.venue.user_events if event["e"] == "ORDER_TRADE_UPDATE"]
+    forced = [order for order in orders if order["c"].startswith("autoclose-")]
+
+    assert ["NEW", "CALCULATED"] == [order["x"] for order in forced]
+    assert {("LIQUIDATION", "IOC", "SELL")} == {(order["o"], order["f"], order["S"]) for order in forced}
+    assert "0" == forced[-1]["n"] or float(forced[-1]["n"]) == 0
+    assert "INSURANCE_CLEAR" in [event["a"]["m"] for event in bench.venue.user_events if event["e"] == "ACCOUNT_UPDATE"]
+    frames = [payload for stream, payload in bench.venue.frames if stream == "!forceOrder@arr"]
+    bench.wait(1_000)
+    frames += [payload for stream, payload in bench.venue.frames if stream == "!forceOrder@arr"]
+    assert ("SELL", "0.200", "FILLED") == (frames[0]["o"]["S"], frames[0]["o"]["q"], frames[0]["o"]["X"])
+    own = bench.call("GET", "/fapi/v1/forceOrders", symbol="BTCUSDT").body
+    assert [("LIMIT", "FILLED", forced[0]["c"])] == [(row["type"], row["status"], row["clientOrderId"]) for row in own]
+
+
+@pytest.mark.parametrize(("insurance", "by"), [(10_000, "insurance"), (0, "adl")])
+def test_beyond_bankruptcy_the_fund_or_adl_takes_over(insurance: int, by: str) -> None:
+    """A gap through the bankruptcy price: the book is worse, the rest goes to the fund, or to ADL when it is empty."""
+    bench = leveraged(insurance=insurance)
+    fall(bench, 60_000)
+    over = next(line for line in bench.venue.ledger.lines if line["kind"] == "takeover")
+
+    assert (0, by) == (bench.lots, over["by"])
+    # 1,000 USDT were there, 1,200 were lost: at most a rounding remains, never less than nothing.
+    assert 0 <= bench.venue.account.wallet < E8
+    assert bench.venue.account.insurance >= 0
+    assert (bench.venue.account.insurance < insurance * E8) == (by == "insurance")
+
+
+def test_a_margin_call_comes_once_before() -> None:
+    """At 80 % of the margin ratio MARGIN_CALL is told once, and again only after it was better."""
+    bench = leveraged()
+    for distance in (45_700, 45_710, 0, 45_700):
+        fall(bench, distance)
+    calls = [event for event in bench.venue.user_events if event["e"] == "MARGIN_CALL"]
+
+    assert (2, 200) == (len(calls), bench.lots)
+    assert {"e", "E", "cw", "p"} == set(calls[0])
+
+
+def test_auto_deleveraging_closes_at_the_mark() -> None:
+    """A stranger's bankruptcy takes lots of ours: adl_autoclose, no fee, no position left of those lots."""
+    bench = leveraged(wallet=10_000)
+    bench.venue.liquidation.deleverage(bench.venue.account.position(BTC), lots=50, now_ms=bench.now)
+
+    assert 150 == bench.lots
+    assert "ADL" == bench.venue.liquidation.forced[-1][1]
+    row = bench.call("GET", "/fapi/v1/forceOrders", autoCloseType="ADL").body[0]
+    assert ("adl_autoclose", "0.050") == (row["clientOrderId"], row["executedQty"])
+
+
+moves = st.lists(st.integers(-40_000, 40_000), min_size=1, max_size=10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    path=moves,
+    isolated=st.booleans(),
+    side=st.sampled_from(["BUY", "SELL"]),
+    size=st.integers(20, 400),
+    insurance=st.integers(0, 3),
+    dual=st.booleans(),
+)
+def test_money_is_conserved_through_funding_liquidation_and_insurance(
+    *, path: list[int], isolated: bool, side: str, size: int, insurance: int, dual: bool
+) -> None:
+    """
+    Whatever the market does: wallet = deposit + all income rows; income rows = what fills, funding and fund explain;
+    the fund = its start + what the account paid it + what take-overs brought; the wallet is never negative after a
+    liquidation; nothing is left open.
+    """
+    bench = Bench(VenueSettings(wallet_e8=1_000 * E8, leverage=25, mark_noise_ppm=0, insurance_e8=insurance * 500 * E8))
+    bench.book(MIDDLE, lots=80)
+    if dual:
+        bench.call("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true")
+    if isolated:
+        bench.call("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
+    middle = MIDDLE
+    for index, move in enumerate(path):
+        position_side = {"positionSide": "LONG" if side == "BUY" else "SHORT"} if dual else {}
+        bench.market(side, f"0.{size:03d}", **position_side)
+        if dual and index % 2:
+            bench.market("SELL" if side == "BUY" else "BUY", "0.050",
+                         positionSide="SHORT" if side == "BUY" else "LONG")  # fmt: skip
+        middle = max(100_000, middle + move)
+        bench.book(middle, lots=60)
+        bench.wait(1_000)
+        if index % 3 == 2:
+            funding = bench.venue.markets["BTCUSDT"].funding
+            funding.forced_e8 = move * 20
+            bench.now = funding.next_ms
+            bench.wait(0)
+    account, row = bench.venue.account, BTC
+    rows: dict[str, int] = {}
+    for entry in account.incomes:
+        rows[entry.kind] = rows.get(entry.kind, 0) + entry.amount
+    fills = bench.venue.trading.fills
+    signed = [(fill, fill.lots if fill.order.buy else -fill.lots) for fill in fills]
+    paid = sum(row.notional(fill.ticks, lots) for fill, lots in signed)
+    cost = sum(position.cost for position in account.positions)
+    taken = sum(line["fund_gain_e8"] for line in bench.venue.ledger.lines if line["kind"] == "takeover")
+    funded = sum(line["amount_e8"] for line in bench.venue.ledger.lines if line["kind"] == "funding")
+
+    assert account.wallet == account.deposited + sum(rows.values())
+    assert rows.get("REALIZED_PNL", 0) == cost - paid
+    assert rows.get("COMMISSION", 0) == -sum(fill.fee for fill in fills)
+    assert rows.get("FUNDING_FEE", 0) == funded
+    assert account.insurance == account.insurance_at_start - rows.get("INSURANCE_CLEAR", 0) + taken
+    assert account.insurance >= 0 or insurance == 0
+    assert sum(lots for _, lots in signed) == sum(position.lots for position in account.positions)
+    if bench.venue.liquidation.forced and not any(position.lots for position in account.positions):
+        assert account.wallet >= 0
