@@ -93,6 +93,7 @@ class GuardedAgent:
 
     def _register(self) -> None:
         app = self.app
+        app.unfiltered.add(self._topic.named(app.prefix))
         app.on_partitions_revoked.connect(self._on_revoked)
         app.on_partitions_assigned.connect(self._on_assigned)
         app.on_rebalance_complete.connect(self._on_recovered)
