@@ -16,6 +16,8 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 LOG_IDENTITY_CHARACTERS = 7
 TAG_CHARACTERS = 4
 MAX_CLIENT_ID = 36
+ATTEMPT_CHARACTERS = 2  # room for this many digits of an attempt number in every client id
+_ID_CHARACTERS = frozenset(DIGITS + ".")
 
 
 def base62(number: int) -> str:
@@ -63,3 +65,9 @@ def intent_of(client: str) -> str | None:
 def leg_of(client: str) -> Leg:
     """The leg inside one of our client ids (call only after ``intent_of`` said it is ours)."""
     return Leg(client.rpartition("-")[2][0])
+
+
+def well_formed(intent: str) -> bool:
+    """True for what can be an intent's id: the venue takes the client ids made of it, and ``intent_of`` reads them."""
+    name = f"{intent}-e{DIGITS[0] * ATTEMPT_CHARACTERS}"
+    return len(name) <= MAX_CLIENT_ID and intent_of(name) == intent and set(intent) <= _ID_CHARACTERS

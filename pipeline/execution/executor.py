@@ -24,11 +24,10 @@ from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBrack
 from pipeline.core.events import Leg
 from pipeline.core.identity import intent_of, leg_of
 from pipeline.core.rate_limits import Budget, Lane, Window
-from pipeline.core.units import Lots, Milliseconds, Ticks
 from pipeline.execution.cancelling import Canceller
 from pipeline.execution.closing import Closer
 from pipeline.execution.data import Data
-from pipeline.execution.desk import Desk, Guarded, Limits, WantedRail
+from pipeline.execution.desk import Desk, Limits, WantedRail
 from pipeline.execution.entries import Entries
 from pipeline.execution.evidence import Sighting
 from pipeline.execution.in_doubt import Doubts

@@ -267,10 +267,11 @@ class Recovery:
                 self._resume_entry(record)
                 continue
             position = self._desk.positions.get(intent.position)
-            if position is None and isinstance(intent, ClosePosition):
-                if self._closer.may_close_stranger(record.symbol):
-                    position = self._closer.stranger(record, intent)
-                    self._desk.know_symbol(intent.position, record.symbol)
+            unknown = position is None and isinstance(intent, ClosePosition)
+            if unknown and self._closer.may_close_stranger(record.symbol):
+                assert isinstance(intent, ClosePosition)
+                self._desk.know_symbol(intent.position, record.symbol)
+                position = self._closer.stranger(record, intent)
             if position is None or (
                 isinstance(intent, MoveStop) and newest_move[intent.position, intent.leg] != record.id
             ):

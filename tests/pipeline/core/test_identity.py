@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.events import Leg
-from pipeline.core.identity import MAX_CLIENT_ID, base62, cause, client_id, intent_of, leg_of, output_id, symbol_tag
+from pipeline.core.identity import (
+    MAX_CLIENT_ID,
+    base62,
+    cause,
+    client_id,
+    intent_of,
+    leg_of,
+    output_id,
+    symbol_tag,
+    well_formed,
+)
 
 VENUE = re.compile(r"^[.A-Z:/a-z0-9_-]{1,36}$")  # venue sheet 6.2
 
@@ -64,6 +74,21 @@ def test_another_place_has_another_id(partition: int, offset: int, line: int, or
 def test_foreign_ids_are_not_ours(client: str) -> None:
     """Ids of people, of the venue's own closes and of other bots have no intent."""
     assert intent_of(client) is None
+
+
+@given(st.integers(0, 7), st.integers(0, 10**12), st.integers(0, 499), st.integers(0, 99))
+def test_every_output_id_is_well_formed(partition: int, offset: int, line: int, ordinal: int) -> None:
+    """What the fold names, the executor takes."""
+    name = output_id(log_identity="aB3dE6g", partition=partition, offset=offset, line=line, tag="abcd", ordinal=ordinal)
+    assert well_formed(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x" * 40, "a.b.c", "a.b.c.d.e", "a.b.c.d-e1", "a.b.c.d e", "a.b.c.d\n", "ä.b.c.d"]
+)
+def test_what_no_client_id_can_be_made_of_is_not_well_formed(name: str) -> None:
+    """Too long, not of the shape, or with characters that the venue does not take."""
+    assert not well_formed(name)
 
 
 def test_tags_tell_the_symbols_of_one_line_apart() -> None:

@@ -109,6 +109,7 @@ class FakeJournal:
         self.records: list[AttemptRecord] = []
         self.followers: list[Callable[[AttemptRecord], None]] = []
         self.unavailable = False
+        self.image = b""
 
     def write(self, record: AttemptRecord) -> None:
         # Through bytes, as Kafka would: what cannot be written or read back fails here.
@@ -134,10 +135,13 @@ class OpenJournal:
 
     async def read(self, restore: Callable[[bytes], None]) -> list[AttemptRecord]:
         self._read_to = len(self._topic.records)
+        if self._topic.image:
+            restore(self._topic.image)
         return list(self._topic.records)
 
     async def keep(self, image: bytes) -> None:
-        """Not kept: every start reads everything."""
+        """The next start restores it, and applies all records again all the same (``apply`` is idempotent)."""
+        self._topic.image = image
 
     def follow(self, seen: Callable[[AttemptRecord], None]) -> None:
         for record in self._topic.records[self._read_to :]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from pipeline.binance.requests import AlgoOrder
 from pipeline.core.commands import ClosePosition, MoveStop, PlaceTarget, Sweep
 from pipeline.core.events import Leg, Side
 from pipeline.core.units import Lots, Ticks
-from pipeline.execution.executor import Executor, Superseded
+from pipeline.execution.executor import IMAGE_EVERY_S, Executor, Superseded
 from pipeline.wire.records import Attempted, EpochEnded, EpochStarted, IntentRecord, IntentSettled
 from tests.pipeline.execution.fakes import (
     BTC,
@@ -96,6 +97,45 @@ async def test_a_repeat_changes_nothing_and_a_forgery_is_alerted() -> None:
 
     assert sent == len(world.venue.requests)
     assert ["intent_forged"] == [code for code, _ in world.outbox.alerts]
+
+
+@scenario
+async def test_what_can_be_no_intent_is_refused_without_harm() -> None:
+    """Forged ids and quantities end in an alert or a refusal, never in the end of the process."""
+    world = World()
+    executor = await started(world)
+    position = await opened(world, executor)
+    sent = len(world.venue.requests)
+    long = msgspec.structs.replace(intent(2, bracket()), id="x" * 40)
+    await executor.submit(long)
+    await executor.submit(moved(3, position.id, 995_000, lots=10**15))
+    await executor.submit(moved(4, position.id, -5))
+    await executor.desk.idle()
+
+    assert sent == len(world.venue.requests)
+    assert [] == world.faults
+    assert ["intent_forged"] == [code for code, _ in world.outbox.alerts]
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+
+
+@scenario
+async def test_an_intent_that_waits_while_an_image_is_kept_is_not_lost() -> None:
+    """A stop move held up by a ban is not in the journal's image: the successor carries it out."""
+    world = World()
+    executor = await started(world)
+    position = await opened(world, executor)
+    executor.desk.lanes.stop_all(world.venue.clock.now_ms() + 3_600_000)
+    move = moved(2, position.id, 995_000)
+    waiting = executor.submit(move)
+    await asyncio.sleep(IMAGE_EVERY_S + 1)
+    assert not waiting.done()
+    assert world.journal.image
+    world.kill(executor)
+    successor = await started(world)
+    await successor.submit(move)
+    await successor.desk.idle()
+
+    assert [FAR, ("b", 995_000, 10)] == world.venue.rails(BTC)
 
 
 @scenario

@@ -160,3 +160,13 @@ def test_an_attempt_that_is_forwarded_behind_its_own_end_is_not_in_doubt() -> No
     known = index(attempt(), ended(Verdict.ACCEPTED, filled=10), ended(Verdict.ACCEPTED, Leg.FAR), attempt(Leg.FAR))
 
     assert [False, False] == [placed.unknown for placed in known.positions[RECORD.id].orders.values()]
+
+
+def test_an_image_does_not_hold_what_no_record_holds_yet() -> None:
+    """An intent that was taken in and not written would be dropped as a repeat by the successor: it is left out."""
+    known = index(attempt())
+    known.know("abcdefg.09.0.tagg0", "digest")
+    successor = JournalIndex()
+    successor.restore(known.image(without={"abcdefg.09.0.tagg0": None}))
+
+    assert {RECORD.id} == set(successor.intents)

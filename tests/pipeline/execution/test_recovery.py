@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pipeline.binance.requests import RegularOrder
+from pipeline.core.commands import ClosePosition
+from pipeline.core.events import Side
+from pipeline.core.units import Lots
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
@@ -59,3 +63,20 @@ async def test_an_unknown_position_is_alerted_and_left_alone() -> None:
 
     assert ["unknown_position"] == [code for code, _ in world.outbox.alerts]
     assert 7 == world.venue.positions["SOLUSDT"]
+
+
+@scenario
+async def test_a_close_of_a_position_not_opened_here_survives_its_executor() -> None:
+    """Killed within the ladder: the successor takes the close up again from the journal."""
+    world = World()
+    world.venue.positions[BTC] = -7
+    executor = await started(world)
+    world.venue.fault = lambda r: "before" if isinstance(r, RegularOrder) else ""
+    await executor.submit(intent(2, ClosePosition("abcdefg.09.0.tagg0", Side.SELL, Lots(-7), "X3")))
+    world.kill(executor)
+    world.venue.fault = lambda _: ""
+    successor = await started(world)
+    await successor.desk.idle()
+
+    assert 0 == world.venue.positions[BTC]
+    assert {} == successor.desk.positions
