@@ -46,6 +46,9 @@ KEYS_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
     "connector": ("api_key",),
 }
 ROLES: Final = tuple(KEYS_OF_ROLE)
+# What `perpguard simulator` takes; used when the venue is on this machine and no key is given.
+SIMULATOR_KEY: Final = "simulator-key"
+SIMULATOR_SECRET: Final = "simulator-secret"
 REAL_MONEY: Final = "PERPGUARD_REAL_MONEY"
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SASL_SSL")
 
@@ -334,6 +337,8 @@ def load(environ: Mapping[str, str], config_path: Path | str | None = None) -> S
         "symbols": symbols,
     }
     venues = [venue_of(outer["rest_url"]), venue_of(outer["ws_url"])]
+    if set(venues) == {"local"} and not outer["api_key"] and not outer["api_secret"]:
+        outer["api_key"], outer["api_secret"] = Secret(SIMULATOR_KEY), Secret(SIMULATOR_SECRET)
     money_problems, notices = _guard_money(venues, environ, outer)
     problems += reader.problems + money_problems
     if problems:

@@ -21,7 +21,7 @@ from pipeline.demo.fleet import Fleet, PartFailed, free_port, json_line, perpgua
 from pipeline.demo.scenario import PLANS, Plan
 from pipeline.demo.view import View
 from pipeline.embedded_kafka import EmbeddedKafka
-from pipeline.settings import Settings, load
+from pipeline.settings import SIMULATOR_KEY, SIMULATOR_SECRET, Settings, load
 from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire.topics import ACCOUNT
 
@@ -29,8 +29,6 @@ Json: TypeAlias = Any  # JSON of the parts
 
 PREFIX: Final = "demo."
 ROLES: Final = ("decide", "account", "execute")
-SIMULATOR_KEY: Final = "simulator-key"
-SIMULATOR_SECRET: Final = "simulator-secret"
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from connectors.exchange_simulator.signing import DEFAULT_KEY, DEFAULT_SECRET
 from pipeline.configuration import ConfigurationError
 from pipeline.core.units import ONE_E8
 from pipeline.settings import Secret, load, venue_of
@@ -37,6 +38,15 @@ def test_nothing_said_means_the_simulator_here() -> None:
     assert settings.limits.symbols == settings.symbols
     assert settings.limits.max_positions == settings.performance.max_positions == 5
     assert settings.notices == ()
+
+
+def test_only_a_venue_on_this_machine_has_a_key_by_itself() -> None:
+    """The simulator's well-known key is used when nothing is said; a named key and any other venue are left alone."""
+    assert (DEFAULT_KEY, DEFAULT_SECRET) == (load({}).api_key.reveal(), load({}).api_secret.reveal())
+    named = load({"PERPGUARD_API_KEY": "mine"})
+    assert ("mine", "") == (named.api_key.reveal(), named.api_secret.reveal())
+    elsewhere = {"PERPGUARD_REST_URL": "http://simulator:1", "PERPGUARD_WS_URL": "ws://simulator:1"}
+    assert not load(elsewhere).api_key
 
 
 def test_the_configuration_has_one_digest() -> None:
