@@ -100,6 +100,7 @@ class Execute:
             client_arguments(settings),
             topic=ATTEMPTS.named(settings.prefix),
             spill=Path(settings.data_directory) / "execute" / settings.instance / "attempts.jsonl",
+            on_fault=partial(end_process, "execute: attempts"),
         )
         self._venue = RestClient(
             settings.rest_url,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -45,10 +45,22 @@ class Kept(msgspec.Struct):
 
 
 class KafkaJournal:
-    """The journal of one account; *arguments* are those of any Kafka client (addresses, login)."""
+    """
+    The journal of one account; *arguments* are those of any Kafka client (addresses, login).
 
-    def __init__(self, arguments: Mapping[str, Any], *, topic: str, spill: Path) -> None:
+    *on_fault* is called when the following of the log ends by an exception: without it no lease can be kept.
+    """
+
+    def __init__(
+        self,
+        arguments: Mapping[str, Any],
+        *,
+        topic: str,
+        spill: Path,
+        on_fault: Callable[[BaseException], None],
+    ) -> None:
         self._arguments = dict(arguments)
+        self._on_fault = on_fault
         self._partition = TopicPartition(topic, 0)
         self._spill_path = spill
         self._image_path = spill.with_suffix(".image")
@@ -105,7 +117,7 @@ class KafkaJournal:
                 values = await self._values(begin, end)
         except KafkaError as error:
             raise JournalUnavailable(repr(error)) from error
-        records = [decode_attempt(value) for value in values]
+        records = _readable(values)
         left_behind = self._read_spill()
         if left_behind:
             self._forward_soon()
@@ -165,6 +177,7 @@ class KafkaJournal:
     def follow(self, seen: Callable[[AttemptRecord], None]) -> None:
         """Call *seen* for every record behind those of ``read``."""
         self._tail = asyncio.create_task(self._follow(seen), name="attempts")
+        self._tail.add_done_callback(self._tail_ended)
 
     async def append(self, record: AttemptRecord, *, spill: bool = False) -> None:
         """Return when the record is durable in the log, or with *spill* in the file. Raises JournalUnavailable."""
@@ -198,11 +211,16 @@ class KafkaJournal:
         while True:
             try:
                 async for message in self._consumer:
-                    seen(decode_attempt(message.value))
+                    for record in _readable([message.value]):
+                        seen(record)
                     self._seen = (message.offset, _digest(message.value))
             except KafkaError as error:
                 log.warning("attempts_not_read", error=repr(error))
                 await asyncio.sleep(FORWARD_EVERY_S)
+
+    def _tail_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_fault(error)
 
     # ------------------------------------------------------------------------------------------------ the file
 
@@ -259,12 +277,17 @@ class KafkaJournal:
 
 def _whole_records(spilled: bytes) -> list[AttemptRecord]:
     """The records of whole lines; a torn one was never durable, whether it stands last or another start wrote on."""
+    return _readable(line for line in spilled.split(b"\n")[:-1] if line)
+
+
+def _readable(values: Iterable[bytes]) -> list[AttemptRecord]:
+    """The records; bytes that are none (torn, of a newer version, somebody else's) are passed over with a word."""
     records: list[AttemptRecord] = []
-    for line in spilled.split(b"\n")[:-1]:
+    for value in values:
         try:
-            records += [decode_attempt(line)] if line else []
+            records.append(decode_attempt(value))
         except msgspec.DecodeError as error:
-            log.error("spilled_line_torn", line=line[:200], error=str(error))
+            log.error("attempt_unreadable", value=value[:200], error=str(error))
     return records
 
 

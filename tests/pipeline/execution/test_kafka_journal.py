@@ -20,6 +20,7 @@ from pipeline.execution.ports import JournalUnavailable
 from pipeline.wire.records import AttemptRecord, LeaseRenewed, encode
 
 DEADLINE_S = 20.0
+FAULTS: list[BaseException] = []
 
 
 def record(number: int) -> LeaseRenewed:
@@ -47,7 +48,7 @@ async def new_topic(kafka: EmbeddedKafka) -> str:
 @asynccontextmanager
 async def journal(kafka: EmbeddedKafka, topic: str, spill: Path) -> AsyncIterator[KafkaJournal]:
     """A connected journal."""
-    made = KafkaJournal({"bootstrap_servers": kafka.bootstrap}, topic=topic, spill=spill)
+    made = KafkaJournal({"bootstrap_servers": kafka.bootstrap}, topic=topic, spill=spill, on_fault=FAULTS.append)
     await made.start()
     try:
         yield made
@@ -123,7 +124,7 @@ async def test_a_rail_never_waits_for_what_is_being_forwarded(tmp_path: Path, mo
     all of them go to the log, once, when it answers.
     """
     spill = tmp_path / "attempts.jsonl"
-    made = KafkaJournal({}, topic="attempts", spill=spill)
+    made = KafkaJournal({}, topic="attempts", spill=spill, on_fault=FAULTS.append)
     answered = asyncio.Event()
     sent: list[bytes] = []
 
@@ -149,7 +150,7 @@ async def test_a_torn_line_spoils_no_other(tmp_path: Path, monkeypatch: pytest.M
     """A process that died within a line leaves it behind; what is spilled after it is read back whole."""
     spill = tmp_path / "attempts.jsonl"
     spill.write_bytes(encode(record(1)) + b"\n" + b'{"type":"lease","ep')
-    made = KafkaJournal({}, topic="attempts", spill=spill)
+    made = KafkaJournal({}, topic="attempts", spill=spill, on_fault=FAULTS.append)
     made._write_spill(encode(record(2)))
 
     assert [record(1), record(2)] == made._read_spill()
@@ -185,3 +186,24 @@ async def test_a_kept_image_spares_the_reading_of_what_it_holds(kafka: EmbeddedK
         await fourth.append(record(7))
         await fourth.append(record(8))
         assert [record(7), record(8)] == await fourth.read(no_image)
+
+
+async def test_bytes_that_are_no_record_stop_nobody(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Whatever else stands in the topic is passed over; a reader that fails is a fault of ours and is handed on."""
+    topic = await new_topic(kafka)
+    async with journal(kafka, topic, tmp_path / "a") as made:
+        await made._send(b"rubbish")
+        await made.append(record(1))
+        assert [record(1)] == await made.read(no_image)
+        await made._send(b'{"type":"from the future"}')
+
+        def broken(_: AttemptRecord) -> None:
+            raise AssertionError("promise broken")
+
+        made.follow(broken)
+        await made.append(record(2))
+        async with asyncio.timeout(DEADLINE_S):
+            while not FAULTS:  # noqa: ASYNC110 - a plain list
+                await asyncio.sleep(0.01)
+
+    assert ["promise broken"] == [str(fault) for fault in FAULTS]
