@@ -144,6 +144,7 @@ def table_of(report: TradesReport) -> Table:
             "–" if row.naked_ms_max is None else words.duration(row.naked_ms_max),
         )
     net = words.money(report.realised_e8 - report.fees_e8)
-    table.caption = f"net {net} USDT = {words.money(report.realised_e8)} less {words.money(report.fees_e8)} of fees"
+    fees = words.money(report.fees_e8).lstrip("+")
+    table.caption = f"net {net} USDT = {words.money(report.realised_e8)} less {fees} of fees"
     table.caption_justify = "left"
     return table
