@@ -135,11 +135,12 @@ class Sender:
                 self._journal_late(attempted)
             journalled_ns = time.time_ns()
             reason = wanted()  # the write-ahead took its time
+            venue = self._desk.venue
+            # Read before the lease is looked at: a pause behind this line makes the request too old for the venue.
+            timestamp = self._desk.clock.now_ms() + venue.server_ahead_ms
             window = self._desk.lease.receive_window(risk=purpose.risk)
             if reason or window is None:
                 return self._refused(purpose, request.client_id, reason or "no valid lease")
-            venue = self._desk.venue
-            timestamp = self._desk.clock.now_ms() + venue.server_ahead_ms
             classified, answer = await self._exchange(
                 request, timestamp_ms=timestamp, window_ms=window, timeout_ms=ANSWER_MS[purpose.lane]
             )
@@ -293,7 +294,7 @@ class Sender:
                 desk.lanes.stop_orders(until)
             text = f"until {until}: {answer.status} {classified.code} {classified.message}"
             desk.alert("venue_limit", "critical" if answer.status == 418 else "warning", text)
-        elif classified.reaction in (Reaction.FATAL, Reaction.BUG):
+        elif classified.reaction in (Reaction.FATAL, Reaction.BUG, Reaction.PAUSE):
             text = f"{request.method} {request.path}: {answer.status} {classified.code} {classified.message}"
             desk.alert("venue_refuses", "critical", text)
         if not classified.known:

@@ -77,3 +77,33 @@ async def test_a_ban_stops_everything_until_it_ends_and_then_protection_goes_fir
 
     assert ["e:refused"] == world.outbox.verdicts(record.id)
     assert VirtualClock().now_ms() >= until
+
+
+class PausedClock(VirtualClock):
+    """A clock that jumps, as it does for a process that was stopped in between."""
+
+    ahead = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead
+
+
+@scenario
+async def test_a_pause_behind_the_lease_check_makes_the_entry_too_old_for_the_venue() -> None:
+    """The timestamp is taken no later than the lease is looked at: whatever pause follows, the venue is the fence."""
+    world = World()
+    executor = await started(world)
+    clock = PausedClock()
+    executor.desk.clock = world.venue.clock = clock
+    check = executor.lease.receive_window
+
+    def checked_then_paused(*, risk: bool) -> int | None:
+        window = check(risk=risk)
+        clock.ahead += 20_000
+        return window
+
+    executor.lease.receive_window = checked_then_paused  # type: ignore[method-assign]
+    await executor.submit(intent(1, bracket()))
+    await executor.desk.idle()
+
+    assert {} == world.venue.positions
