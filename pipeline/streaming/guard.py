@@ -6,9 +6,8 @@ Rules, pure and without a clock:
 1. ``inputs`` is neither compacted nor transactional, so its offsets are dense and a partition has exactly one next
    offset. A lower one is skipped and acknowledged, a higher one is dropped without an acknowledgement and the next one
    is asked for again. Faust's order of delivery is not trusted: stock Faust skipped a record after a rebalance.
-2. Records already fetched when we ask again still arrive, and each would be one more reason to ask. So after asking the
-   guard waits for ``PATIENCE_MS`` before it asks once more, unless the offsets restart, which means that the answer
-   itself has a hole.
+2. Records already fetched when we ask again still arrive, and each would be one more reason to ask; asking restarts
+   the fetch. So after asking the guard waits for ``PATIENCE_MS`` before it asks once more.
 3. Before the first record the manifest is held against the log (``where_to_start``).
 """
 
@@ -20,7 +19,7 @@ import msgspec
 
 from pipeline.wire.records import Manifest
 
-PATIENCE_MS = 1_000
+PATIENCE_MS = 250
 Position = tuple[int, int]  # (offset, line)
 
 # ------------------------------------------------------------------------------------------------------- verdicts
@@ -53,7 +52,6 @@ class Continuity:
     def __init__(self, next_offset: int) -> None:
         self.next_offset = next_offset
         self._asked_ms: int | None = None
-        self._last_early = -1
 
     def judge(self, offset: int, *, now_ms: int) -> Verdict:
         """
@@ -66,11 +64,8 @@ class Continuity:
         if offset == self.next_offset:
             self.next_offset += 1
             self._asked_ms = None
-            self._last_early = -1
             return Apply()
-        restarted = offset <= self._last_early
-        self._last_early = offset
-        if self._asked_ms is not None and now_ms - self._asked_ms < PATIENCE_MS and not restarted:
+        if self._asked_ms is not None and now_ms - self._asked_ms < PATIENCE_MS:
             return Drop()
         self._asked_ms = now_ms
         return SeekTo(self.next_offset)

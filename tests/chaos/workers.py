@@ -98,6 +98,7 @@ async def run(arguments: argparse.Namespace, brokers: str, directory: Path) -> d
             await step()
         await scene.stop_feed()
         verdict = await scene.verdict()
+        asked_again, faults = scene.said("offset_asked_again"), scene.said("worker_fatal")
     back = sorted(disturbed.back_ms)
     return {
         "seed": arguments.seed,
@@ -110,6 +111,8 @@ async def run(arguments: argparse.Namespace, brokers: str, directory: Path) -> d
         "missing": verdict.missing,
         "wrong": verdict.wrong,
         "repeated": verdict.repeated,
+        "asked_again": asked_again,
+        "ended_by_fault": faults,
         "back_ms": {"p50": back[len(back) // 2], "max": back[-1]} if back else {},
         "seconds": round(time.monotonic() - started, 1),
     }

@@ -115,6 +115,11 @@ class Stage:
         self._workers.append(worker)
         return worker
 
+    def said(self, word: str) -> int:
+        """How often *word* stands in the logs of all workers."""
+        logs = {worker.log for worker in self._workers}
+        return sum(log.read_text(errors="replace").count(word) for log in logs)
+
     def settings(self, instance: str) -> dict[str, str]:
         """The environment of a worker here."""
         return {

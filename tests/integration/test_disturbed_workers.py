@@ -56,9 +56,9 @@ async def test_second_worker_joins_and_leaves(kafka: EmbeddedKafka, tmp_path: Pa
     """Partitions move to a second worker and back: no intent is missing, none is wrong."""
     async with stage(kafka, tmp_path) as scene:
         scene.feed(seed=2)
-        first = scene.worker("0")
+        first = scene.worker("0", PERPGUARD_SESSION_TIMEOUT_S="3")
         await scene.until("the first folds alone", lambda: first.says("partition_loaded") >= 8)
-        second = scene.worker("1")
+        second = scene.worker("1", PERPGUARD_SESSION_TIMEOUT_S="3")  # a static member leaves by its session's end
         await scene.until("the second has its share", lambda: second.says("partition_loaded") >= 4)
         await asyncio.sleep(1.5)
         assert second.end() == 0
@@ -124,7 +124,7 @@ async def test_fault_that_leaves_the_agent_would_lose_its_record(kafka: Embedded
     async with stage(kafka, tmp_path) as scene:
         worker = await poisoned(scene, "lives_on")
         await scene.until("all partitions are loaded", partial(_folds, worker, 1))
-        verdict = await scene.verdict(seconds=6)
+        verdict = await scene.verdict(seconds=3)
 
         assert worker.process.poll() is None
         assert verdict.missing + verdict.wrong > 0
@@ -137,7 +137,7 @@ async def ahead_of_its_states(scene: Stage, habits: str) -> Verdict:
     await scene.commit("decide", partition, 100)
     worker = scene.worker(COUNTING_HABITS=habits)
     await scene.until("all partitions are loaded", partial(_folds, worker, 1))
-    return await scene.verdict(seconds=6 if habits else PATIENCE_SECONDS)
+    return await scene.verdict(seconds=3 if habits else PATIENCE_SECONDS)
 
 
 async def test_committed_offset_is_only_a_hint(kafka: EmbeddedKafka, tmp_path: Path) -> None:

@@ -68,15 +68,6 @@ def test_records_already_fetched_do_not_ask_again() -> None:
     assert Apply() == guard.judge(5, now_ms=20)
 
 
-def test_an_answer_with_a_hole_is_asked_again_at_once() -> None:
-    """Offsets that restart above the next one are an answer that has the same hole."""
-    guard = Continuity(5)
-    guard.judge(7, now_ms=0)
-    guard.judge(8, now_ms=1)
-
-    assert SeekTo(5) == guard.judge(7, now_ms=2)
-
-
 def test_silence_after_asking_ends() -> None:
     """An answer that does not come is asked for once more."""
     guard = Continuity(5)
