@@ -19,7 +19,7 @@ import msgspec
 
 from pipeline.core.factors.factor import Factor
 from pipeline.core.factors.fund_leading import FundLeadingParameters, multiplier
-from pipeline.core.numerics import clip, exp, ln
+from pipeline.core.numerics import clip, exp, ln, total
 
 DIRECTIONAL: Final = ("T", "M", "S", "V", "C", "O", "B", "Q")
 
@@ -59,17 +59,17 @@ def compose(
     fund_leading: FundLeadingParameters,
 ) -> Composite:
     """The composite of *factors* by letter; every letter of T M S V C O B Q L I F must be there, missing or not."""
-    known = total = lean = 0.0
+    known = whole = lean = 0.0
     for letter in DIRECTIONAL:
         factor = factors[letter]
         share = weights[letter] * factor.quality
-        total += weights[letter]
+        whole += weights[letter]
         known += share
         lean += share * factor.value
     direction = lean / known if known > 0.0 else 0.0
     adjustment = _adjustment(factors, weights)
     score = direction * (1.0 + parameters.quality_part * adjustment)
-    coverage = known / total
+    coverage = known / whole
     flow = factors["F"]
     carry = factors["B"].detail.get("carry_extreme", 0) if factors["B"].ready else 0
     odds: dict[int, float] = {}
@@ -121,8 +121,8 @@ def probability(score: float, mult: float, parameters: CompositeParameters) -> f
 def origin_score(factors: Mapping[str, Factor], weights: Mapping[str, float]) -> float:
     """The origin's sum, missing factors as 0: for comparison only, nothing decides on it."""
     letters = (*DIRECTIONAL, "L", "I")
-    total = sum(weights[letter] for letter in letters)
-    return sum(weights[letter] * factors[letter].value for letter in letters if factors[letter].ready) / total
+    all_weights = total(weights[letter] for letter in letters)
+    return total(weights[letter] * factors[letter].value for letter in letters if factors[letter].ready) / all_weights
 
 
 PUBLISHED_SHARE: Final = 0.3

@@ -9,6 +9,7 @@ can fuse two. The approximations are those of fdlibm (Sun Microsystems, freely g
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 # ln 2 in two parts: the first has so few bits that a whole multiple of it up to 2**11 is exact.
@@ -129,6 +130,18 @@ def sign(x: float) -> int:
 def clip(x: float, low: float, high: float) -> float:
     """*x* held between *low* and *high*."""
     return low if x < low else high if x > high else x
+
+
+def total(values: Iterable[float]) -> float:
+    """
+    Sum from left to right, rounding at each step.
+
+    The built-in ``sum`` compensates floats from Python 3.12 on and gives other bits than before: it is not used.
+    """
+    value = 0.0
+    for x in values:
+        value += x
+    return value
 
 
 _decays: dict[tuple[int, int], float] = {}  # a memory of results only: whether one is found changes no value

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core.numerics import clip, decay
+from pipeline.core.numerics import clip, decay, total
 
 REBUILD_EVERY: Final = 288  # one day of 5m bars (domain 3.2)
 SCORE_LIMIT: Final = 10.0
@@ -208,9 +208,7 @@ class RollingSum(msgspec.Struct):
             self.total -= oldest
         self.pushes += 1
         if self.pushes % REBUILD_EVERY == 0:
-            self.total = 0.0
-            for value in self.window.in_order():
-                self.total += value
+            self.total = total(self.window.in_order())
         if not self.others:
             self.total = 0.0
         return self.total
@@ -327,6 +325,25 @@ class RollingLine(msgspec.Struct):
             return 0.0
         slope = self.slope
         return clip(slope * slope * (size * (size * size - 1)) / 12.0 / around, 0.0, 1.0)
+
+
+def determination(values: list[float]) -> float:
+    """
+    R² of the line through a few *values* over 0 … n − 1, by centred sums; 0 when they do not vary.
+
+    For short windows whose values jump by many digits: rolled sums would keep the rounding of what has left them.
+    """
+    size = len(values)
+    middle, mean = (size - 1) / 2, total(values) / size
+    xx, xy, yy = 0.0, 0.0, 0.0
+    for index, value in enumerate(values):
+        x, y = index - middle, value - mean
+        xx += x * x
+        xy += x * y
+        yy += y * y
+    if yy <= FLAT * (yy + size * mean * mean):
+        return 0.0
+    return clip(xy * xy / xx / yy, 0.0, 1.0)
 
 
 def rolling_line(size: int) -> RollingLine:

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from pipeline.core.factors.factor import Age, Factor, give, missing, steady_until
-from pipeline.core.numerics import sign, tanh
+from pipeline.core.numerics import sign, tanh, total
 from pipeline.core.statistics import Moments, Smoothed, moments
 
 HOUR_MS: Final = 3_600_000
@@ -98,8 +98,8 @@ class Basis(msgspec.Struct):
         """Add one print: the eight-hour rate of a funding that has been settled."""
         self.prints.append(rate)
         del self.prints[: -parameters.prints]
-        mean = sum(self.prints) / len(self.prints)
-        self.prints_deviation = sqrt(sum((x - mean) * (x - mean) for x in self.prints) / len(self.prints))
+        mean = total(self.prints) / len(self.prints)
+        self.prints_deviation = sqrt(total((x - mean) * (x - mean) for x in self.prints) / len(self.prints))
 
     def add(self, *, now_ms: int, age: Age) -> None:
         """Sample the basis at a bar's close; one that has not been seen of late is no sample."""

@@ -3,8 +3,8 @@ The only place for factor Q, liquidations (domain 4.9, weight 10); long liquidat
 
 An event of ``!forceOrder@arr``: side SELL liquidates a long. LL, LS = sums of notional (USDT) of liquidated longs and
 shorts fading over 300 s; K = max(50,000 USDT, 0.25 · exponentially weighted mean of 5-minute totals, n = 288).
-LTI = (LS − LL)/(LS + LL + K). zI = score of ln(LL + LS) against the ln of the totals of those bars that had any
-(n = 288, floor 0.5): a bar without liquidations has zI 0 and does not enter the mean.
+LTI = (LS − LL)/(LS + LL + K). zI = score of ln(LL + LS) against its values at the close of those bars that had
+any liquidation (n = 288, floor 0.5): a bar without one does not enter, and 300 s without one make zI 0.
 **Q = 100·LTI·tanh(max(0, zI)/2)**, −100 … 100. Ready after 12 bars with a living stream, quality: their share of a day.
 Silence is normal: quality falls from 60 s to 300 s after the last frame of *any* kind on that socket.
 
@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from pipeline.core.bars import BAR_MS
 from pipeline.core.events import Side
 from pipeline.core.factors.factor import Age, Detail, Factor, give, missing, steady_until
 from pipeline.core.numerics import ln, tanh
@@ -50,7 +51,7 @@ class LiquidationsParameters(msgspec.Struct, frozen=True):
 
 
 class Liquidations(msgspec.Struct):
-    """What Q remembers. ``total`` is of the bar that is forming; ``peak_*`` of the last 10 minutes."""
+    """What Q remembers. ``total`` is of the bar that is forming; ``peak`` and ``peak_ms`` of the last 10 minutes."""
 
     longs: Decayed
     shorts: Decayed
@@ -59,6 +60,7 @@ class Liquidations(msgspec.Struct):
     total: float = 0.0
     bars: int = 0
     alive_ms: int = 0
+    event_ms: int = 0  # of the newest event
     keys: list[tuple[int, str, int]] = msgspec.field(default_factory=list)
     peak: float = 0.0
     peak_ms: int = 0
@@ -89,6 +91,7 @@ class Liquidations(msgspec.Struct):
         del self.keys[:-KEPT_KEYS]
         (self.longs if side is Side.SELL else self.shorts).add(notional, now_ms)
         self.total += notional
+        self.event_ms = max(self.event_ms, now_ms)
         both = self.longs.at(now_ms) + self.shorts.at(now_ms)
         if both >= self.peak or now_ms - self.peak_ms > parameters.peak_ms:
             self.peak, self.peak_ms = both, now_ms
@@ -111,7 +114,7 @@ class Liquidations(msgspec.Struct):
         self.bars += 1
         self.totals.add(total)
         if total > 0.0:
-            self.sizes.add(ln(max(total, SMALLEST_USDT)))
+            self.sizes.add(ln(max(self.longs.at(now_ms) + self.shorts.at(now_ms), SMALLEST_USDT)))
 
 
 def new(parameters: LiquidationsParameters) -> Liquidations:
@@ -158,7 +161,8 @@ def factor(
         return missing(f"{state.bars} bars of a living stream", asof_ms=state.alive_ms, version=version)
     longs, shorts = state.longs.at(now_ms), state.shorts.at(now_ms)
     both = longs + shorts
-    intensity = state.sizes.score(ln(both)) if both >= SMALLEST_USDT else 0.0
+    active = both >= SMALLEST_USDT and now_ms - state.event_ms <= BAR_MS
+    intensity = state.sizes.score(ln(both)) if active else 0.0
     scale = max(parameters.least_scale, parameters.mean_share * state.totals.mean)
     lti = tilt(longs=longs, shorts=shorts, scale=scale)
     fresh_peak = now_ms - state.peak_ms <= parameters.peak_ms
@@ -185,7 +189,7 @@ def factor(
     return give(
         score(lti=lti, intensity=intensity, parameters=parameters),
         min(1.0, state.bars / parameters.whole_bars) * age.quality(now_ms - state.alive_ms),
-        now_ms if both >= SMALLEST_USDT else state.alive_ms,
+        now_ms if active else state.alive_ms,
         version,
         detail,
         min(until, now_ms + REVIEW_MS) if both >= SMALLEST_USDT else until,

@@ -4,9 +4,9 @@ The only place for factor O, the regime of open interest (domain 4.6, weight 20)
 Open interest in contracts (lots), polled; the last value known is sampled at each bar's close.
 x_p = (c − c₋₁₂) / (0.68·a·sqrt(12)); x_o = (OI/OI₋₁₂ − 1) / max(exponentially weighted deviation n = 288, 0.002).
 **O = 100·tanh(x_p/2)·(0.3 + 0.7·max(0, tanh(x_o/2)))**, −100 … 100; × 0.85 when OI > 1.3 × its 7-day average
-(``crowded``; above 1.5 entries are blocked). Regime label with a dead band of 0.25 on both, price first: up_up, up_dn,
-dn_up, dn_dn, flat. Without open interest the factor is missing; nothing stands in for it. A jump of more than 30 % in
-one poll is held for one poll: taken when the next one jumps too, forgotten when it does not.
+before this bar (``crowded``; above 1.5 entries are blocked). Regime with a dead band of 0.25 on both, price first:
+up_up, up_dn, dn_up, dn_dn, flat. Without open interest the factor is missing; nothing stands in for it. A jump of more
+than 30 % in one poll is held for one poll: taken when the next one lies within 30 % of it, else judged anew.
 Quality: 1 → 0 from 2 to 5 polls of age. Source: four-quadrant reading; the origin's weights 1.0 / 0.3.
 """
 
@@ -56,13 +56,15 @@ class Interest(msgspec.Struct):
     held_back: float = 0.0  # a jump that waits for its confirmation
     change: float = 0.0
     change_score: float = 0.0  # x_o
+    crowding: float = 0.0  # the newest sample as a multiple of the 7-day average before it, 0: not known
     known: bool = False
 
     def poll(self, lots: float, *, now_ms: int, poll_ms: int, parameters: OpenInterestParameters) -> None:
         """Take one answer of the venue; *poll_ms* is the interval at which this symbol is asked for at present."""
         self.poll_ms = poll_ms
         jumps = self.lots > 0.0 and abs(lots / self.lots - 1.0) > parameters.jump
-        if jumps and not self.held_back:
+        confirmed = self.held_back > 0.0 and abs(lots / self.held_back - 1.0) <= parameters.jump
+        if jumps and not confirmed:
             self.held_back = lots
             return
         self.held_back = 0.0
@@ -81,6 +83,7 @@ class Interest(msgspec.Struct):
             self.change_score = self.change / self.moments.deviation
             self.moments.add(self.change)
         if sample > 0.0:
+            self.crowding = sample / self.week.mean if self.week.count else 0.0
             self.week.add(sample)
 
     def skip(self) -> None:
@@ -118,11 +121,6 @@ def label(*, price: float, interest: float, parameters: OpenInterestParameters) 
     return f"{'up' if price > 0 else 'dn'}_{'up' if interest > 0 else 'dn'}"
 
 
-def crowding(interest: Interest) -> float:
-    """The last value as a multiple of its 7-day average; 0 while the average has not seen a third of it."""
-    return interest.lots / interest.week.mean if interest.week.ready else 0.0
-
-
 def factor(
     interest: Interest,
     prices: Prices,
@@ -138,7 +136,7 @@ def factor(
         reason = "no open interest now and 12 bars ago" if not interest.known else "not seen often enough"
         return missing(reason, asof_ms=interest.at_ms, version=version)
     age = age_of(interest, polls)
-    crowd = crowding(interest)
+    crowd = interest.crowding
     detail: Detail = {
         "x_p": prices.change_score,
         "x_o": interest.change_score,

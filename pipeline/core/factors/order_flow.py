@@ -3,9 +3,9 @@ The only place for what follows from one quote after another: microprice and ord
 
 microprice = (bid·askQty + ask·bidQty) / (bidQty + askQty); lean = 1e4·(micro/mid − 1) bps (Stoikov 2018).
 OFI event e = 1{Pb ≥ Pb'}qb − 1{Pb ≤ Pb'}qb' − 1{Pa ≤ Pa'}qa + 1{Pa ≥ Pa'}qa' (primes: the quote before), summed with a
-decay of 10 s and divided by the average depth of the touch, (qb + qa)/2 smoothed over 10 s too; z: exponentially
-weighted, n = 600 samples of 1 s (Cont, Kukanov, Stoikov, arXiv 1011.6402). These are companions for gates and exits,
-no factors of the composite.
+decay of 10 s and divided by the average depth of the touch, (qb + qa)/2 of the quotes with the same decay; z:
+exponentially weighted, n = 600 samples of 1 s (Cont, Kukanov, Stoikov, arXiv 1011.6402). These are companions for
+gates and exits, no factors of the composite.
 
 Seconds are those of log time; a second without a quote is sampled as it had decayed. Beyond 5 s of silence quotes are
 stale (domain 3.3) and the seconds in between are no samples.
@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core.statistics import Decayed, Moments, Smoothed, moments
+from pipeline.core.statistics import Decayed, Moments, moments
 
 SAMPLE_MS: Final = 1_000
 MOST_SAMPLES: Final = 5
@@ -35,7 +35,8 @@ class OrderFlow(msgspec.Struct):
     """The last quote (ticks, lots) and the flow that led to it."""
 
     sum: Decayed
-    depth: Smoothed
+    depth: Decayed  # of the touch, summed over the quotes
+    quotes: Decayed  # how many there were, with the same decay
     moments: Moments
     bid: int = 0
     bid_lots: int = 0
@@ -54,23 +55,25 @@ class OrderFlow(msgspec.Struct):
             if flow:
                 self.sum.add(float(flow), now_ms)
         self.depth.add((bid_lots + ask_lots) / 2, now_ms)
+        self.quotes.add(1.0, now_ms)
         self.bid, self.bid_lots, self.ask, self.ask_lots = bid, bid_lots, ask, ask_lots
         self.at_ms = max(self.at_ms, now_ms)
 
     def _sample(self, now_ms: int) -> None:
-        """Score and add the flow at each full second that has passed since the last quote."""
-        second = self.at_ms // SAMPLE_MS
-        passed = now_ms // SAMPLE_MS - second
+        """Score and add the flow at each full second from the last quote on and before this one."""
+        second = -(-self.at_ms // SAMPLE_MS)
+        passed = -(-now_ms // SAMPLE_MS) - second
         if passed <= 0:
             return
-        for step in range(1, min(passed, MOST_SAMPLES) + 1):
-            value = self.sum.at((second + step) * SAMPLE_MS) / self.depth.value
+        depth = self.depth.value / self.quotes.value
+        for step in range(min(passed, MOST_SAMPLES)):
+            value = self.sum.at((second + step) * SAMPLE_MS) / depth
             self.z = self.moments.score(value)
             self.moments.add(value)
 
     def flow(self, now_ms: int) -> float:
         """Decayed flow in units of the touch's average depth; 0 before the second quote."""
-        return self.sum.at(now_ms) / self.depth.value if self.at_ms else 0.0
+        return self.sum.at(now_ms) * self.quotes.value / self.depth.value if self.at_ms else 0.0
 
     @property
     def mid(self) -> float:
@@ -90,7 +93,8 @@ def new(parameters: OrderFlowParameters) -> OrderFlow:
     """Before the first quote."""
     return OrderFlow(
         sum=Decayed(tau_ms=parameters.tau_ms),
-        depth=Smoothed(tau_ms=parameters.tau_ms),
+        depth=Decayed(tau_ms=parameters.tau_ms),
+        quotes=Decayed(tau_ms=parameters.tau_ms),
         moments=moments(parameters.samples, floor=parameters.floor),
     )
 

@@ -19,6 +19,7 @@ from pipeline.core.statistics import Window
 
 HOUR_BARS: Final = 12  # H of domain section 4
 CLOSES: Final = 25  # c₋₂₄ of the trend
+ROUNDING_TICKS: Final = 1e-6  # so much of a tick is rounding and decides nothing
 
 
 class PriceParameters(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class Prices(msgspec.Struct):
         self.high = float(bar.high - anchor)
         self.low = float(bar.low - anchor)
         self.close = float(bar.close - anchor)
-        self.at_floor = 0.0 < a <= FLOOR_TICKS
+        self.at_floor = 0.0 < a <= FLOOR_TICKS + ROUNDING_TICKS
         self.a = max(a, float(FLOOR_TICKS)) if a > 0.0 else 0.0
         self.hour_range = max(hour_range, float(FLOOR_TICKS)) if hour_range > 0.0 else 0.0
         self.closes.push(self.close)

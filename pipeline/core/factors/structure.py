@@ -7,10 +7,12 @@ H1 and L1 those before: seq = 0.5·sgn(H2 − H1) + 0.5·sgn(L2 − L1);
 brk = clip((c − H2)/(0.5a), 0, 1) − clip((L2 − c)/(0.5a), 0, 1).
 **S = 50·seq + 50·brk**, −100 … 100. Not ready until 2 highs and 2 lows are confirmed.
 
-A bar that makes a new extreme and retraces 3·a from it counts as both, in that order. Before the first pivot both
-directions run; a bar that confirms both ways at once takes the one its body points away from (a falling bar had its
-high first), and none when it has no body: so a reflected market has exactly the reflected pivots.
-Levels: swing_low = L2, swing_high = H2, extremes of 288 bars; room = distance to the nearest level above or below / A.
+The zigzag begins with the first true range. A bar that makes a new extreme and retraces 3·a from it counts as both, in
+that order. Before the first pivot both directions run; a bar that confirms both ways at once takes the older extreme;
+are both its own, its body decides (a falling bar had its high first), and without a body none is taken: so a reflected
+market has exactly the reflected pivots.
+Levels: swing_low = L2, swing_high = H2, extremes of 288 bars; room = distance to the nearer of H2 and the highest price
+above the close (of L2 and the lowest price below it) / A.
 Units: ticks relative to the anchor of ``Prices``. Source: Dow's swing structure, Donchian's extremes.
 """
 
@@ -21,7 +23,7 @@ from typing import Final
 import msgspec
 
 from pipeline.core.factors.factor import Age, Detail, Factor, give, missing, steady_until
-from pipeline.core.factors.price import Prices
+from pipeline.core.factors.price import ROUNDING_TICKS, Prices
 from pipeline.core.numerics import clip, sign
 from pipeline.core.statistics import RollingExtremes
 
@@ -52,7 +54,7 @@ class Structure(msgspec.Struct):
     """
     What S remembers. ``direction`` +1: looking for a high, −1: for a low, 0: for either (before the first pivot).
 
-    ``extremes`` covers the bars including the newest, ``prior_high`` and ``prior_low`` the bars before it.
+    ``top_bar`` and ``bottom_bar`` are 0 before the zigzag begins; ``extremes`` covers the bars including the newest.
     """
 
     extremes: RollingExtremes
@@ -64,8 +66,6 @@ class Structure(msgspec.Struct):
     pivots: list[Pivot] = msgspec.field(default_factory=list)
     highs: list[float] = msgspec.field(default_factory=list)  # the last two, newer last
     lows: list[float] = msgspec.field(default_factory=list)
-    prior_high: float = 0.0
-    prior_low: float = 0.0
 
     @property
     def ready(self) -> bool:
@@ -75,19 +75,19 @@ class Structure(msgspec.Struct):
     def add(self, prices: Prices, parameters: StructureParameters) -> None:
         """Fold the newest closed bar of *prices*."""
         number = prices.bars
-        self.prior_high, self.prior_low = float(self.extremes.high), float(self.extremes.low)
         self.extremes.push(int(prices.high), int(prices.low))
-        if number == 1 or (self.direction >= 0 and prices.high > self.top):
-            self.top, self.top_bar = prices.high, number
-        if number == 1 or (self.direction <= 0 and prices.low < self.bottom):
-            self.bottom, self.bottom_bar = prices.low, number
         if prices.a <= 0.0:
             return
-        reach = parameters.retrace * prices.a
+        if not self.top_bar or (self.direction >= 0 and prices.high > self.top):
+            self.top, self.top_bar = prices.high, number
+        if not self.bottom_bar or (self.direction <= 0 and prices.low < self.bottom):
+            self.bottom, self.bottom_bar = prices.low, number
+        reach = parameters.retrace * prices.a - ROUNDING_TICKS
         falls = self.direction >= 0 and self.top - prices.low >= reach
         rises = self.direction <= 0 and prices.high - self.bottom >= reach
         if falls and rises:
-            falls, rises = prices.close < prices.open, prices.close > prices.open
+            older = sign(self.bottom_bar - self.top_bar) or sign(prices.open - prices.close)
+            falls, rises = older > 0, older < 0
         if falls:
             self._confirm(Pivot(high=True, price=self.top, bar=self.top_bar, confirmed=number))
             self.direction = -1
@@ -130,20 +130,13 @@ def score(*, seq: float, brk: float, parameters: StructureParameters) -> float:
 
 def beyond(structure: Structure, prices: Prices, distance: float) -> bool:
     """
-    True when the close stands *distance* or more beyond a level in the direction of the bar's body (domain 4.4).
+    True when the close stands *distance* or more beyond the last swing on the side of the bar's body (domain 4.4).
 
-    The levels are the last swing on that side and the extreme of the 288 bars before this one (its own high can never
-    be broken by its own close).
+    The day's extremes say nothing more: they lie beyond the swing, and a close never beyond that of its own bar.
     """
     if prices.close > prices.open:
-        levels = structure.highs[-1:]
-        if structure.extremes.count > 1:
-            levels.append(structure.prior_high)
-        return any(prices.close - level >= distance for level in levels)
-    levels = structure.lows[-1:]
-    if structure.extremes.count > 1:
-        levels.append(structure.prior_low)
-    return any(level - prices.close >= distance for level in levels)
+        return any(prices.close - level >= distance for level in structure.highs[-1:])
+    return any(level - prices.close >= distance for level in structure.lows[-1:])
 
 
 def room(structure: Structure, prices: Prices, direction: int) -> float | None:
@@ -154,8 +147,10 @@ def room(structure: Structure, prices: Prices, direction: int) -> float | None:
     """
     if prices.hour_range <= 0.0:
         return None
-    levels = [pivot.price for pivot in structure.pivots]
-    levels += [float(structure.extremes.high), float(structure.extremes.low)]
+    if direction > 0:
+        levels = [*structure.highs[-1:], float(structure.extremes.high)]
+    else:
+        levels = [*structure.lows[-1:], float(structure.extremes.low)]
     ahead = [d for d in (direction * (level - prices.close) for level in levels) if d > 0.0]
     return min(ahead) / prices.hour_range if ahead else None
 

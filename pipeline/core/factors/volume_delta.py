@@ -4,7 +4,7 @@ The only place for factor C, cumulative volume delta (domain 4.5, weight 20), an
 delta = 2Q − q of a bar (Q: quote volume of taker buys, q: of all, USDT). D = sum12(delta) / sum12(q) ∈ [−1, 1];
 z = exponentially weighted score of D, n = 288, floor 0.01; R² of the cumulated delta over 12 bars.
 **C = 100·tanh(z/2)·(0.7 + 0.3·min(1, R²/0.7))**, −100 … 100; × 0.7 and the flag ``absorption`` when D and the price
-change of 12 bars have opposite signs with |z| > 1 and |x_p| > 1. No volume in 12 bars: missing.
+change of 12 bars differ in sign with |z| > 1 and |x_p| > 1. No volume in 12 bars: missing.
 
 Between two bars aggTrades are counted (``seller_aggressed`` true = a sell); at the close the kline's own numbers take
 their place, and if a tape without a hole differs from them by more than 0.5 % of the volume, the quality is 0.8.
@@ -13,13 +13,15 @@ Source: trade-flow imbalance; the kline's taker-buy field.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import msgspec
 
 from pipeline.core.bars import BAR_MS
 from pipeline.core.factors.factor import Age, Factor, give, missing, steady_until
 from pipeline.core.factors.price import HOUR_BARS, Prices
-from pipeline.core.numerics import sign, tanh
-from pipeline.core.statistics import Decayed, Moments, RollingLine, RollingSum, moments, rolling_line, rolling_sum
+from pipeline.core.numerics import sign, tanh, total
+from pipeline.core.statistics import Decayed, Moments, Window, determination, moments
 
 
 class VolumeDeltaParameters(msgspec.Struct, frozen=True):
@@ -84,13 +86,15 @@ class Tape(msgspec.Struct):
 
 
 class VolumeDelta(msgspec.Struct):
-    """What C remembers; ``imbalance`` is D, ``determination`` is R²."""
+    """
+    What C remembers; ``imbalance`` is D, ``determination`` is R².
+
+    The sums of the 12 bars are taken anew at each bar: volumes jump by many digits, and 12 is not many.
+    """
 
     moments: Moments
-    deltas: RollingSum
-    quotes: RollingSum
-    line: RollingLine
-    cumulated: float = 0.0
+    deltas: Window
+    quotes: Window
     imbalance: float = 0.0
     z: float = 0.0
     determination: float = 0.0
@@ -108,21 +112,21 @@ class VolumeDelta(msgspec.Struct):
         parameters: VolumeDeltaParameters,
     ) -> None:
         """Fold the newest closed bar of *prices*: its quote volume and 2Q − q in USDT."""
-        volume = self.quotes.push(quote)
+        self.quotes.push(quote)
         self.deltas.push(delta)
-        self.cumulated += delta
-        self.line.push(self.cumulated)
         self.tape_differs = tape_differs
+        volume = total(self.quotes.values)
         self.empty = not self.quotes.full or volume <= 0.0
         if self.empty:
             return
-        self.imbalance = self.deltas.total / volume
+        cumulated = list(accumulate(self.deltas.in_order()))
+        self.imbalance = cumulated[-1] / volume
         self.z = self.moments.score(self.imbalance)
         self.moments.add(self.imbalance)
-        self.determination = self.line.determination
+        self.determination = determination(cumulated)
         self.absorbed = (
             prices.change_known
-            and sign(self.imbalance) * sign(prices.change) < 0
+            and sign(self.imbalance) != sign(prices.change)
             and abs(self.z) > parameters.absorption_z
             and abs(prices.change_score) > parameters.absorption_price
         )
@@ -132,9 +136,8 @@ def new(parameters: VolumeDeltaParameters) -> VolumeDelta:
     """Before the first bar."""
     return VolumeDelta(
         moments=moments(parameters.score_bars, floor=parameters.score_floor),
-        deltas=rolling_sum(HOUR_BARS),
-        quotes=rolling_sum(HOUR_BARS),
-        line=rolling_line(HOUR_BARS),
+        deltas=Window(size=HOUR_BARS),
+        quotes=Window(size=HOUR_BARS),
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import numerics
-from pipeline.core.numerics import clip, decay, exp, ln, sign, tanh
+from pipeline.core.numerics import clip, decay, exp, ln, sign, tanh, total
 
 CLOSE = 1e-12
 
@@ -64,7 +64,7 @@ def test_only_the_four_operations_are_used() -> None:
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     powers = [node for node in ast.walk(tree) if isinstance(node, ast.Pow)]
 
-    assert {"__future__", "typing"} == imported
+    assert {"__future__", "collections.abc", "typing"} == imported
     assert [] == [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
     assert [] == powers
 
@@ -102,6 +102,12 @@ def test_the_memory_of_decays_is_bounded() -> None:
         decay(elapsed_ms, 7)
 
     assert len(numerics._decays) <= numerics._KEPT_DECAYS
+
+
+def test_a_total_rounds_at_each_step() -> None:
+    """From left to right, as Python 3.11's sum did and 3.12's does not."""
+    assert 0.0 == total([1.0, 1e17, -1e17])
+    assert 0.0 == total([])
 
 
 def test_sign_and_clip() -> None:

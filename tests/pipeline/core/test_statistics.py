@@ -21,6 +21,7 @@ from pipeline.core.statistics import (
     RollingSum,
     Smoothed,
     Window,
+    determination,
     ema,
     moments,
     rolling_line,
@@ -234,6 +235,13 @@ def test_a_line_through_whole_numbers_never_drifts() -> None:
         fresh.push(y)
 
     assert [fresh.slope, fresh.determination] == [running.slope, running.determination]
+
+
+@given(INTEGERS.filter(lambda values: len(values) > 1))
+def test_the_determination_of_a_few_values_is_that_of_least_squares(values: list[float]) -> None:
+    """R² by centred sums; what left a window cannot spoil it."""
+    assert naive_line(values)[1] == pytest.approx(determination(values), abs=1e-9)
+    assert 0.0 == determination([3.7] * 12)
 
 
 def test_a_flat_line_explains_nothing() -> None:

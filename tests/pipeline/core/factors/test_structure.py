@@ -36,15 +36,17 @@ def naive_pivots(bars: list[Bar], ranges: list[float]) -> list[tuple[bool, int, 
     start, direction = 0, 0
     for now in range(len(bars)):
         if ranges[now] <= 0.0:
+            start = now + 1
             continue
         run = range(start, now + 1)
-        reach = 3 * ranges[now]
+        reach = 3 * ranges[now] - 1e-6
         top = max(run, key=lambda i: (bars[i].high, -i))
         bottom = min(run, key=lambda i: (bars[i].low, i))
         falls = direction >= 0 and bars[top].high - bars[now].low >= reach
         rises = direction <= 0 and bars[now].high - bars[bottom].low >= reach
         if falls and rises:
-            falls, rises = bars[now].close < bars[now].open, bars[now].close > bars[now].open
+            older = (bottom - top) or (bars[now].open - bars[now].close)
+            falls, rises = older > 0, older < 0
         if falls:
             found.append((True, bars[top].high, top + 1, now + 1))
             direction, start = -1, now
@@ -131,8 +133,8 @@ def test_levels_and_room_are_those_of_the_chart() -> None:
     state = fold_all(bars)
     detail = values(state, now_ms=state.bar_close_ms).factors["S"].detail
     anchor, prices = state.bars.prices.anchor, state.bars.prices
-    levels = [anchor + p.price for p in state.bars.structure.pivots] + [detail["high_288"], detail["low_288"]]
-    above = [float(level) - bars[-1].close for level in levels if float(level) > bars[-1].close]
+    levels = [anchor + state.bars.structure.highs[1], float(detail["high_288"])]
+    above = [level - bars[-1].close for level in levels if level > bars[-1].close]
 
     assert max(bar.high for bar in bars[-288:]) == detail["high_288"]
     assert min(bar.low for bar in bars[-288:]) == detail["low_288"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.factor_set import values
-from pipeline.core.factors.trend import TrendParameters, new, score
+from pipeline.core.factors.trend import TrendParameters, label, new, score
+from pipeline.core.units import Ticks
 from tests.factor_market import fold, fold_all, walk
 from tests.factor_market import new as new_state
 
@@ -69,15 +71,12 @@ def test_it_is_missing_before_120_bars() -> None:
 
 def test_a_market_that_does_not_move_has_no_trend() -> None:
     """The true range stands at its floor: T is 0 at half quality, and nothing divides by zero."""
-    flat = [type(bar)(**{**_fields(bar), "open": 5, "high": 5, "low": 5, "close": 5}) for bar in walk(150, seed=13)]
+    price = Ticks(5)
+    flat = [msgspec.structs.replace(bar, open=price, high=price, low=price, close=price) for bar in walk(150, seed=13)]
     factor = values(fold_all(flat), now_ms=flat[-1].open_ms + 300_000).factors["T"]
 
     assert (0.0, 0.5) == (factor.value, factor.quality)
     assert 0.0 == factor.detail["er"]
-
-
-def _fields(bar: object) -> dict[str, object]:
-    return {name: getattr(bar, name) for name in type(bar).__struct_fields__}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +84,6 @@ def _fields(bar: object) -> dict[str, object]:
 )
 def test_label(slope: float, gap: float, expected: str) -> None:
     """Up needs u > 0.15 and g > 0, down the mirror; everything else is flat."""
-    from pipeline.core.factors.trend import label  # noqa: PLC0415
-
     trend = new(PARAMETERS)
     trend.slope, trend.gap = slope, gap
 
