@@ -260,11 +260,6 @@ class _Ports:
     async def seek(self, offset: int) -> None:
         await self._agent.app.consumer.seek(self._tp, offset)
 
-    def expect(self, offset: int) -> None:
-        # Faust's consumer notes the offset of each record it hands over and drops lower ones. Records that were fetched
-        # before our seek raise that note behind it, and the answer would be dropped: asked 952 times in one freeze.
-        self._agent.app.consumer._read_offset[self._tp] = offset
-
     def owned(self) -> bool:
         agent = self._agent
         return agent._life == self._life and self._partition in agent._assigned

@@ -59,10 +59,6 @@ class Ports(Protocol):
         """Ask for the records from *offset* on again."""
         ...
 
-    def expect(self, offset: int) -> None:
-        """Records from *offset* on are still to come, though later ones were delivered."""
-        ...
-
     def owned(self) -> bool:
         """False as soon as the partition may belong to somebody else."""
         ...
@@ -214,7 +210,6 @@ class PartitionRunner:
                 self._skip(offset, message)
             case Drop():
                 telemetry.RECORDS.labels(self._role, "ahead").inc()
-                self._ports.expect(self._continuity.next_offset)
             case SeekTo(offset=wanted):
                 telemetry.RECORDS.labels(self._role, "ahead").inc()
                 telemetry.log.warning(telemetry.OFFSET_ASKED_AGAIN, partition=self.partition, want=wanted, got=offset)

@@ -186,9 +186,6 @@ class World:
         """False when the test has given the partition to somebody else."""
         return self.ours
 
-    def expect(self, offset: int) -> None:
-        """Here nothing stands between the log and the runner."""
-
     async def seek(self, offset: int) -> None:
         """Somebody asks again."""
         self.seeks.append(offset)
