@@ -40,6 +40,15 @@ class Instrument(msgspec.Struct, frozen=True, gc=False):
         """Read a quantity string exactly onto the grid; raises NotADecimal or OffGrid."""
         return Lots(on_grid(parse_e8(text), step=self.step_e8))
 
+    def near_ticks(self, text: str) -> Ticks:
+        """A price that may stand on a former grid (an order placed before a change), rounded down; or NotADecimal."""
+        return Ticks(parse_e8(text) // self.tick_e8)
+
+    def whole_lots(self, text: str) -> Lots:
+        """The whole lots of a quantity that may stand on a former grid, towards zero; raises NotADecimal."""
+        value = parse_e8(text)
+        return Lots(value // self.step_e8 if value >= 0 else -(-value // self.step_e8))
+
     def price_text(self, ticks: int) -> str:
         """Write a price for the venue."""
         return format_e8(ticks * self.tick_e8)

@@ -151,7 +151,7 @@ def sighting_of(body: bytes, symbol: str, desk: Desk) -> Sighting | None:
             client_id=found.clientAlgoId or found.clientOrderId,
             book="algoOrder" if algo else "order",
             status=found.algoStatus if algo else found.status,
-            filled=0 if algo else desk.instruments[symbol].lots(found.executedQty),
+            filled=0 if algo else desk.instruments[symbol].whole_lots(found.executedQty),
             order_id=found.algoId if algo else found.orderId,
             average_e8=0 if algo else parse_e8(found.avgPrice or "0"),
             event_ms=found.updateTime,

@@ -141,7 +141,7 @@ class Data:
                 self._desk.alert("symbol_unknown", "warning", f"the venue does not know {symbol}", symbol)
         self._info = {symbol: raw for symbol, raw in chosen.items() if lines.embeddable(bytes(raw))}
         self._info_ms = self._desk.clock.now_ms()
-        self._desk.instruments.update(instruments)
+        self._desk.know_instruments(instruments)
         self._take_limits(info.rate_limits)
 
     def _take_limits(self, limits: list[_RateLimit]) -> None:

@@ -8,7 +8,7 @@ positions. Everything here belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +17,8 @@ import structlog
 from pipeline.core.commands import OpenBracket
 from pipeline.core.events import Leg, RequestEnded, Side
 from pipeline.core.instruments import Instrument
-from pipeline.core.units import E8
+from pipeline.core.rescale import Grid
+from pipeline.core.units import E8, Lots, Ticks
 from pipeline.execution.evidence import Evidence
 from pipeline.execution.journal import JournalIndex
 from pipeline.execution.lanes import Lanes
@@ -27,6 +28,7 @@ from pipeline.wire.records import IntentRecord
 
 log = structlog.get_logger(__name__)
 
+SCALE: Final = 4  # a stop or target this many times away from the entry is on another scale (ticks change by ten)
 ALERT_EVERY_MS: Final = 10_000  # the same word at most this often
 
 
@@ -83,10 +85,38 @@ class Guarded(msgspec.Struct):
         """Orders of a leg that are known to rest; with *doubtful* those that may, too."""
         return [order for order in self.orders.values() if order.leg is leg and (doubtful or not order.doubtful)]
 
+    def plausible(self, ticks: int) -> bool:
+        """
+        False for a price on another scale than the position: an intent counted in ticks of before a change of the tick
+        must not go out as a price ten times too high or too low; decide states it again in the new ones.
+        """
+        limit = self.bracket.limit
+        return not limit or (limit < SCALE * ticks and ticks < SCALE * limit)
+
+    def rescale(self, grid: Grid) -> None:
+        """Carry everything counted in ticks and lots over to another grid (domain 6.7: in one step)."""
+        self.bracket = bracket_on(self.bracket, grid)
+        self.filled = grid.lots(self.filled)
+        for order in self.orders.values():
+            order.trigger, order.lots = grid.away(order.trigger, self.side), grid.lots(order.lots)
+        for wanted in self.wanted.values():
+            wanted.trigger, wanted.lots = grid.away(wanted.trigger, self.side), grid.lots(wanted.lots)
+
     @property
     def covered(self) -> bool:
         """True while known stops cover what is filled; one rail is enough (domain 6.1)."""
         return bool(self.live(Leg.FAR)) or sum(order.lots for order in self.live(Leg.WORKING)) >= self.filled > 0
+
+
+def bracket_on(bracket: OpenBracket, grid: Grid) -> OpenBracket:
+    """A bracket counted on another grid; its stops are rounded away from the price."""
+    return msgspec.structs.replace(
+        bracket,
+        lots=Lots(grid.lots(bracket.lots)),
+        limit=Ticks(grid.down(bracket.limit)),
+        far_trigger=Ticks(grid.away(bracket.far_trigger, bracket.side)),
+        working_trigger=Ticks(grid.away(bracket.working_trigger, bracket.side)),
+    )
 
 
 class Desk:
@@ -219,6 +249,15 @@ class Desk:
         self.spawn(say(), f"alert {code}")
 
     # ---- positions
+
+    def know_instruments(self, instruments: Mapping[str, Instrument]) -> None:
+        """Take filters over; positions whose tick or lot has changed are counted anew before anything else happens."""
+        for symbol, new in instruments.items():
+            old = self.instruments.get(symbol)
+            if old is not None and (old.tick_e8, old.step_e8) != (new.tick_e8, new.step_e8):
+                for position in self.of_symbol(symbol):
+                    position.rescale(Grid(old, new))
+            self.instruments[symbol] = new
 
     def of_symbol(self, symbol: str) -> list[Guarded]:
         """Positions of a symbol that are not swept."""

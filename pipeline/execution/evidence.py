@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from pipeline.core.instruments import Instrument
-from pipeline.core.units import NotADecimal, OffGrid, parse_e8
+from pipeline.core.units import NotADecimal, parse_e8
 
 KEPT: Final = 10_000
 ORDER_ENDED: Final = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
@@ -105,7 +105,7 @@ class Evidence:
             if not frame.e:
                 frame = self._decoder.decode(msgspec.json.decode(raw, type=_Combined).data)
             self._take(frame)
-        except (msgspec.DecodeError, NotADecimal, OffGrid):
+        except (msgspec.DecodeError, NotADecimal):
             self.malformed += 1
             return ""
         return frame.e
@@ -153,7 +153,7 @@ class Evidence:
                         client_id=order.c,
                         book="order",
                         status=order.X,
-                        filled=instrument.lots(order.z),
+                        filled=instrument.whole_lots(order.z),
                         order_id=order.i,
                         average_e8=parse_e8(order.ap),
                         event_ms=event_ms,
@@ -163,7 +163,7 @@ class Evidence:
             instrument = self._instruments.get(frame.s)
             if instrument is not None:
                 trades = self._lite.setdefault(frame.c, {})
-                trades[frame.t] = instrument.lots(frame.l)
+                trades[frame.t] = instrument.whole_lots(frame.l)
                 if len(self._lite) > KEPT:
                     del self._lite[next(iter(self._lite))]
                 self.seen(
@@ -193,7 +193,7 @@ class Evidence:
             for row in frame.a.P:
                 instrument = self._instruments.get(row.s)
                 if instrument is not None and row.ps == "BOTH":
-                    lots = instrument.lots(row.pa)
+                    lots = instrument.whole_lots(row.pa)
                     self.positions[row.s] = (lots, event_ms)
                     self.on_position(row.s, lots, event_ms)
 

@@ -149,7 +149,7 @@ async def read_positions(
     body = await sender.read(requests.position_risk(symbol), lane)
     try:
         return {
-            row.symbol: (desk.instruments[row.symbol].lots(row.positionAmt), row.markPrice)
+            row.symbol: (desk.instruments[row.symbol].whole_lots(row.positionAmt), row.markPrice)
             for row in _rows.decode(body)
             if row.symbol in desk.instruments and row.positionSide == "BOTH"
         }

@@ -105,7 +105,7 @@ class Rails:
         if any(row.order_type == "STOP_MARKET" and row.close_position for row in rows):
             return True
         stops = [row for row in rows if row.order_type == "STOP_MARKET"]
-        return sum(instrument.lots(row.quantity) for row in stops) >= position.filled
+        return sum(instrument.whole_lots(row.quantity) for row in stops) >= position.filled
 
     async def read_open(self, symbol: str) -> list[OpenAlgoRow]:
         """The conditional book of a symbol. Raises ReadFailed."""
@@ -125,6 +125,8 @@ class Rails:
             wanted.sent = True
             if position.flat or position.swept:
                 self._sender.refuse(self._purpose(position, leg, wanted), "position is flat")
+            elif not position.plausible(wanted.trigger):
+                self._sender.refuse(self._purpose(position, leg, wanted), "invalid: a price on another scale")
             elif leg is Leg.FAR:
                 await self._move_far(position, wanted)
             else:
@@ -277,7 +279,7 @@ class Rails:
         instrument = self._desk.instruments[position.symbol]
         for row in rows:
             if row.order_type == "STOP_MARKET" and row.close_position and row.side == position.side.opposite.value:
-                trigger = instrument.ticks(row.trigger_price)
+                trigger = instrument.near_ticks(row.trigger_price)
                 order = LiveOrder(client_id=row.client_algo_id, leg=Leg.FAR, book="algoOrder", trigger=trigger, lots=0)
                 position.orders[order.client_id] = order
                 if identity.intent_of(order.client_id) is None:

@@ -19,9 +19,10 @@ from pipeline.core import identity
 from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, Sweep
 from pipeline.core.events import Leg, Verdict
 from pipeline.core.rate_limits import Lane
-from pipeline.core.units import Lots, Ticks
+from pipeline.core.rescale import Grid
+from pipeline.core.units import Lots, Ticks, parse_e8
 from pipeline.execution.closing import Closer
-from pipeline.execution.desk import Desk, Guarded, LiveOrder, WantedRail
+from pipeline.execution.desk import Desk, Guarded, LiveOrder, WantedRail, bracket_on
 from pipeline.execution.entries import Entries
 from pipeline.execution.evidence import Sighting
 from pipeline.execution.in_doubt import Doubts, read_positions
@@ -119,7 +120,7 @@ class Recovery:
     # ------------------------------------------------------------------------------------------------ positions
 
     def _restore(self, journal: PositionJournal, reads: Reads) -> Guarded:
-        bracket = journal.bracket
+        bracket = self._bracket(journal)
         position = Guarded(
             id=journal.id, symbol=journal.symbol, side=bracket.side, bracket=bracket, record=journal.record
         )
@@ -134,16 +135,28 @@ class Recovery:
             self._desk.spawn(self._confirm_flat(position, journal), f"confirm flat {position.id}")
         return position
 
+    def _bracket(self, journal: PositionJournal) -> OpenBracket:
+        """The bracket on today's grid: what the entry was sent with tells the grid that it was counted on."""
+        bracket, today = journal.bracket, self._desk.instruments[journal.symbol]
+        attempts = [placed.attempted for placed in journal.orders.values()]
+        sent = [attempted.parameters for attempted in attempts if attempted.leg is Leg.ENTRY]
+        if not sent or not bracket.limit or not bracket.lots:
+            return bracket
+        tick, step = parse_e8(sent[0]["price"]) // bracket.limit, parse_e8(sent[0]["quantity"]) // bracket.lots
+        if (tick, step) == (today.tick_e8, today.step_e8) or min(tick, step) <= 0:
+            return bracket
+        return bracket_on(bracket, Grid(msgspec.structs.replace(today, tick_e8=tick, step_e8=step), today))
+
     def _find_orders(self, position: Guarded, journal: PositionJournal, reads: Reads) -> None:
         instrument = self._desk.instruments[position.symbol]
         for row in reads.algo_orders:
             if row.symbol == position.symbol and self._ours(journal, row.client_algo_id):
-                lots = 0 if row.close_position else instrument.lots(row.quantity)
-                trigger = instrument.ticks(row.trigger_price)
+                lots = 0 if row.close_position else instrument.whole_lots(row.quantity)
+                trigger = instrument.near_ticks(row.trigger_price)
                 self._found(position, row.client_algo_id, "algoOrder", trigger=trigger, lots=lots)
         for order in reads.orders:
             if order.symbol == position.symbol and self._ours(journal, order.client_order_id):
-                price, lots = instrument.ticks(order.price), instrument.lots(order.orig_qty)
+                price, lots = instrument.near_ticks(order.price), instrument.whole_lots(order.orig_qty)
                 self._found(position, order.client_order_id, "order", trigger=price, lots=lots)
 
     def _found(self, position: Guarded, client_id: str, book: str, *, trigger: int, lots: int) -> None:
@@ -168,12 +181,12 @@ class Recovery:
 
     def _newest_level(self, journal: PositionJournal, leg: Leg) -> tuple[str, int]:
         instrument = self._desk.instruments[journal.symbol]
-        bracket = journal.bracket
+        bracket = self._bracket(journal)
         level = (journal.id, int(bracket.far_trigger if leg is Leg.FAR else bracket.working_trigger))
         for placed in journal.orders.values():
             taken = placed.outcome is not None and placed.outcome.verdict is Verdict.ACCEPTED
             if placed.attempted.leg is leg and taken:
-                level = (placed.attempted.intent, instrument.ticks(placed.attempted.parameters["triggerPrice"]))
+                level = (placed.attempted.intent, instrument.near_ticks(placed.attempted.parameters["triggerPrice"]))
         return level
 
     async def _confirm_flat(self, position: Guarded, journal: PositionJournal) -> None:
@@ -229,8 +242,8 @@ class Recovery:
         price = parameters.get("triggerPrice") or parameters.get("price")
         quantity = parameters.get("quantity")
         return (
-            Ticks(0) if price is None else instrument.ticks(price),
-            Lots(0) if quantity is None else instrument.lots(quantity),
+            Ticks(0) if price is None else instrument.near_ticks(price),
+            Lots(0) if quantity is None else instrument.whole_lots(quantity),
         )
 
     async def stranger(self, attempted: Attempted, *, valid_until_ms: int) -> None:

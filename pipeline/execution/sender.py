@@ -414,7 +414,7 @@ def with_reply(outcome: RequestEnded, body: bytes, instrument: Instrument) -> Re
     """Add what an order reply (POST, GET or DELETE of either book) says about the order."""
     try:
         reply = _reply.decode(body)
-        filled = instrument.lots(reply.executedQty)
+        filled = instrument.whole_lots(reply.executedQty)
         average = parse_e8(reply.avgPrice) if reply.avgPrice else 0
     except (msgspec.DecodeError, ValueError):
         return outcome  # accepted all the same; evidence tells the rest

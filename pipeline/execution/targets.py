@@ -66,6 +66,8 @@ class Targets:
         def wanted() -> str:
             if position.flat or position.closing or position.swept:
                 return "position is closing"
+            if not position.plausible(intent.price):
+                return "invalid: a price on another scale"
             return "" if position.targets.get(intent.leg) == record.id else "superseded"
 
         async with self._desk.chain(position.symbol, intent.leg):

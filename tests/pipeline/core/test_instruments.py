@@ -27,6 +27,13 @@ def test_numbers_off_the_grid_and_words_are_refused() -> None:
         FINE.lots("many")
 
 
+def test_what_stands_on_a_former_grid_is_rounded_not_refused() -> None:
+    """Orders and positions older than a change of the grid: prices down, quantities to whole lots towards zero."""
+    assert (1_000, 3, -3) == (FINE.near_ticks("100.05"), FINE.whole_lots("0.039"), FINE.whole_lots("-0.039"))
+    with pytest.raises(NotADecimal):
+        FINE.near_ticks("many")
+
+
 def test_notional_is_the_size_times_the_price_rounded_down() -> None:
     """0.03 at 50,000.1 is 1,500.003 USDT, whichever the sign of the quantity."""
     assert 1_500_003 * ONE_E8 // 1_000 == FINE.notional_e8(lots=3, price_e8=FINE.price_e8(500_001))

@@ -218,6 +218,7 @@ class FakeVenue:
         self.ledger: list[tuple[int, str, str]] = []  # (ms, what, client id)
         self.fault: Fault = lambda _: ""
         self.fill_share = 1.0
+        self.filters = FILTERS
         self.frames: list[Callable[[bytes], Any]] = []
         self.killer = Killer()
         self.clock = VirtualClock()
@@ -424,7 +425,7 @@ class FakeVenue:
                 rows = [a for a in self.algos.values() if a["algoStatus"] == "NEW"]
                 return 200, [row for row in rows if symbol in (None, row["symbol"])]
             case "exchangeInfo":
-                text = ",".join(f'{{"symbol":"{s}","status":"TRADING",{FILTERS}}}' for s in SYMBOLS)
+                text = ",".join(f'{{"symbol":"{s}","status":"TRADING",{self.filters}}}' for s in SYMBOLS)
                 return 200, msgspec.Raw(f'{{"rateLimits":[],"symbols":[{text}]}}'.encode())
             case _:
                 return 200, []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from pipeline.core.events import Leg
 from pipeline.wire.records import Attempted
-from tests.pipeline.execution.fakes import BTC, World, intent, moved, opened, scenario, started
+from tests.pipeline.execution.fakes import BTC, FAR, WORKING, World, intent, moved, opened, scenario, started
 
 
 @scenario
@@ -93,3 +95,40 @@ async def test_cover_is_one_far_rail_or_enough_working_stops() -> None:
 
     assert position.covered
     assert intent(1, record.intent).id == position.id
+
+
+@scenario
+async def test_a_change_of_the_tick_counts_a_guarded_position_anew() -> None:
+    """Everything held in ticks and lots follows the filters in one step; the rails stay where they are."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    old = executor.desk.instruments[BTC]
+    new = msgspec.structs.replace(old, tick_e8=old.tick_e8 // 10, step_e8=old.step_e8 // 10)
+    executor.desk.know_instruments({BTC: new})
+    position = executor.desk.positions[record.id]
+
+    assert (100, 9_875_000, 9_900_000) == (
+        position.filled,
+        position.bracket.far_trigger,
+        position.bracket.working_trigger,
+    )
+    assert [(9_875_000, 0), (9_900_000, 100)] == sorted((o.trigger, o.lots) for o in position.orders.values())
+    assert position.plausible(9_900_000)
+    assert not position.plausible(990_000)
+
+
+@scenario
+async def test_a_stop_counted_in_old_ticks_does_not_go_out() -> None:
+    """Decide's word from before the change would be a tenth of the price: refused, the old stop stays."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    old = executor.desk.instruments[BTC]
+    executor.desk.know_instruments({BTC: msgspec.structs.replace(old, tick_e8=old.tick_e8 // 10)})
+    move = moved(2, record.id, 995_000)
+    await executor.submit(move)
+    await executor.desk.idle()
+
+    assert ["b:refused"] == world.outbox.verdicts(move.id)
+    assert [FAR, WORKING] == world.venue.rails(BTC)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from pipeline.binance.requests import RegularOrder
+import asyncio
+
+import pytest
+
+from pipeline.binance.requests import AlgoOrder, RegularOrder
 from pipeline.core.commands import ClosePosition
 from pipeline.core.events import Side
 from pipeline.core.units import Lots
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
+    WORKING,
     World,
     bracket,
     intent,
     moved,
     opened,
+    run_virtual,
     scenario,
     started,
 )
@@ -80,3 +86,35 @@ async def test_a_close_of_a_position_not_opened_here_survives_its_executor() -> 
 
     assert 0 == world.venue.positions[BTC]
     assert {} == successor.desk.positions
+
+
+@pytest.mark.parametrize(("tick", "step"), [("0.01", "0.0001"), ("7", "0.004")])
+def test_a_start_behind_a_change_of_the_grid_protects_at_the_same_prices(tick: str, step: str) -> None:
+    """
+    The journal counts in the ticks of before: the entry's own words tell them. What rests off the new grid, or is held
+    in less than a lot, keeps no start from coming about.
+    """
+
+    async def run() -> None:
+        world = World()
+        executor = await started(world)
+        world.venue.fault = lambda r: "lost" if isinstance(r, AlgoOrder) else ""
+        executor.submit(intent(1, bracket(lots=10)))
+        await asyncio.sleep(0.1)
+        assert {BTC: 10} == world.venue.positions
+        world.kill(executor)
+        world.venue.fault = lambda _: ""
+        world.venue.filters = world.venue.filters.replace('"tickSize":"0.10"', f'"tickSize":"{tick}"').replace(
+            '"stepSize":"0.001"', f'"stepSize":"{step}"'
+        )
+        successor = await started(world)
+        await asyncio.sleep(1)
+        far, working = world.venue.rails(BTC)
+
+        assert abs(far[1] - FAR[1]) <= 10 * float(tick)
+        assert abs(working[1] - WORKING[1]) <= 10 * float(tick)
+        assert working[2] in (8, 10)
+        assert [] == world.faults
+        assert 1 == len(successor.desk.positions)
+
+    run_virtual(run())
