@@ -52,7 +52,8 @@ def demo(*, speed: float, recording: Path | None, keep: bool, json_file: Path | 
     """
     console = Console() if os.isatty(1) else Console(width=WIDTH)
     options = Options(speed=speed, recording=recording, keep=keep, seed=seed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated demo ends its parts too
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminated demo ends its parts too
+        signal.signal(number, signal.default_int_handler)
     try:
         outcome = asyncio.run(run(options, console))
     except NOT_PLAYED as error:
