@@ -11,8 +11,12 @@ import logging
 import sys
 from typing import Any, Final
 
-import structlog
 from prometheus_client import Counter, Gauge, Histogram
+
+from pipeline.lean_imports import without
+
+with without("rich"):
+    import structlog
 
 # ------------------------------------------------------------------------------------------------- log event names
 

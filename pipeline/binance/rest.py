@@ -16,12 +16,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import httpx
 import msgspec
 
 from pipeline.binance.errors import NoAnswer, NotWritten, ReadFailed
 from pipeline.binance.requests import Request, Security, canonical, server_time
 from pipeline.core.units import Milliseconds
+from pipeline.lean_imports import without
+
+with without("httpx._main"):
+    import httpx
 
 if importlib.util.find_spec("sniffio") is None:
     # httpcore imports it at each of its locks, four times a request; a search of the whole path that finds nothing
