@@ -85,7 +85,7 @@ def test_the_oracle_imports_nothing_of_the_pipeline() -> None:
 # Folder → the files in it that may touch the world; all the others decide without clock, chance or I/O, so that a test
 # drives them with literals and a seed gives the same run twice. (The import contracts hold the same for core and wire.)
 SHELLS = {
-    "connectors/exchange_simulator": {"admin", "hub", "rest", "server", "streams"},
+    "connectors/exchange_simulator": {"admin", "hub", "order_socket", "rest", "server", "streams"},
     "pipeline/binance": {"rest"},
 }
 IMPURE = {

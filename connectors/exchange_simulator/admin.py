@@ -12,6 +12,7 @@ from aiohttp import web
 from connectors.exchange_simulator.faults import FaultError, parse_rules
 from connectors.exchange_simulator.instruments import CONTRACT_STATUSES
 from connectors.exchange_simulator.scenarios import AT_END, ScenarioError, parse_segments
+from connectors.exchange_simulator.signing import PublicKeyError
 from connectors.exchange_simulator.synthetic import SyntheticMarket
 
 if TYPE_CHECKING:
@@ -132,11 +133,11 @@ async def release(simulator: Simulator, request: web.Request) -> Any:
 
 
 async def disconnect(simulator: Simulator, request: web.Request) -> Any:
-    """POST /admin/disconnect {"route": "public" | "market" | "private"}: cut its sockets (all without a route)."""
+    """POST /admin/disconnect {"route": "public" | "market" | "private" | "ws-fapi"}: cut its sockets (all without)."""
     route = (await _body(request)).get("route")
-    if route not in (None, "public", "market", "private"):
-        raise AdminError(f"route {route!r} is none of public, market, private")
-    cut = simulator.hub.disconnect(route)
+    if route not in (None, "public", "market", "private", "ws-fapi"):
+        raise AdminError(f"route {route!r} is none of public, market, private, ws-fapi")
+    cut = simulator.disconnect(route)
     simulator.note_bite("disconnect", {"route": route, "sockets": cut})
     return {"disconnected": cut}
 
@@ -225,6 +226,44 @@ async def change_symbol(simulator: Simulator, request: web.Request) -> Any:
     return {"symbol": symbol, "status": row.status, "delivery_ms": row.delivery_ms}
 
 
+async def register_key(simulator: Simulator, request: web.Request) -> Any:
+    """POST /admin/key {"api_key", "public_key"}: accept a further key, RSA or Ed25519, by its public half in PEM."""
+    body = await _body(request)
+    name, pem = body.get("api_key"), body.get("public_key")
+    if not isinstance(name, str) or not name or not isinstance(pem, str):
+        raise AdminError("api_key and public_key (PEM) are needed")
+    simulator.venue.keys.register(name, pem)
+    return {"registered": name}
+
+
+async def funding(simulator: Simulator, request: web.Request) -> Any:
+    """POST /admin/funding {"symbol", "rate_e8", "settle"}: set the next rate (e8 of the notional); settle it now."""
+    body = await _body(request)
+    symbol, rate = body.get("symbol"), body.get("rate_e8")
+    if symbol not in simulator.venue.markets or not isinstance(rate, int):
+        raise AdminError("symbol must be simulated and rate_e8 a whole number (10000 is 0.01 %)")
+    market = simulator.venue.markets[symbol]
+    market.funding.forced_e8 = rate
+    if body.get("settle"):
+        simulator.venue.settle_funding(market, simulator.clock.now_ms())
+        simulator.deliver()
+    return {"symbol": symbol, "rate_e8": rate, "next_ms": market.funding.next_ms}
+
+
+async def deleverage(simulator: Simulator, request: web.Request) -> Any:
+    """POST /admin/deleverage {"symbol", "side"}: close our whole position for a stranger's bankruptcy (ADL)."""
+    body = await _body(request)
+    symbol, side = body.get("symbol"), body.get("side", "BOTH")
+    if symbol not in simulator.venue.markets or side not in simulator.venue.account.sides:
+        raise AdminError(f"symbol must be simulated and side one of {simulator.venue.account.sides}")
+    position = simulator.venue.account.position(simulator.venue.markets[symbol].row, side)
+    lots = abs(position.lots)
+    if lots:
+        simulator.venue.liquidation.deleverage(position, lots=lots, now_ms=simulator.clock.now_ms())
+        simulator.deliver()
+    return {"symbol": symbol, "lots": lots}
+
+
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "status"): status,
     ("POST", "start"): start,
@@ -242,6 +281,9 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("POST", "expire-listen-key"): listen_key,
     ("POST", "stuck-triggers"): stuck,
     ("POST", "symbol"): change_symbol,
+    ("POST", "key"): register_key,
+    ("POST", "funding"): funding,
+    ("POST", "deleverage"): deleverage,
 }
 
 
@@ -255,7 +297,7 @@ def add_routes(application: web.Application, simulator: Simulator) -> None:
             return _json({"error": f"no such admin call; there are {known}"}, 404)
         try:
             return _json(await handler(simulator, request), 200)
-        except (AdminError, FaultError, ScenarioError) as error:
+        except (AdminError, FaultError, PublicKeyError, ScenarioError) as error:
             return _json({"error": str(error)}, 400)
 
     application.router.add_route("*", "/admin/{name}", answer)

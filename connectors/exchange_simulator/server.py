@@ -17,6 +17,7 @@ from connectors.exchange_simulator.faults import REQUEST_ACTIONS, FaultPlan, Fau
 from connectors.exchange_simulator.hub import Hub
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.ledger import Ledger
+from connectors.exchange_simulator.order_socket import OrderConnection, serve_order_socket
 from connectors.exchange_simulator.rest import (
     MAX_BODY,
     Holds,
@@ -103,6 +104,7 @@ class Simulator:
         )
         self.exchange = Exchange(self.venue, make_source(start_ms))
         self.holds = Holds()
+        self.order_connections: dict[OrderConnection, None] = {}
         self.started = asyncio.Event()
         assert begin in BEGINNINGS
         self._begin = begin
@@ -122,6 +124,7 @@ class Simulator:
         for prefix in ("/{route:public|market|private}", ""):
             application.router.add_get(prefix + "/{mode:ws|stream}", self._socket)
             application.router.add_get(prefix + "/{mode:ws|stream}/{streams:.+}", self._socket)
+        application.router.add_get("/ws-fapi/v1", self._order_socket)
         admin.add_routes(application, self)
         application.router.add_route("*", "/{path:.*}", self._rest)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5)
@@ -140,7 +143,7 @@ class Simulator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.holds.release(None)
-        self.hub.disconnect(None)
+        self.disconnect(None)
         if self._runner is not None:
             await self._runner.cleanup()
         if self._ledger_file is not None:
@@ -212,6 +215,18 @@ class Simulator:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         return await serve_socket(self.hub, request)
+
+    async def _order_socket(self, request: web.Request) -> web.StreamResponse:
+        return await serve_order_socket(self, request)
+
+    def disconnect(self, route: str | None) -> int:
+        """Cut every socket of a route (public, market, private, ws-fapi; all without one); returns how many."""
+        cut = self.hub.disconnect(route) if route != "ws-fapi" else 0
+        if route in (None, "ws-fapi"):
+            for connection in self.order_connections:
+                connection.abort()
+            cut += len(self.order_connections)
+        return cut
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         asked = await read_request(request)

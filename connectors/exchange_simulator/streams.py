@@ -106,7 +106,7 @@ async def serve_socket(hub: Hub, request: web.Request, *, ping_seconds: float = 
         return socket
     client = Client(route, combined=combined, transport=transport)
     hub.add(client)
-    pinger = asyncio.create_task(_keep_alive(socket, ping_seconds))
+    pinger = asyncio.create_task(keep_alive(socket, ping_seconds))
     try:
         _subscribe_from_url(hub, client, request)
         await _listen(hub, client, socket)
@@ -154,7 +154,7 @@ def _answer(hub: Hub, client: Client, message: WSMessage, loop: asyncio.Abstract
     return alive
 
 
-async def _keep_alive(socket: web.WebSocketResponse, ping_seconds: float) -> None:
+async def keep_alive(socket: web.WebSocketResponse, ping_seconds: float) -> None:
     """Ping every three minutes; end the connection after 24 hours."""
     passed = 0.0
     while passed < LIFE_SECONDS and not socket.closed:

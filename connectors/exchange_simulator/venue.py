@@ -30,7 +30,7 @@ from connectors.exchange_simulator.market_events import (
 )
 from connectors.exchange_simulator.prng import Prng
 from connectors.exchange_simulator.rate_limits import Limits, RateLimiter
-from connectors.exchange_simulator.signing import DEFAULT_KEY, DEFAULT_SECRET, check_signature, check_time
+from connectors.exchange_simulator.signing import DEFAULT_KEY, DEFAULT_SECRET, KeyRing, check_signature, check_time
 from connectors.exchange_simulator.trading import Trading
 
 Payload = dict[str, Any]  # Any: the venue's JSON
@@ -74,6 +74,15 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: Any  # Any: the venue's JSON
     headers: dict[str, str]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a handler came to: *code* and *retry_after* (seconds) only for refusals."""
+
+    status: int
+    body: Any  # Any: the venue's JSON
+    code: int | None = None
+    retry_after: int | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -121,6 +130,7 @@ class Venue:
             insurance=settings.insurance_e8,
         )
         self.limiter = RateLimiter(settings.limits)
+        self.keys = KeyRing(settings.api_key, settings.api_secret)
         self.markets = {
             row.symbol: Market(
                 row, seed=settings.seed, stream=index, start_ms=start_ms, wanted=self._is_wanted, emit=self._emit
@@ -270,7 +280,7 @@ class Venue:
         for market in markets:
             market.sample_premium()
             while now_ms >= market.funding.next_ms:
-                self._settle_funding(market, now_ms)
+                self.settle_funding(market, now_ms)
         self._send_liquidations()
         for market in markets:
             for stream, builder, span in (
@@ -299,7 +309,7 @@ class Venue:
             # An array frame is one payload; the hub encodes lists as it does objects.
             self.frames.append((stream, [builder(now_ms) for builder in builders]))  # type: ignore[arg-type]
 
-    def _settle_funding(self, market: Market, now_ms: int) -> None:
+    def settle_funding(self, market: Market, now_ms: int) -> None:
         """Positive rate: longs pay shorts, on the mark's value. No P in a cross position's event (3.5, 7.2)."""
         settlement = market.funding.settle(mark_e8=market.mark_e8)
         for position in self.account.of_symbol(market.row):
@@ -394,35 +404,57 @@ class Venue:
 
     def request(self, request: Request, now_ms: int) -> Reply:
         """Answer one REST request; everything it causes is in `user_events` before the reply is returned."""
-        self.now_ms = now_ms
         endpoint = self.routes.get((request.method, request.path))
         if endpoint is None:
             return Reply(404, None, {})
         params = dict(reversed(parse_qsl(request.query + "&" + request.body, keep_blank_values=True)))
-        weight = endpoint.weight if isinstance(endpoint.weight, int) else endpoint.weight(params)
-        status, body, code, retry_after = 200, None, None, None
-        try:
-            self.limiter.charge_weight(request.address, weight, now_ms)
-            self._authorize(endpoint, request, params, now_ms)
-            if endpoint.counts_order:
-                self.limiter.charge_order(now_ms, ten_seconds=endpoint.orders_10s)
-            body = endpoint.handler(self, params, now_ms)
-        except VenueError as refusal:
-            status, body, code = refusal.status, refusal.body(), refusal.code
-            if status in (418, 429):
-                retry_after = self._retry_after(request.address, code, now_ms)
+        outcome = self.carry_out(
+            endpoint,
+            params,
+            address=request.address,
+            label=(request.method, request.path),
+            authorize=lambda: self._authorize(endpoint, request, params, now_ms),
+            now_ms=now_ms,
+        )
         headers = {"X-MBX-USED-WEIGHT-1M": str(self.limiter.used_weight(request.address, now_ms))}
-        if endpoint.counts_order and (code is None or code == -1015):
+        if endpoint.counts_order and (outcome.code is None or outcome.code == -1015):
             ten, minute = self.limiter.order_counts(now_ms)
             headers |= {"X-MBX-ORDER-COUNT-10S": str(ten), "X-MBX-ORDER-COUNT-1M": str(minute)}
-        if retry_after is not None:
-            headers["Retry-After"] = str(retry_after)
-        self._record_request(request, params, weight=weight, status=status, code=code)
+        if outcome.retry_after is not None:
+            headers["Retry-After"] = str(outcome.retry_after)
+        return Reply(outcome.status, outcome.body, headers)
+
+    def carry_out(
+        self,
+        endpoint: Endpoint,
+        params: dict[str, str],
+        *,
+        address: str,
+        label: tuple[str, str],
+        authorize: Callable[[], None],
+        now_ms: int,
+    ) -> Outcome:
+        """Charge, authorize and handle one request of either interface, and note it in the ledger as *label*."""
+        self.now_ms = now_ms
+        weight = endpoint.weight if isinstance(endpoint.weight, int) else endpoint.weight(params)
+        outcome = Outcome(200, None)
+        try:
+            self.limiter.charge_weight(address, weight, now_ms)
+            authorize()
+            if endpoint.counts_order:
+                self.limiter.charge_order(now_ms, ten_seconds=endpoint.orders_10s)
+            outcome = Outcome(200, endpoint.handler(self, params, now_ms))
+        except VenueError as refusal:
+            retry_after = None
+            if refusal.status in (418, 429):
+                retry_after = self._retry_after(address, refusal.code, now_ms)
+            outcome = Outcome(refusal.status, refusal.body(), refusal.code, retry_after)
+        self._record_request(label, params, weight=weight, status=outcome.status, code=outcome.code)
         self._judge(now_ms)
-        return Reply(status, body, headers)
+        return outcome
 
     def _record_request(
-        self, request: Request, params: dict[str, str], *, weight: int, status: int, code: int | None
+        self, label: tuple[str, str], params: dict[str, str], *, weight: int, status: int, code: int | None
     ) -> None:
         client_id = next(
             (params[name] for name in ("newClientOrderId", "clientAlgoId", "origClientOrderId") if name in params),
@@ -431,7 +463,7 @@ class Venue:
         self._record(
             "request",
             {
-                "method": request.method, "path": request.path, "weight": weight, "status": status, "code": code,
+                "method": label[0], "path": label[1], "weight": weight, "status": status, "code": code,
                 "symbol": params.get("symbol"), "client_id": client_id, "type": params.get("type"),
                 "side": params.get("side"),
             },
@@ -447,10 +479,7 @@ class Venue:
     def _authorize(self, endpoint: Endpoint, request: Request, params: dict[str, str], now_ms: int) -> None:
         if endpoint.security == "NONE":
             return
-        if not request.api_key:
-            raise VenueError(-2014)
-        if request.api_key != self.settings.api_key:
-            raise VenueError(-2015)
+        key = self.keys.find(request.api_key)
         if endpoint.security == "SIGNED":
             check_time(timestamp=params.get("timestamp"), recv_window=params.get("recvWindow"), now_ms=now_ms)
-            check_signature(self.settings.api_secret, query=request.query, body=request.body)
+            check_signature(key, query=request.query, body=request.body)

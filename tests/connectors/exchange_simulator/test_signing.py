@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+from urllib.parse import quote
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connectors.exchange_simulator.errors import VenueError
-from connectors.exchange_simulator.signing import check_signature, check_time, sign
+from connectors.exchange_simulator.signing import (
+    HmacKey,
+    KeyRing,
+    PublicKey,
+    PublicKeyError,
+    check_signature,
+    check_sorted_signature,
+    check_time,
+    sign,
+)
 
 SECRET = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"
 PLAIN = (
@@ -35,9 +51,9 @@ def test_query_body_and_mixed_requests_are_accepted_in_either_case() -> None:
     """The signature may end the query or the body, in upper or lower case; query and body join without `&`."""
     plain, mixed = VECTORS[0][1], VECTORS[1][1]
 
-    check_signature(SECRET, query=f"{PLAIN}&signature={plain}", body="")
-    check_signature(SECRET, query="", body=f"{PLAIN}&signature={plain.upper()}")
-    check_signature(SECRET, query=MIXED_QUERY, body=f"{MIXED_BODY}&signature={mixed}")
+    check_signature(HmacKey(SECRET), query=f"{PLAIN}&signature={plain}", body="")
+    check_signature(HmacKey(SECRET), query="", body=f"{PLAIN}&signature={plain.upper()}")
+    check_signature(HmacKey(SECRET), query=MIXED_QUERY, body=f"{MIXED_BODY}&signature={mixed}")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +68,7 @@ def test_query_body_and_mixed_requests_are_accepted_in_either_case() -> None:
 def test_a_missing_wrong_or_early_signature_is_refused(query: str, code: int) -> None:
     """Missing −1102, wrong or not last −1022."""
     with pytest.raises(VenueError) as refusal:
-        check_signature(SECRET, query=query, body="")
+        check_signature(HmacKey(SECRET), query=query, body="")
     assert code == refusal.value.code
 
 
@@ -84,3 +100,58 @@ def test_a_missing_timestamp_is_a_missing_parameter(stamp: str | None) -> None:
     with pytest.raises(VenueError) as refusal:
         check_time(timestamp=stamp, recv_window=None, now_ms=1)
     assert -1102 == refusal.value.code
+
+
+def pem(key: PublicKeyTypes) -> str:
+    """A public key as clients export it."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def test_the_websocket_vector_is_sorted_and_has_the_key() -> None:
+    """Every parameter but the signature, sorted by name, apiKey included (sheet 1.6, 6.1)."""
+    params = dict(pair.split("=") for pair in PLAIN.split("&"))
+    params["apiKey"] = "dbefbc809e3e83c283a984c3a1459732ea7db1360ca80c5c2c8867408d28cc83"
+    good = "5b8fe2b962b8e1b2b82fb40e548d56147c2a8f835b5f1393ae4b4b90c38b527f"
+
+    check_sorted_signature(HmacKey(SECRET), params | {"signature": good})
+    for given, code in (("0" * 64, -1022), ("", -1102)):
+        with pytest.raises(VenueError) as refusal:
+            check_sorted_signature(HmacKey(SECRET), params | {"signature": given})
+        assert code == refusal.value.code
+
+
+def test_rsa_and_ed25519_sign_the_same_payload_in_base64() -> None:
+    """Percent-encoded in the query; one changed byte of payload or signature is refused."""
+    edwards = ed25519.Ed25519PrivateKey.generate()
+    rivest = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    for key, raw in (
+        (PublicKey(pem(edwards.public_key())), edwards.sign(PLAIN.encode())),
+        (PublicKey(pem(rivest.public_key())), rivest.sign(PLAIN.encode(), padding.PKCS1v15(), SHA256())),
+    ):
+        text = base64.b64encode(raw).decode()
+        check_signature(key, query=f"{PLAIN}&signature={quote(text, safe='')}", body="")
+        for query in (
+            f"{PLAIN}0&signature={quote(text, safe='')}",
+            f"{PLAIN}&signature=AAAA",
+            f"{PLAIN}&signature=%ff",
+        ):
+            with pytest.raises(VenueError) as refusal:
+                check_signature(key, query=query, body="")
+            assert -1022 == refusal.value.code
+    assert (True, False, False) == (
+        PublicKey(pem(edwards.public_key())).logs_on,
+        PublicKey(pem(rivest.public_key())).logs_on,
+        HmacKey(SECRET).logs_on,
+    )
+
+
+def test_only_known_keys_of_the_two_kinds_are_accepted() -> None:
+    """−2014 without a key, −2015 for an unknown one; rubbish and other key kinds cannot be registered."""
+    ring = KeyRing("one", SECRET)
+    for name, code in ((None, -2014), ("", -2014), ("two", -2015)):
+        with pytest.raises(VenueError) as refusal:
+            ring.find(name)
+        assert code == refusal.value.code
+    for text in ("", "no key", pem(dsa.generate_private_key(key_size=1_024).public_key())):
+        with pytest.raises(PublicKeyError):
+            ring.register("two", text)
