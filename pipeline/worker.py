@@ -17,7 +17,6 @@ from typing import Any, Final
 import uvloop
 
 from pipeline import telemetry
-from pipeline.agents import account, decide
 from pipeline.audit.fold_digest import fold_digest
 from pipeline.configuration import ConfigurationError
 from pipeline.core.identity import base62
@@ -57,12 +56,16 @@ def build(settings: Settings) -> WorkerApp:
     for role, app in apps.items():
         match role:
             case "decide":
+                from pipeline.agents import decide  # noqa: PLC0415 - a role loads its own agents only: a killed one is back sooner
+
                 # A later start must compare as another incarnation: the line's numbers begin again at 1.
                 incarnation = base62(time.time_ns() // 1_000_000)
                 guarded.append(
                     decide.register(app, settings, fold=fold, log_identity=lambda: identity[0], incarnation=incarnation)
                 )
             case "account":
+                from pipeline.agents import account  # noqa: PLC0415
+
                 guarded.append(account.register(app, settings, fold=fold, log_identity=lambda: identity[0]))
             case "execute":
                 ready.append(_register_execute(app, settings))
