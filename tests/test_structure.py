@@ -12,6 +12,9 @@ PACKAGES = ("pipeline", "connectors")
 
 # Source file → why it has no mirrored test file of its own.
 WITHOUT_MIRROR: dict[str, str] = {
+    "pipeline/chaos/disturb.py": "kills real processes: tests/chaos/test_processes.py",
+    "pipeline/chaos/evidence.py": "reads what a run left behind: tests/chaos/test_processes.py",
+    "pipeline/chaos/pulse.py": "follows a real log: tests/chaos/test_processes.py",
     "pipeline/demo/acts.py": "an act needs every process: played by tests/integration/test_demo.py and `make demo`",
     "pipeline/demo/recorded.py": "needs the recording and every process: `make demo RECORDING=…`",
     "pipeline/demo/run.py": "the order of the demo: tests/integration/test_demo.py",

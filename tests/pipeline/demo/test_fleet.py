@@ -11,6 +11,7 @@ import pytest
 from pipeline.demo.fleet import Fleet, PartFailed, free_port, json_line, peak_memory_mb, perpguard, python
 
 TALKS = 'import sys, time\nprint(\'{"other": 1}\')\nprint(\'{"rest": "url"}\', flush=True)\ntime.sleep(60)'
+TICKS = "import time\nprint('{\"up\":1}')\nwhile True:\n    print(1, flush=True)\n    time.sleep(0.01)"
 IGNORES = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 STUBBORN = IGNORES + "print('{\"up\":1}', flush=True)\ntime.sleep(60)"
 
@@ -72,3 +73,40 @@ def test_small_tools() -> None:
     assert 0.0 == peak_memory_mb(2**22 + 1)
     assert peak_memory_mb(os.getpid()) > 1
     assert "demo" in perpguard("demo")
+
+
+async def test_a_frozen_part_does_nothing_until_it_is_thawed(tmp_path: Path) -> None:
+    """SIGSTOP leaves the process there; SIGCONT lets it go on."""
+    fleet = Fleet(tmp_path, {})
+    part = fleet.start("ticking", python("-c", TICKS))
+    try:
+        await json_line(part, "up")
+        part.freeze()
+        while (number := part.pid) is not None and _state(number) != "T":
+            await asyncio.sleep(0.01)
+        frozen = part.log_file.stat().st_size
+        await asyncio.sleep(0.1)
+        assert frozen == part.log_file.stat().st_size
+        part.thaw()
+        while part.log_file.stat().st_size == frozen:
+            await asyncio.sleep(0.01)
+    finally:
+        assert [] == fleet.stop()
+
+
+async def test_a_part_that_ended_by_itself_is_revived(tmp_path: Path) -> None:
+    """Its code is told until then; one that we killed has none."""
+    fleet = Fleet(tmp_path, {})
+    part = fleet.start("dying", python("-c", "import sys\nsys.exit(3)"))
+    while part.returncode is None:
+        await asyncio.sleep(0.01)
+    assert part.returncode == 3
+    part.revive()
+    assert part.starts == 2
+    part.kill()
+
+    assert part.returncode is None
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
