@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 EXCHANGE_INFO_EVERY_S: Final = 600.0
 BALANCE_EVERY_S: Final = 60.0
+READ_AGAIN_S: Final = 0.5
 FRESH_MS: Final = 10_000  # an exchangeInfo this young answers without another read
 GATHER_SECONDS: Final = 0.02  # audits asked for within this time share one
 DEFAULT_VALID_MS: Final = 10_000
@@ -61,6 +62,7 @@ class Data:
         self._sender = sender
         self._symbols = frozenset(symbols)
         self._order = symbols
+        self._guarded: tuple[str, ...] = ()  # not configured, yet under guard
         self._queued: dict[tuple[str, str, int], None] = {}
         self._info: dict[str, msgspec.Raw] = {}
         self._info_ms = 0
@@ -119,6 +121,23 @@ class Data:
         if announce:
             self.announce_instruments()
 
+    async def know(self, symbols: set[str]) -> None:
+        """Learn the filters of guarded symbols that are configured no longer; returns once the venue has answered."""
+        missing = symbols - self._desk.instruments.keys()
+        if not missing:
+            return
+        self._guarded = tuple(sorted(missing - self._symbols))
+        for symbol in self._guarded:
+            text = f"{symbol} is under guard and not configured: its stops stay, nobody moves them"
+            self._desk.alert("symbol_not_configured", "critical", text, symbol)
+        while True:
+            try:
+                await self.read_instruments(announce=False, lane=Lane.PROTECT)
+                return
+            except ReadFailed as error:
+                log.warning("exchange_info_not_read", error=str(error))
+                await asyncio.sleep(READ_AGAIN_S)
+
     def announce_instruments(self) -> None:
         """Tell every symbol and account what was read last."""
         for symbol in self._order:
@@ -132,14 +151,15 @@ class Data:
         try:
             info = msgspec.json.decode(body, type=_ExchangeInfo)
             found = {msgspec.json.decode(raw, type=_Named).symbol: raw for raw in info.symbols}
-            chosen = {symbol: found[symbol] for symbol in self._order if symbol in found}
+            chosen = {symbol: found[symbol] for symbol in (*self._order, *self._guarded) if symbol in found}
             instruments = {symbol: instrument_of(raw) for symbol, raw in chosen.items()}
         except (msgspec.DecodeError, ValueError) as error:
             raise ReadFailed(f"exchangeInfo: {error}", 0) from error
-        for symbol in self._order:
+        for symbol in (*self._order, *self._guarded):
             if symbol not in chosen:
                 self._desk.alert("symbol_unknown", "warning", f"the venue does not know {symbol}", symbol)
-        self._info = {symbol: raw for symbol, raw in chosen.items() if lines.embeddable(bytes(raw))}
+        universe = {symbol: chosen[symbol] for symbol in self._order if symbol in chosen}
+        self._info = {symbol: raw for symbol, raw in universe.items() if lines.embeddable(bytes(raw))}
         self._info_ms = self._desk.clock.now_ms()
         self._desk.know_instruments(instruments)
         self._take_limits(info.rate_limits)

@@ -129,6 +129,7 @@ class Executor:
         self._loop(self.lease.renew(), "lease")
         self._loop(self._watch_lease(), "epoch")
         await contact
+        await self.data.know(desk.index.symbols())
         self.data.announce_instruments()
         if self.user_stream is not None:
             self._loop(self.user_stream.run(), "user stream")

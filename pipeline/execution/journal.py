@@ -181,6 +181,10 @@ class JournalIndex:
             oldest = next(iter(self.intents))
             del self.intents[oldest]
 
+    def symbols(self) -> set[str]:
+        """Of every position that is not over and every intent that is not settled."""
+        return {known.symbol for known in self.positions.values()} | {r.symbol for r in self.unsettled.values()}
+
     def next_ordinal(self, intent: str, leg: Leg) -> int:
         """Take the next attempt number of an intent's leg; never given twice, across starts."""
         numbers = self._ordinals.setdefault(intent, {})

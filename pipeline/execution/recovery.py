@@ -78,7 +78,8 @@ class Recovery:
     async def run(self, *, valid_until_ms: int) -> None:
         """Protect what is open, then spawn the rest: doubts, outcomes nobody may have heard, intents not settled."""
         unsettled = dict(self._desk.index.unsettled)
-        journals = list(self._desk.index.positions.values())
+        instruments = self._desk.instruments
+        journals = [journal for journal in self._desk.index.positions.values() if journal.symbol in instruments]
         reads = await self._read()
         positions = {}
         for journal in journals:
@@ -276,6 +277,8 @@ class Recovery:
         for record in unsettled.values():
             intent = record.intent
             self._desk.know_symbol(record.id, record.symbol)
+            if record.symbol not in self._desk.instruments:
+                continue  # the venue does not list it now (alerted): what is known of it is kept as it is
             if isinstance(intent, OpenBracket):
                 self._resume_entry(record)
                 continue

@@ -219,6 +219,7 @@ class FakeVenue:
         self.fault: Fault = lambda _: ""
         self.fill_share = 1.0
         self.filters = FILTERS
+        self.listed = SYMBOLS
         self.frames: list[Callable[[bytes], Any]] = []
         self.killer = Killer()
         self.clock = VirtualClock()
@@ -425,7 +426,7 @@ class FakeVenue:
                 rows = [a for a in self.algos.values() if a["algoStatus"] == "NEW"]
                 return 200, [row for row in rows if symbol in (None, row["symbol"])]
             case "exchangeInfo":
-                text = ",".join(f'{{"symbol":"{s}","status":"TRADING",{self.filters}}}' for s in SYMBOLS)
+                text = ",".join(f'{{"symbol":"{s}","status":"TRADING",{self.filters}}}' for s in self.listed)
                 return 200, msgspec.Raw(f'{{"rateLimits":[],"symbols":[{text}]}}'.encode())
             case _:
                 return 200, []
@@ -477,7 +478,7 @@ class World:
         self.stream = True
         self._starts = 0
 
-    def executor(self, killer: Killer | None = None) -> Executor:
+    def executor(self, killer: Killer | None = None, symbols: tuple[str, ...] = SYMBOLS) -> Executor:
         """A new process; the former must be dead."""
         killer = Killer() if killer is None else killer
         self._starts += 1
@@ -487,8 +488,8 @@ class World:
             venue=self.venue,
             outbox=self.outbox,
             clock=VirtualClock(),
-            limits=Limits(SYMBOLS, 100_000 * 10**8, 3, 100),
-            symbols=SYMBOLS,
+            limits=Limits(symbols, 100_000 * 10**8, 3, 100),
+            symbols=symbols,
             budget=Budget(background_spacing_ms=10, background_per_minute=1_000),
             name=f"executor-{self._starts}",
             on_fault=self.faults.append,

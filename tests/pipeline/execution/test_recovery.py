@@ -118,3 +118,37 @@ def test_a_start_behind_a_change_of_the_grid_protects_at_the_same_prices(tick: s
         assert 1 == len(successor.desk.positions)
 
     run_virtual(run())
+
+
+@scenario
+async def test_a_guarded_symbol_that_is_configured_no_longer_is_still_protected() -> None:
+    """A new configuration without the symbol keeps no start from coming about: rails are placed, people are told."""
+    world = World()
+    executor = await started(world)
+    await opened(world, executor)
+    world.kill(executor)
+    for algo in world.venue.algos.values():
+        algo["algoStatus"] = "EXPIRED"
+    successor = world.executor(symbols=("ETHUSDT",))
+    await successor.start()
+    await successor.desk.idle()
+
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+    assert "symbol_not_configured" in [code for code, _ in world.outbox.alerts]
+    assert [] == world.faults
+
+
+@scenario
+async def test_a_guarded_symbol_that_the_venue_lists_no_longer_stops_no_start() -> None:
+    """The position stays in the journal as it is; everything else is taken up."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    world.kill(executor)
+    world.venue.listed = ("ETHUSDT",)
+    successor = await started(world)
+    await successor.desk.idle()
+
+    assert {record.id} == set(successor.desk.index.positions)
+    assert "symbol_unknown" in [code for code, _ in world.outbox.alerts]
+    assert [] == world.faults
