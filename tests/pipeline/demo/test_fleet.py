@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,14 +84,12 @@ async def test_a_frozen_part_does_nothing_until_it_is_thawed(tmp_path: Path) -> 
     try:
         await json_line(part, "up")
         part.freeze()
-        while (number := part.pid) is not None and _state(number) != "T":
-            await asyncio.sleep(0.01)
+        await _until(lambda: _state(part.pid) == "T")
         frozen = part.log_file.stat().st_size
         await asyncio.sleep(0.1)
         assert frozen == part.log_file.stat().st_size
         part.thaw()
-        while part.log_file.stat().st_size == frozen:
-            await asyncio.sleep(0.01)
+        await _until(lambda: part.log_file.stat().st_size > frozen)
     finally:
         assert [] == fleet.stop()
 
@@ -98,8 +98,7 @@ async def test_a_part_that_ended_by_itself_is_revived(tmp_path: Path) -> None:
     """Its code is told until then; one that we killed has none."""
     fleet = Fleet(tmp_path, {})
     part = fleet.start("dying", python("-c", "import sys\nsys.exit(3)"))
-    while part.returncode is None:
-        await asyncio.sleep(0.01)
+    await _until(lambda: part.returncode is not None)
     assert part.returncode == 3
     part.revive()
     assert part.starts == 2
@@ -108,5 +107,12 @@ async def test_a_part_that_ended_by_itself_is_revived(tmp_path: Path) -> None:
     assert part.returncode is None
 
 
-def _state(pid: int) -> str:
+async def _until(met: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, "not within its time"
+        await asyncio.sleep(0.01)
+
+
+def _state(pid: int | None) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
