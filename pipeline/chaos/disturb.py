@@ -8,6 +8,7 @@ disturbance the next one waits until everything folds again: what it took is jud
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -23,6 +24,7 @@ from pipeline.demo.stage import ROLES, Stage, is_ready, worker_command
 
 WATCH_SECONDS: Final = 0.2
 BACK_SECONDS: Final = 40.0
+AIM_SECONDS: Final = 8.0
 RUNNING: Final = (*ROLES, "connector")
 
 
@@ -93,6 +95,11 @@ class Disturber:
 
     async def _kill(self, number: int, step: Step, client: httpx.AsyncClient) -> None:
         part = self._stage.fleet.parts[step.victim]
+        if step.aim_seconds is not None:
+            self._market.asked.clear()
+            with contextlib.suppress(TimeoutError):  # all slots are taken: then it hits whatever goes on
+                await asyncio.wait_for(self._market.asked.wait(), AIM_SECONDS)
+            await asyncio.sleep(step.aim_seconds)
         began = now_ms()
         if part.pid is not None:  # it may have ended by itself this very moment
             part.kill()

@@ -74,6 +74,7 @@ class Market:
         self._seed = seed
         self.tail = Tail(stage.exchange)
         self.commands = 0
+        self.asked = asyncio.Event()  # set with each command to open; who waits for the next one clears it
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -156,6 +157,7 @@ class Market:
                 **levels(plan, middle=middle, tick=self._ticks[plan.symbol]),
             )
         )
+        self.asked.set()
 
     async def _close(self, symbol: str) -> None:
         await self._send(records.CloseCommand(command=self._name(), symbol=symbol))

@@ -15,6 +15,8 @@ FREEZE: Final = "freeze"
 SECOND: Final = "decide-second"
 SHORTEST_FREEZE_SECONDS: Final = 7.0  # the session of a group member is 6 s
 LONGEST_FREEZE_SECONDS: Final = 9.5
+AIMED_SHARE: Final = 0.7
+LATEST_AIM_SECONDS: Final = 0.3  # command → rails takes about a tenth of a second on a quiet machine
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -22,7 +24,8 @@ class Step(msgspec.Struct, frozen=True):
     One disturbance: ``pause_seconds`` of rest before it; ``seconds`` that a joined worker stays or a frozen one sleeps.
 
     ``clean`` is how a joined worker leaves: by SIGTERM, or by SIGKILL. A frozen decide worker may be ``accompanied`` by
-    a second one, which takes its partitions over: the sleeper wakes amid another's work.
+    a second one, which takes its partitions over: the sleeper wakes amid another's work. An aimed kill waits for the
+    next command to open and hits ``aim_seconds`` later, somewhere between the command, its entry, the fill and its rails.
     """
 
     kind: str
@@ -31,12 +34,13 @@ class Step(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     clean: bool = True
     accompanied: bool = False
+    aim_seconds: float | None = None
 
 
 def schedule(*, seed: int, kills: int, joins: int, freezes: int) -> list[Step]:
     """The disturbances in their order; every process is hit as often as every other, give or take one."""
     rng = random.Random(seed)
-    steps = [Step(KILL, victim, _pause(rng)) for victim in _dealt(rng, kills)]
+    steps = [Step(KILL, victim, _pause(rng), aim_seconds=_aim(rng)) for victim in _dealt(rng, kills)]
     steps += [
         Step(JOIN, SECOND, _pause(rng), seconds=rng.uniform(1.0, 4.0), clean=number % 2 == 0) for number in range(joins)
     ]
@@ -56,6 +60,10 @@ def schedule(*, seed: int, kills: int, joins: int, freezes: int) -> list[Step]:
 
 def _pause(rng: random.Random) -> float:
     return rng.uniform(0.5, 3.5)
+
+
+def _aim(rng: random.Random) -> float | None:
+    return rng.uniform(0.0, LATEST_AIM_SECONDS) if rng.random() < AIMED_SHARE else None
 
 
 def _dealt(rng: random.Random, count: int) -> list[str]:
