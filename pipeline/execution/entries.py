@@ -12,6 +12,7 @@ import asyncio
 from typing import Final
 
 from pipeline.binance import requests
+from pipeline.core import identity
 from pipeline.core.commands import OpenBracket
 from pipeline.core.events import Leg, RequestEnded, Verdict
 from pipeline.core.rate_limits import Lane
@@ -25,6 +26,7 @@ from pipeline.wire.records import Attempted, IntentRecord
 
 STALE_MS: Final = 1_000  # an entry whose cause is older is refused (architecture 2.3)
 MINUTE_MS: Final = 60_000
+GONE_KEPT: Final = 64
 ENDED_STATUS: Final = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
 
 
@@ -36,6 +38,7 @@ class Entries:
         self._sender = sender
         self._doubts = doubts
         self._rails = rails
+        self._gone: dict[str, Guarded] = {}  # ended without a fill; should one come after all, it is guarded again
 
     async def open(self, record: IntentRecord) -> None:
         """Send the entry of a bracket once, and stay until its end is known."""
@@ -103,6 +106,21 @@ class Entries:
         if sighting.filled:
             self.filled(position, sighting.filled)
 
+    def late(self, sighting: Sighting) -> None:
+        """A word on an entry that had ended without a fill: if it filled after all, its rails go out at once."""
+        name = identity.intent_of(sighting.client_id) or ""
+        if name not in self._gone or not sighting.filled or identity.leg_of(sighting.client_id) is not Leg.ENTRY:
+            return
+        if self._desk.of_symbol(sighting.symbol):
+            return  # a newer position holds the symbol: its far rail closes everything, decide resizes the other (X0b)
+        position = self._desk.positions[name] = self._gone.pop(name)
+        position.flat = position.swept = False
+        self._desk.know_symbol(name, position.symbol)
+        self._desk.unjournalled[name] = position.record  # the rails' attempts open it in the journal again
+        text = f"{sighting.client_id} filled {sighting.filled} lots after its end; the position is guarded again"
+        self._desk.alert("late_fill", "critical", text, position.symbol)
+        self.filled(position, sighting.filled)
+
     def filled(self, position: Guarded, lots: int) -> None:
         """Fill evidence from any road: *lots* in all. The first arms the rails, a later one resizes WORKING."""
         if lots <= position.filled or position.swept:
@@ -124,6 +142,9 @@ class Entries:
             self._sender.settle(position.id, symbol=position.symbol, position=position.id)
             return
         self._desk.positions.pop(position.id, None)
+        self._gone[position.id] = position
+        if len(self._gone) > GONE_KEPT:
+            del self._gone[next(iter(self._gone))]
         self._sender.settle(position.id, symbol=position.symbol, position=position.id, closed=True)
 
     async def _until_ended(self, position: Guarded, outcome: RequestEnded) -> None:

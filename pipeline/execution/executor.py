@@ -303,6 +303,7 @@ class Executor:
     # ----------------------------------------------------------------------------------------- evidence
 
     def _sighted(self, sighting: Sighting) -> None:
+        self._entries.late(sighting)
         for position in self.desk.of_symbol(sighting.symbol):
             if sighting.ended:
                 position.orders.pop(sighting.client_id, None)

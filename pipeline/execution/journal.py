@@ -32,6 +32,7 @@ from pipeline.wire.records import (
 )
 
 KNOWN_INTENTS: Final = 50_000  # ids kept; an older one that came again would be refused as stale anyway
+RAILS: Final = (Leg.FAR, Leg.WORKING)
 _NEVER_WAS: Final = frozenset({Verdict.REJECTED, Verdict.REFUSED, Verdict.ABSENT})
 _OVER: Final = frozenset({Verdict.CANCELLED, Verdict.GONE})
 
@@ -193,6 +194,8 @@ class JournalIndex:
 
     def _attempted(self, record: Attempted) -> None:
         self.know(record.intent, "" if record.record is None else digest(record.record))
+        if record.record is not None and record.leg in RAILS and record.intent == record.position:
+            self._settled.pop(record.intent, None)  # its entry filled after it had been given up: open again
         if record.record is not None and record.intent not in self._settled:
             self.unsettled.setdefault(record.intent, record.record)
             if isinstance(record.record.intent, OpenBracket):

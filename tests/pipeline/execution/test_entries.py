@@ -122,3 +122,35 @@ def test_an_entry_in_doubt_is_never_sent_again_and_protected_when_filled(action:
             assert ["e:in_doubt", "e:accepted"] == [verdict for verdict in verdicts if verdict[0] == "e"]
 
     run_virtual(run())
+
+
+@scenario
+async def test_an_entry_that_fills_after_it_was_found_absent_is_guarded_all_the_same() -> None:
+    """Evidence against evidence: the fill wins, the rails go out at once, and a successor finds them in the journal."""
+    world = World()
+    executor = await started(world)
+    world.venue.fault = once(lambda r: isinstance(r, RegularOrder), "before")
+    record = intent(1, bracket())
+    executor.submit(record)
+    await executor.desk.idle()
+    assert ["e:in_doubt", "e:absent"] == world.outbox.verdicts(record.id)
+    assert {} == executor.desk.index.positions
+    order = {
+        "symbol": BTC,
+        "clientOrderId": f"{record.id}-e1",
+        "status": "FILLED",
+        "executedQty": "0.010",
+        "orderId": 5,
+    }
+    world.venue.positions[BTC] = 10
+    world.venue._tell_order(order)
+    world.venue._tell_order(order)
+    await executor.desk.idle()
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+    world.kill(executor)
+    for algo in world.venue.algos.values():
+        algo["algoStatus"] = "EXPIRED"
+    successor = await started(world)
+    await successor.desk.idle()
+
+    assert [FAR, WORKING] == world.venue.rails(BTC)
