@@ -20,6 +20,7 @@ from pipeline.binance.answers import instrument_of
 from pipeline.binance.errors import ReadFailed
 from pipeline.binance.requests import Read
 from pipeline.core import rate_limits
+from pipeline.core.instruments import Instrument
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Milliseconds
 from pipeline.execution.desk import Desk
@@ -152,9 +153,14 @@ class Data:
             info = msgspec.json.decode(body, type=_ExchangeInfo)
             found = {msgspec.json.decode(raw, type=_Named).symbol: raw for raw in info.symbols}
             chosen = {symbol: found[symbol] for symbol in (*self._order, *self._guarded) if symbol in found}
-            instruments = {symbol: instrument_of(raw) for symbol, raw in chosen.items()}
         except (msgspec.DecodeError, ValueError) as error:
             raise ReadFailed(f"exchangeInfo: {error}", 0) from error
+        instruments: dict[str, Instrument] = {}
+        for symbol, raw in chosen.items():
+            try:
+                instruments[symbol] = instrument_of(raw)
+            except (msgspec.DecodeError, ValueError) as error:  # one odd contract keeps no other from being guarded
+                self._desk.alert("instrument_unreadable", "critical", f"filters of {symbol}: {error}", symbol)
         for symbol in (*self._order, *self._guarded):
             if symbol not in chosen:
                 self._desk.alert("symbol_unknown", "warning", f"the venue does not know {symbol}", symbol)
@@ -165,7 +171,7 @@ class Data:
         self._take_limits(info.rate_limits)
 
     def _take_limits(self, limits: list[_RateLimit]) -> None:
-        said = {(limit.rate_limit_type, limit.interval, limit.interval_num): limit.limit for limit in limits}
+        said = {(row.rate_limit_type, row.interval, row.interval_num): row.limit for row in limits if row.limit > 0}
         window = self._desk.lanes.window
         rate_limits.adopt_limits(
             window,

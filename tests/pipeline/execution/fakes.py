@@ -190,6 +190,7 @@ FILTERS = (
     '{"filterType":"MARKET_LOT_SIZE","minQty":"0.001","maxQty":"0.100","stepSize":"0.001"},'
     '{"filterType":"MIN_NOTIONAL","notional":"5"}]'
 )
+NO_FILTERS = '"filters":[]'
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 TERMINAL = ("FILLED", "CANCELED", "EXPIRED", "FINISHED", "REJECTED")
 
@@ -220,6 +221,8 @@ class FakeVenue:
         self.fill_share = 1.0
         self.filters = FILTERS
         self.listed = SYMBOLS
+        self.odd = ""
+        self.rate_limits = ""
         self.frames: list[Callable[[bytes], Any]] = []
         self.killer = Killer()
         self.clock = VirtualClock()
@@ -426,8 +429,11 @@ class FakeVenue:
                 rows = [a for a in self.algos.values() if a["algoStatus"] == "NEW"]
                 return 200, [row for row in rows if symbol in (None, row["symbol"])]
             case "exchangeInfo":
-                text = ",".join(f'{{"symbol":"{s}","status":"TRADING",{self.filters}}}' for s in self.listed)
-                return 200, msgspec.Raw(f'{{"rateLimits":[],"symbols":[{text}]}}'.encode())
+                text = ",".join(
+                    f'{{"symbol":"{s}","status":"TRADING",{NO_FILTERS if s == self.odd else self.filters}}}'
+                    for s in self.listed
+                )
+                return 200, msgspec.Raw(f'{{"rateLimits":[{self.rate_limits}],"symbols":[{text}]}}'.encode())
             case _:
                 return 200, []
 
