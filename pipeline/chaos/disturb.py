@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -70,6 +71,7 @@ class Disturber:
         self._market = market
         self.done: list[Disturbed] = []
         self.ended: list[EndedByItself] = []
+        self.loads: list[float] = []  # load average of the machine at each disturbance: bounds of time depend on it
         self._second: Part | None = None
 
     async def watch(self) -> None:
@@ -175,6 +177,7 @@ class Disturber:
                 break
             await asyncio.sleep(WATCH_SECONDS)
         until = now_ms()
+        self.loads.append(round(os.getloadavg()[0], 1))
         self.done.append(Disturbed(number, kind, victim, began_ms, over_ms, until))
         verdict = f"all fold again after {(until - over_ms) / 1_000:.1f} s" if back else "NOT back"
         self._stage.view.step(f"{number}: {kind} of {victim}: {verdict}; {len(self._market.tail.open)} positions open")

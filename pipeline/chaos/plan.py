@@ -25,7 +25,7 @@ class Step(msgspec.Struct, frozen=True):
 
     ``clean`` is how a joined worker leaves: by SIGTERM, or by SIGKILL. A frozen decide worker may be ``accompanied`` by
     a second one, which takes its partitions over: the sleeper wakes amid another's work. An aimed kill waits for the
-    next command to open and hits ``aim_seconds`` later, somewhere between the command, its entry, the fill and its rails.
+    next command to open and hits ``aim_seconds`` later, somewhere between it, its entry, the fill and the rails.
     """
 
     kind: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,6 +141,7 @@ def _judged(stage: Stage, chaos: Chaos, evidence: Evidence, disturber: Disturber
         stretches=stretches,
         disturbances=disturber.done,
         ended=disturber.ended,
+        loads=disturber.loads,
         seconds=time.monotonic() - began,
     )
     return Outcome(violations, result, stage.directory, True)
@@ -154,6 +156,7 @@ def result_of(
     stretches: Sequence[Naked],
     disturbances: Sequence[Disturbed],
     ended: Sequence[EndedByItself],
+    loads: Sequence[float],
     seconds: float,
 ) -> dict[str, Json]:
     """The result in the schema of architecture section 7, and the figures of this mode beside it."""
@@ -182,6 +185,7 @@ def result_of(
         "intents": {"distinct": len(set(ids)), "repeated": len(ids) - len(set(ids))},
         "lines": evidence.folded.lines,
         "decisions": (evidence.replay or {}).get("decisions", 0),
+        "conditions": {"cores": os.cpu_count(), "load_average": _spread(loads)},
         "ended_by_themselves": [msgspec.to_builtins(one) for one in ended],
     }
 
@@ -194,7 +198,7 @@ def _by_kind(recovered: Sequence[Recovered]) -> dict[str, list[int]]:
     return dict(sorted(found.items()))
 
 
-def _spread(values: Sequence[int]) -> dict[str, float]:
+def _spread(values: Sequence[float]) -> dict[str, float]:
     if not values:
         return {"count": 0}
     return {"count": len(values), "p50": percentile(values, 0.5), "max": max(values)}

@@ -91,6 +91,10 @@ def show(outcome: Outcome, console: Console) -> None:
     for name, spread in result["live_again_ms"].items():
         say(f"live again after {name}: {_spread(spread)}")
     say(f"cover proven after a kill of the executor: {_spread(result['cover_proven_ms'])}")
+    conditions = result["conditions"]
+    load = conditions["load_average"]
+    if load["count"]:
+        say(f"load average of the {conditions['cores']} cores: p50 {load['p50']}, max {load['max']}")
     for ended in result["ended_by_themselves"]:
         say(f"{ended['part']} ended by itself with code {ended['code']} at {ended['at_ms']}: {ended['last_words']}")
     if outcome.kept:

@@ -30,6 +30,7 @@ def test_the_result_has_the_schema_of_the_architecture_and_the_figures_of_this_m
         stretches=[Naked("BTCUSDT", 0, 3_000, "executor killed", 5_000)],
         disturbances=[KILL],
         ended=[EndedByItself("decide", 70, 3, "words")],
+        loads=[1.5, 2.5],
         seconds=12.34,
     )
 
@@ -37,6 +38,7 @@ def test_the_result_has_the_schema_of_the_architecture_and_the_figures_of_this_m
     assert {"kill execute": 1} == result["faults_bitten"]
     assert {"p99": 3_000, "max": 3_000} == result["naked_ms"]
     assert {"pipeline up": 0, "executor killed": 3_000, "executor frozen": 0} == result["naked_by"]
+    assert 2.5 == result["conditions"]["load_average"]["max"]
     assert {"count": 1, "p50": 2_500, "max": 2_500} == result["cover_proven_ms"]
     assert {"all", "kill execute"} == set(result["live_again_ms"])
     assert (1, [7], "inputs 0/1/2") == (result["violations"], result["violating_seeds"], result["broken"][0]["where"])
@@ -46,7 +48,9 @@ def test_the_result_has_the_schema_of_the_architecture_and_the_figures_of_this_m
 
 def test_an_empty_run_has_a_result() -> None:
     """Without a position or a disturbance nothing is divided by nothing."""
-    result = result_of(Chaos(), evidence(), [], recovered=[], stretches=[], disturbances=[], ended=[], seconds=1.0)
+    result = result_of(
+        Chaos(), evidence(), [], recovered=[], stretches=[], disturbances=[], ended=[], loads=[], seconds=1.0
+    )
 
     assert (0, [], {"p99": 0, "max": 0}) == (result["violations"], result["violating_seeds"], result["naked_ms"])
     assert {"count": 0} == result["cover_proven_ms"]

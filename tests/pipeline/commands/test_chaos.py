@@ -21,6 +21,7 @@ RESULT = {
     "lines": 1000,
     "live_again_ms": {"all": {"count": 2, "p50": 900, "max": 1_100}},
     "cover_proven_ms": {"count": 0},
+    "conditions": {"cores": 2, "load_average": {"count": 1, "p50": 1.5, "max": 1.5}},
     "ended_by_themselves": [{"part": "decide", "code": 70, "at_ms": 5, "last_words": "why [it] ended"}],
     "repeat": "perpguard chaos --processes --seed 3",
     "seconds": 61.0,
