@@ -92,7 +92,7 @@ def test_nothing_goes_before_a_stop_ends(before: list[Cost], lasts: int, pauses:
                 release(window, Cost(lane, weight=0))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(st.lists(costs, min_size=1, max_size=12), st.lists(st.tuples(st.integers(0, 900), costs), max_size=60))
 def test_the_most_urgent_request_that_may_go_is_chosen(waiting: list[Cost], road: list[tuple[int, Cost]]) -> None:
     """Nothing is chosen while something more urgent could have gone without harm to one more urgent still."""
