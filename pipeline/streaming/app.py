@@ -103,7 +103,19 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # Faust has no types here (my
         """Run the last steps of the agents in the order they were registered, then stop as Faust does."""
         for step in self.before_stop:
             await step()
+        self._leave_at_close()
         await super().on_stop()
+
+    def _leave_at_close(self) -> None:
+        """
+        Let the client say that it leaves when it closes; a killed worker says nothing and may come back in its place.
+
+        A static member never says so by itself, and its partitions would be dark for the rest of its session after
+        a clean stop. The client asks for its instance id only when it joins, and when it decides whether to say it.
+        """
+        client = None if self._consumer is None else self._consumer._thread._consumer
+        if client is not None:
+            client._coordinator._group_instance_id = None
 
 
 def app_id(prefix: str, role: str) -> str:

@@ -56,9 +56,9 @@ async def test_second_worker_joins_and_leaves(kafka: EmbeddedKafka, tmp_path: Pa
     """Partitions move to a second worker and back: no intent is missing, none is wrong."""
     async with stage(kafka, tmp_path) as scene:
         scene.feed(seed=2)
-        first = scene.worker("0", PERPGUARD_SESSION_TIMEOUT_S="3")
+        first = scene.worker("0")
         await scene.until("the first folds alone", lambda: first.says("partition_loaded") >= 8)
-        second = scene.worker("1", PERPGUARD_SESSION_TIMEOUT_S="3")  # a static member leaves by its session's end
+        second = scene.worker("1")
         await scene.until("the second has its share", lambda: second.says("partition_loaded") >= 4)
         await asyncio.sleep(1.5)
         assert second.end() == 0
