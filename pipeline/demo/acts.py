@@ -37,6 +37,7 @@ RECOVERY_SECONDS: Final = 20.0
 RECOVERY_SECONDS_MS: Final = int(RECOVERY_SECONDS * 1_000)
 FLAT_SECONDS: Final = 60.0
 SWEEP_SECONDS: Final = 8.0
+LOOK_SECONDS: Final = 0.25  # between two looks at the ledger, whose own times are what counts
 NOT_HIT: Final = -1
 BEFORE_RAILS: Final = "between a fill and its rails"
 IN_A_MOVE: Final = "inside a stop move"
@@ -79,25 +80,29 @@ async def kill_between_fill_and_rails(stage: Stage, plan: Plan, tick: float) -> 
     """
     Open *plan* and kill the executor when the entry is filled and no rail rests; returns (position, recovery ms).
 
-    Recovery is measured by the exchange: from the kill to the first instant at which live stops cover the quantity.
+    Recovery is measured by the exchange: from the fill, which the kill follows at once, to the first instant at which
+    live stops cover the quantity.
     """
     await stage.exchange.hold(BETWEEN_FILL_AND_RAILS)
     opening = asyncio.create_task(open_position(stage, plan, tick))
     try:
         held = await _held(stage, opening, method="POST", leg=Leg.ENTRY)
         stage.fleet.parts["execute"].kill()
-        killed = time.monotonic()
         stage.view.step(f"SIGKILL to the executor: {plan.symbol} is filled, no stop rests ({held['path']} is held)")
-        await stage.exchange.forget_faults()
         stage.fleet.parts["execute"].start()
+        await stage.exchange.forget_faults()
+        after_ms: list[int] = []
 
         async def covered() -> bool:
-            episodes = [e for e in (await stage.exchange.summary())["episodes"] if e["symbol"] == plan.symbol]
-            return bool(episodes) and episodes[-1]["naked"]["any"]["first_covered_after_ms"] is not None
+            for episode in (await stage.exchange.summary())["episodes"]:
+                found = episode["naked"]["any"]["first_covered_after_ms"]
+                if episode["symbol"] == plan.symbol and found is not None:
+                    after_ms.append(found)
+            return bool(after_ms)
 
-        back = await stage.until(f"cover for {plan.symbol}", covered, seconds=RECOVERY_SECONDS, every=0.05)
-        recovered = int((time.monotonic() - killed) * 1_000) if back else RECOVERY_SECONDS_MS
-        stage.view.step(f"the executor is back: {plan.symbol} is covered {recovered} ms after the kill")
+        back = await stage.until(f"cover for {plan.symbol}", covered, seconds=RECOVERY_SECONDS, every=LOOK_SECONDS)
+        recovered = after_ms[-1] if back else RECOVERY_SECONDS_MS
+        stage.view.step(f"the executor is back: {plan.symbol} is covered {recovered} ms after the fill")
         return await opening, recovered
     finally:
         opening.cancel()
@@ -108,18 +113,19 @@ async def kill_inside_a_stop_move(stage: Stage) -> int:
     held = await _held(stage, None, method="DELETE", leg=Leg.WORKING)
     client = held["client_id"]
     stage.fleet.parts["execute"].kill()
-    killed = time.monotonic()
     stage.view.step(f"SIGKILL to the executor inside a stop move: two stops rest, {client} is the old one")
-    await stage.exchange.forget_faults()
     stage.fleet.parts["execute"].start()
+    await stage.exchange.forget_faults()
+    ended_ms: list[int] = []
 
     async def finished() -> bool:
         ended = ("CANCELED", "EXPIRED", "FINISHED", "TRIGGERED", "REJECTED")
         lines = await stage.exchange.ledger("algo")
-        return any(line["client_id"] == client and line["state"] in ended for line in lines)
+        ended_ms.extend(line["at"] for line in lines if line["client_id"] == client and line["state"] in ended)
+        return bool(ended_ms)
 
-    back = await stage.until("the end of the stop move", finished, seconds=RECOVERY_SECONDS, every=0.1)
-    recovered = int((time.monotonic() - killed) * 1_000) if back else RECOVERY_SECONDS_MS
+    back = await stage.until("the end of the stop move", finished, seconds=RECOVERY_SECONDS, every=LOOK_SECONDS)
+    recovered = ended_ms[0] - held["since"] if back else RECOVERY_SECONDS_MS
     stage.view.step(f"the executor is back: the move is finished {recovered} ms after the kill")
     return recovered
 
