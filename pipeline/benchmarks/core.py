@@ -1,8 +1,9 @@
 """
 The only place for ``bench core``: what one frame of each kind costs from its bytes to the decision, and one evaluation.
 
-Every figure but ``exit_evaluation_us`` includes decoding: raw frame → event → ``engine.conclude``. Quotes, trades and
-diffs are the recording's own when it is there; mark prices and candles are made up (recordings carry none).
+Every figure but ``exit_evaluation_us`` and ``factors_…`` includes decoding: raw frame → event → ``engine.conclude``.
+Quotes, trades and diffs are the recording's own when it is there; mark prices and candles are made up (recordings carry
+none), and so is the market of the factors.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.benchmarks.factors import market
 from pipeline.benchmarks.inputs import BTCUSDT, Inputs, best_available
 from pipeline.benchmarks.life import Life
 from pipeline.benchmarks.report import Figure, Measured, Options, figure, microseconds_each
@@ -19,6 +21,7 @@ from pipeline.binance.answers import decode_answer, instrument_of
 from pipeline.binance.decode import FrameDecoder
 from pipeline.core import engine, exits
 from pipeline.core.events import Side, Stamp
+from pipeline.core.factor_set import FactorCache, FactorState
 from pipeline.core.state import SymbolState
 from pipeline.core.turn import Turn
 from pipeline.core.units import Milliseconds
@@ -63,6 +66,13 @@ def core(options: Options) -> Measured:
     figures["book_ticker_held_us"] = figure(
         microseconds_each(lambda: _fold_held(held, _quotes(held, count)), options.repetitions), "µs", must=65, aim=15
     )
+    state, now_ms = market(400)
+    for name, cached, must, aim in (("factors_us", False, 1_000, 200), ("factors_cached_us", True, 20, 2)):
+        runs = microseconds_each(
+            lambda c=cached: _values(state, now_ms, count, cached=c),  # type: ignore[misc]
+            options.repetitions,
+        )
+        figures[name] = figure(runs, "µs", must=must, aim=aim)
     return Measured(
         figures=figures,
         conditions={
@@ -190,3 +200,13 @@ def _fold_held(life: Life, frames: Sequence[bytes]) -> int:
         engine.conclude(state, [event], stamp, log_identity=IDENTITY, fold="bench")
     assert state.position is not None
     return len(frames)
+
+
+def _values(state: FactorState, now_ms: int, count: int, *, cached: bool) -> int:
+    """The whole vector with its composite, *count* times: computed afresh, or served while nothing has changed."""
+    cache = FactorCache()
+    for _ in range(count):
+        if not cached:
+            cache.clear()
+        cache.values(state, now_ms=now_ms)
+    return count
