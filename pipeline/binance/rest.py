@@ -14,12 +14,13 @@ import importlib.util
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 
 import msgspec
 
 from pipeline.binance.errors import NoAnswer, NotWritten, ReadFailed
-from pipeline.binance.requests import Request, Security, canonical, server_time
+from pipeline.binance.requests import Read, Request, Security, canonical, server_time
 from pipeline.core.units import Milliseconds
 from pipeline.lean_imports import without
 
@@ -32,6 +33,7 @@ if importlib.util.find_spec("sniffio") is None:
     sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 CONNECTIONS: Final = 20
+CONNECTIONS_OF_READS: Final = 10  # reads that hang must never hold the connections that a stop or a close needs
 IDLE_SECONDS: Final = 50.0  # below the venue's own patience, so that a kept connection is not cut under a request
 
 
@@ -81,6 +83,7 @@ class RestClient:
         limits = httpx.Limits(
             max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
         )
+        self._read_turns = asyncio.Semaphore(CONNECTIONS_OF_READS)
         self._plain_headers = {"accept-encoding": "identity", "user-agent": "perpguard"}
         self._key_headers = {**self._plain_headers, "x-mbx-apikey": api_key}
         self._client = httpx.AsyncClient(
@@ -128,7 +131,10 @@ class RestClient:
         )
         try:
             # httpx's timeouts are per read; the deadline of the whole call is ours.
-            async with asyncio.timeout(timeout_ms / 1_000):
+            async with (
+                asyncio.timeout(timeout_ms / 1_000),
+                self._read_turns if isinstance(request, Read) else nullcontext(),
+            ):
                 response = await self._client.send(built)
         except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
             reason = f"{type(error).__name__}: {error}"

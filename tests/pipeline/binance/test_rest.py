@@ -140,6 +140,30 @@ async def test_silence_is_in_doubt() -> None:
         await rest.close()
 
 
+async def test_reads_that_hang_do_not_hold_up_an_order() -> None:
+    """However many reads wait for their answers, a stop finds a connection."""
+    release = asyncio.Event()
+
+    async def answers_orders_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not (await reader.readuntil(b"\r\n\r\n")).startswith(b"POST"):
+            await release.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async with server(answers_orders_only) as url:
+        rest = client(url)
+        reads = [asyncio.create_task(rest.send(requests.server_time(), timeout_ms=60_000)) for _ in range(50)]
+        await asyncio.sleep(0)
+        stop = requests.far_rail(BTC, client_id="x", position_side=Side.BUY, trigger=1)
+        answer = await rest.send(stop, timeout_ms=5_000)
+        release.set()
+        await asyncio.gather(*reads)
+        await rest.close()
+
+    assert 200 == answer.status
+
+
 async def test_half_an_answer_is_in_doubt() -> None:
     """A body cut in the middle is no answer."""
 
