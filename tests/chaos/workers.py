@@ -97,6 +97,7 @@ async def run(arguments: argparse.Namespace, brokers: str, directory: Path) -> d
             print(f"{number}/{len(steps)} {step.__name__}", file=sys.stderr, flush=True)
             await step()
         await scene.stop_feed()
+        await scene.until_folded(180.0)
         verdict = await scene.verdict()
         asked_again, faults = scene.said("offset_asked_again"), scene.said("worker_fatal")
     back = sorted(disturbed.back_ms)

@@ -46,6 +46,7 @@ async def test_killed_worker_folds_on_from_its_manifest(kafka: EmbeddedKafka, tm
             worker = scene.worker()
         await scene.until("the last life folds", lambda: worker.says("partition_loaded") >= 8 * (KILLS + 1))
         await scene.stop_feed()
+        await scene.until_folded()
         verdict = await scene.verdict()
 
         assert holds(verdict), verdict
@@ -64,6 +65,7 @@ async def test_second_worker_joins_and_leaves(kafka: EmbeddedKafka, tmp_path: Pa
         assert second.end() == 0
         await scene.until("the first has all again", lambda: first.says("partition_loaded") >= 8 + 4 + 8)
         await scene.stop_feed()
+        await scene.until_folded()
         verdict = await scene.verdict()
 
         assert holds(verdict), verdict
@@ -89,6 +91,7 @@ async def test_frozen_worker_wakes_after_its_session(kafka: EmbeddedKafka, tmp_p
         first.tell(signal.SIGCONT)
         await scene.until("the first has its share again", lambda: first.says("partition_loaded") >= before + 4)
         await scene.stop_feed()
+        await scene.until_folded()
         verdict = await scene.verdict()
 
         assert holds(verdict), verdict
