@@ -281,36 +281,57 @@ def load(environ: Mapping[str, str], config_path: Path | str | None = None) -> S
     Raises:
         ConfigurationError: with one line for every problem in the file and in the environment together.
     """
-    name = str(config_path or environ.get("PERPGUARD_CONFIG", "") or "")
-    problems: list[str] = []
-    values, standing = defaults(), defaults()
-    if name:
-        try:
-            values, problems = flatten(read_json(Path(name).read_text(encoding="utf-8"), name))
-        except OSError as error:
-            problems = [
-                f"PERPGUARD_CONFIG: found {name!r}, which cannot be read ({error.strerror}); allowed: a readable file"
-            ]
-        except UnicodeDecodeError as error:
-            problems = [f"{name}: no UTF-8 at byte {error.start}; allowed: JSON text in UTF-8"]
-        except ConfigurationError as error:
-            problems = list(error.problems)
-
-    reader = _Environment(environ)
-    listed = [s.strip() for s in environ.get("PERPGUARD_SYMBOLS", "").split(",") if s.strip()]
-    if listed:
-        problems += [
-            problem.replace("symbols:", "PERPGUARD_SYMBOLS:", 1) for problem in accept(values, "symbols", listed)
-        ]
-        if (
-            values["limits.symbols"] is not None
-        ):  # the environment narrows or replaces the universe: keep what is in both
-            values["limits.symbols"] = [s for s in values["limits.symbols"] if s in values["symbols"]]
+    values, problems = _read_file(str(config_path or environ.get("PERPGUARD_CONFIG", "") or ""))
+    problems += _narrow_universe(values, environ.get("PERPGUARD_SYMBOLS", ""))
     if not problems:
         problems += contradictions(values)
+    reader = _Environment(environ)
+    outer = _read_environment(reader) | {"symbols": tuple(values["symbols"])}
+    venues = [venue_of(outer["rest_url"]), venue_of(outer["ws_url"])]
+    if set(venues) == {"local"} and not outer["api_key"] and not outer["api_secret"]:
+        outer["api_key"], outer["api_secret"] = Secret(SIMULATOR_KEY), Secret(SIMULATOR_SECRET)
+    money_problems, notices = _guard_money(venues, environ, outer)
+    problems += reader.problems + money_problems
+    if problems:
+        raise ConfigurationError(problems)
+    outer |= {"venue": "real" if "real" in venues else venues[0], "notices": tuple(notices)}
+    return _assemble(values, outer)
 
-    symbols = tuple(values["symbols"])
-    outer: dict[str, Json] = {
+
+def _read_file(name: str) -> tuple[dict[str, Json], list[str]]:
+    """The values by path of the file *name* (empty: the defaults), and what is wrong with it."""
+    if not name:
+        return defaults(), []
+    try:
+        return flatten(read_json(Path(name).read_text(encoding="utf-8"), name))
+    except OSError as error:
+        problem = f"PERPGUARD_CONFIG: found {name!r}, which cannot be read ({error.strerror}); allowed: a readable file"
+    except UnicodeDecodeError as error:
+        problem = f"{name}: no UTF-8 at byte {error.start}; allowed: JSON text in UTF-8"
+    except ConfigurationError as error:
+        return defaults(), list(error.problems)
+    return defaults(), [problem]
+
+
+def _narrow_universe(values: dict[str, Json], listed: str) -> list[str]:
+    """Let PERPGUARD_SYMBOLS outrank the file's universe; what may be traded is what is in both."""
+    symbols = [symbol.strip() for symbol in listed.split(",") if symbol.strip()]
+    if not symbols:
+        return []
+    problems = [problem.replace("symbols:", "PERPGUARD_SYMBOLS:", 1) for problem in accept(values, "symbols", symbols)]
+    tradable = values["limits.symbols"]
+    if tradable is not None and not problems:
+        values["limits.symbols"] = [symbol for symbol in tradable if symbol in symbols]
+        if not values["limits.symbols"]:
+            problems.append(
+                wrong("PERPGUARD_SYMBOLS", symbols, "one at least of limits.symbols: " + ", ".join(tradable))
+            )
+    return problems
+
+
+def _read_environment(reader: _Environment) -> dict[str, Json]:
+    """Addresses, identity and secrets; ``reader.problems`` says what is wrong with them."""
+    found: dict[str, Json] = {
         "brokers": reader.text(
             "PERPGUARD_BROKERS",
             "127.0.0.1:9092",
@@ -334,26 +355,27 @@ def load(environ: Mapping[str, str], config_path: Path | str | None = None) -> S
         "kafka_security": reader.choice("PERPGUARD_KAFKA_SECURITY", "PLAINTEXT", SECURITY_PROTOCOLS),
         "kafka_username": reader.text("PERPGUARD_KAFKA_USERNAME", ""),
         "kafka_password": reader.secret("PERPGUARD_KAFKA_PASSWORD"),
-        "symbols": symbols,
     }
-    venues = [venue_of(outer["rest_url"]), venue_of(outer["ws_url"])]
-    if set(venues) == {"local"} and not outer["api_key"] and not outer["api_secret"]:
-        outer["api_key"], outer["api_secret"] = Secret(SIMULATOR_KEY), Secret(SIMULATOR_SECRET)
-    money_problems, notices = _guard_money(venues, environ, outer)
-    problems += reader.problems + money_problems
-    if problems:
-        raise ConfigurationError(problems)
+    if found["kafka_security"] != "PLAINTEXT" and not (found["kafka_username"] and found["kafka_password"]):
+        reader.problems.append(
+            f"PERPGUARD_KAFKA_SECURITY: found {found['kafka_security']!r} without a login; allowed: with "
+            "PERPGUARD_KAFKA_USERNAME and PERPGUARD_KAFKA_PASSWORD (or its _FILE)"
+        )
+    return found
 
+
+def _assemble(values: Mapping[str, Json], outer: Mapping[str, Json]) -> Settings:
+    """The settings of values that were found right."""
     digest = _digest(values)
     policy = _nested(values, "policy")
     policy["disabled_exits"] = tuple(policy["disabled_exits"])
-    streams = tuple(values["data_source.ws_streams"])
-    slots = values["performance.max_positions"]
+    streams, standing = tuple(values["data_source.ws_streams"]), defaults()
+    slots, tradable = values["performance.max_positions"], values["limits.symbols"]
     return Settings(
         **outer,
         policy=Policy(digest=digest, **policy),
         limits=Limits(
-            symbols=tuple(values["limits.symbols"] or symbols),
+            symbols=outer["symbols"] if tradable is None else tuple(tradable),
             max_notional_e8=E8(values["limits.max_notional_usdt"] * ONE_E8),
             max_leverage=values["limits.max_leverage"],
             max_positions=values["limits.max_positions"] or slots,
@@ -365,10 +387,8 @@ def load(environ: Mapping[str, str], config_path: Path | str | None = None) -> S
         rate_limit=RateLimitConfig(**_nested(values, "rate_limit")),
         performance=Performance(**_nested(values, "performance")),
         config_digest=digest,
-        venue="real" if "real" in venues else venues[0],
         warnings=(
             *(f'data_source.ws_streams: "{s}" is {STREAMS[s]}' for s in streams if STREAMS[s]),
             *(f"{path}: no effect yet, {why}" for path, why in NOT_YET.items() if values[path] != standing[path]),
         ),
-        notices=tuple(notices),
     )

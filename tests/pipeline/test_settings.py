@@ -78,6 +78,20 @@ def test_file_and_environment_problems_come_together(tmp_path: Path) -> None:
     ]
 
 
+def test_what_may_be_traded_never_grows_by_the_environment(tmp_path: Path) -> None:
+    """PERPGUARD_SYMBOLS narrows limits.symbols to what is in both, and an empty rest is refused, not everything."""
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"symbols": ["BTCUSDT", "ETHUSDT"], "limits": {"symbols": ["BTCUSDT"]}}))
+
+    assert ("BTCUSDT",) == load({"PERPGUARD_SYMBOLS": "ETHUSDT,BTCUSDT"}, path).limits.symbols
+    assert "one at least of limits.symbols: BTCUSDT" in problems_of({"PERPGUARD_SYMBOLS": "ETHUSDT"}, path)[0]
+
+
+def test_an_authenticated_broker_needs_a_login() -> None:
+    """A security protocol without user and password is refused before anything connects."""
+    assert "without a login" in problems_of({"PERPGUARD_KAFKA_SECURITY": "SASL_SSL"})[0]
+
+
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     """A file that is not there is named with the system's reason."""
     assert "No such file" in problems_of({}, tmp_path / "none.json")[0]
@@ -121,7 +135,11 @@ def test_the_venue_is_told_by_its_host(url: str, venue: str) -> None:
 
 def test_the_real_venue_needs_three_things() -> None:
     """Real orders need the words, the keys and an authenticated broker; then a notice says what will happen."""
-    secured = {"PERPGUARD_KAFKA_SECURITY": "SASL_SSL"}
+    secured = {
+        "PERPGUARD_KAFKA_SECURITY": "SASL_SSL",
+        "PERPGUARD_KAFKA_USERNAME": "user",
+        "PERPGUARD_KAFKA_PASSWORD": "word",
+    }
 
     assert "PERPGUARD_REAL_MONEY=yes" in problems_of(REAL | secured)[0]
     assert "PERPGUARD_KAFKA_SECURITY" in problems_of(REAL | {"PERPGUARD_REAL_MONEY": "yes"})[0]
@@ -141,6 +159,8 @@ def test_only_who_sends_orders_needs_the_secret(role: str) -> None:
     environ = REAL | {
         "PERPGUARD_REAL_MONEY": "yes",
         "PERPGUARD_KAFKA_SECURITY": "SASL_SSL",
+        "PERPGUARD_KAFKA_USERNAME": "user",
+        "PERPGUARD_KAFKA_PASSWORD": "word",
         "PERPGUARD_ROLE": role,
         "PERPGUARD_API_SECRET": "",
     }
