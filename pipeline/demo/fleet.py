@@ -2,7 +2,8 @@
 The only place where the demo starts, kills and stops the processes of the pipeline.
 
 Each is a process of its own, as in production, with its settings from the environment alone and its output in a file.
-The fleet never outlives the demo: whatever ends it, every process is ended, those that hang by SIGKILL.
+The fleet never outlives the demo: whatever ends it, SIGKILL included, every process is ended (a shell watches a pipe
+that only the demo holds, as for the embedded Kafka).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from pipeline.embedded_kafka import WATCHED
 
 STOP_SECONDS: Final = 10.0
 START_SECONDS: Final = 30.0
@@ -52,8 +55,8 @@ class Part:
         self.starts += 1
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", WATCHED, self.name, *self.command],
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.environment,
@@ -70,6 +73,7 @@ class Part:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+        _dismiss_watch(self._process)
         self._process = None
 
     @property
@@ -112,6 +116,7 @@ class Part:
             self._process.wait()
             return False
         finally:
+            _dismiss_watch(self._process)
             self._process = None
 
     def last_words(self) -> str:
@@ -127,6 +132,14 @@ class Part:
     def _remember_memory(self) -> None:
         if self.pid is not None:
             self.memory_mb = max(self.memory_mb, peak_memory_mb(self.pid))
+
+
+def _dismiss_watch(process: subprocess.Popen[bytes]) -> None:
+    """Tell the shell that watches this process to end, or it would kill whoever gets the number next."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has gone already
+        process.stdin.write(b"done\n")
+        process.stdin.close()
 
 
 def peak_memory_mb(pid: int) -> float:

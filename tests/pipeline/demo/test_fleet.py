@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.demo.fleet import Fleet, PartFailed, free_port, json_line, peak_memory_mb, perpguard, python
 
+ROOT = Path(__file__).parents[3]
 TALKS = 'import sys, time\nprint(\'{"other": 1}\')\nprint(\'{"rest": "url"}\', flush=True)\ntime.sleep(60)'
 TICKS = "import time\nprint('{\"up\":1}')\nwhile True:\n    print(1, flush=True)\n    time.sleep(0.01)"
 IGNORES = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -67,6 +68,39 @@ async def test_a_killed_part_starts_again(tmp_path: Path) -> None:
         assert 2 == part.starts
     finally:
         fleet.stop()
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from pipeline.demo.fleet import Fleet, python
+fleet = Fleet(Path(sys.argv[1]), {})
+part = fleet.start("child", python("-c", "import time; time.sleep(600)"))
+print(part.pid, flush=True)
+time.sleep(600)
+"""
+
+
+async def test_no_part_outlives_the_demo(tmp_path: Path) -> None:
+    """When the demo itself dies by SIGKILL, its parts are ended too."""
+    parent = await asyncio.create_subprocess_exec(
+        *python("-c", PARENT, str(tmp_path)), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    assert parent.stdout is not None
+    child = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+    async with asyncio.timeout(20):
+        while _runs(child):  # noqa: ASYNC110 - the life of another process has no event
+            await asyncio.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def test_small_tools() -> None:
