@@ -31,6 +31,7 @@ from pipeline.core.factors import (
     momentum,
     open_interest,
     order_flow,
+    price,
     structure,
     trend,
     volume,
@@ -127,7 +128,7 @@ class FactorVector(msgspec.Struct, frozen=True):
 
 def _new_bars(parameters: FactorParameters) -> BarFactors:
     return BarFactors(
-        prices=Prices(),
+        prices=price.new(parameters.trend.line_bars),
         trend=trend.new(parameters.trend),
         momentum=momentum.new(parameters.momentum),
         structure=structure.new(parameters.structure),

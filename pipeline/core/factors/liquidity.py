@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from operator import itemgetter, mul
 from typing import Final
 
 import msgspec
@@ -30,6 +31,8 @@ from pipeline.core.statistics import Smoothed
 IMBALANCE_LEVELS: Final = 20
 DEPTH_PERMYRIAD: Final = 10  # ±10 bps
 MOST_LEVELS: Final = 1_000
+_PRICE: Final = itemgetter(0)
+_LOTS: Final = itemgetter(1)
 
 
 class LiquidityParameters(msgspec.Struct, frozen=True):
@@ -95,10 +98,10 @@ class Liquidity(msgspec.Struct):
         doubled = bids[0][0] + asks[0][0]
         self.spread_bps = 1e4 * (asks[0][0] - bids[0][0]) / (doubled / 2)
         self.coverage = 1.0 if whole else coverage(bids, asks)
-        low, high = doubled * (10_000 - DEPTH_PERMYRIAD), doubled * (10_000 + DEPTH_PERMYRIAD)
-        on_bids = sum(price * lots for price, lots in bids if 20_000 * price >= low)
-        on_asks = sum(price * lots for price, lots in asks if 20_000 * price <= high)
-        self.depth = min(on_bids, on_asks) * tick * lot
+        low, high = band(doubled)
+        near_bids = bisect_right(bids, -low, key=_falling)
+        near_asks = bisect_right(asks, high, key=_PRICE)
+        self.depth = min(_within(bids, near_bids), _within(asks, near_asks)) * tick * lot
         mid = doubled / 2 * tick
         worst, bound = 0.0, False
         for side in (bids, asks):
@@ -127,11 +130,19 @@ def new(parameters: LiquidityParameters) -> Liquidity:
     )
 
 
+def band(doubled: int) -> tuple[int, int]:
+    """Lowest and highest tick within ±10 bps of a mid, given as bid + ask; both ends count."""
+    lowest = -(-doubled * (10_000 - DEPTH_PERMYRIAD) // 20_000)
+    return lowest, doubled * (10_000 + DEPTH_PERMYRIAD) // 20_000
+
+
+def _falling(level: Level) -> int:
+    return -level[0]
+
+
 def levels_of(book: Book, *, tick: float, lot: float, notional: float) -> tuple[list[Level], list[Level]]:
     """The levels of a local book that L reads: ±10 bps, at least 20, and as many as *notional* USDT takes to fill."""
-    doubled = book.best_bid + book.best_ask
-    lowest = -(-doubled * (10_000 - DEPTH_PERMYRIAD) // 20_000)
-    highest = doubled * (10_000 + DEPTH_PERMYRIAD) // 20_000
+    lowest, highest = band(book.best_bid + book.best_ask)
     wanted = notional / (tick * lot)
     near_bids = len(book.bid_prices) - bisect_left(book.bid_prices, lowest)
     near_asks = bisect_right(book.ask_prices, highest)
@@ -157,9 +168,14 @@ def _fault(bids: Sequence[Level], asks: Sequence[Level]) -> str:
         return "a side of the book is empty"
     if bids[0][0] >= asks[0][0]:
         return "the book is crossed"
-    if bids[-1][0] <= 0 or min(lots for _, lots in bids) <= 0 or min(lots for _, lots in asks) <= 0:
+    if bids[-1][0] <= 0 or min(map(_LOTS, bids)) <= 0 or min(map(_LOTS, asks)) <= 0:
         return "the book holds a level that cannot be"
     return ""
+
+
+def _within(levels: Sequence[Level], count: int) -> int:
+    """Notional (ticks × lots) of the first *count* levels; whole numbers, so in any order the same."""
+    return sum(map(mul, map(_PRICE, levels[:count]), map(_LOTS, levels[:count])))
 
 
 def coverage(bids: Sequence[Level], asks: Sequence[Level]) -> float:

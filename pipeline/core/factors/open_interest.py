@@ -143,6 +143,7 @@ def factor(
         "label": label(price=prices.change_score, interest=interest.change_score, parameters=parameters),
         "crowded": crowd > parameters.crowded_at,
         "blocks_entries": crowd > parameters.blocked_at,
+        "crowding": crowd,
         "jump_held": interest.held_back > 0.0,
     }
     return give(

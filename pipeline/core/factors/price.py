@@ -18,7 +18,6 @@ from pipeline.core.events import Bar
 from pipeline.core.statistics import Window
 
 HOUR_BARS: Final = 12  # H of domain section 4
-CLOSES: Final = 25  # c₋₂₄ of the trend
 ROUNDING_TICKS: Final = 1e-6  # so much of a tick is rounding and decides nothing
 
 
@@ -36,6 +35,7 @@ class Prices(msgspec.Struct):
     ticks; ``at_floor`` says that ``a`` stands on that floor, which is no measure of movement any more.
     """
 
+    closes: Window
     anchor: int = 0
     bars: int = 0
     open: float = 0.0
@@ -48,7 +48,6 @@ class Prices(msgspec.Struct):
     change: float = 0.0  # c − c₋₁₂
     change_score: float = 0.0  # x_p
     change_known: bool = False
-    closes: Window = msgspec.field(default_factory=lambda: Window(size=CLOSES))
 
     def add(self, bar: Bar, *, a: float, hour_range: float, parameters: PriceParameters) -> None:
         """Fold one closed bar with the true ranges as they stand after it."""
@@ -68,6 +67,11 @@ class Prices(msgspec.Struct):
         if self.change_known:
             self.change = self.close - self.closes.back(HOUR_BARS)
             self.change_score = change_score(self.change, self.a, parameters)
+
+
+def new(longest: int) -> Prices:
+    """Before the first bar; *longest* is how many bars back anybody looks, at least the 12 of x_p."""
+    return Prices(closes=Window(size=max(longest, HOUR_BARS) + 1))
 
 
 def change_score(change: float, a: float, parameters: PriceParameters) -> float:

@@ -7,13 +7,14 @@ from math import sqrt
 import pytest
 
 from pipeline.core.factors.price import PriceParameters, Prices, change_score
+from pipeline.core.factors.price import new as new_prices
 from tests.factor_market import mirrored, walk
 
 BARS = walk(40, seed=7)
 
 
 def _fold(bars: list, *, a: float = 100.0, hour_range: float = 300.0) -> Prices:  # type: ignore[type-arg]
-    prices = Prices()
+    prices = new_prices(24)
     for bar in bars:
         prices.add(bar, a=a, hour_range=hour_range, parameters=PriceParameters())
     return prices

@@ -10,6 +10,7 @@ from pipeline.core.events import Bar
 from pipeline.core.factor_set import values
 from pipeline.core.factors.price import Prices
 from pipeline.core.factors.structure import Pivot, StructureParameters, beyond, breakout, new, room, score, sequence
+from pipeline.core.statistics import Window
 from tests.factor_market import fold, fold_all, mirrored, walk
 from tests.factor_market import new as new_state
 
@@ -144,7 +145,7 @@ def test_levels_and_room_are_those_of_the_chart() -> None:
 def test_without_a_level_ahead_room_is_not_known() -> None:
     """A close at the highest price of all has no number for its room above."""
     structure = new(PARAMETERS)
-    prices = Prices(bars=1, close=10.0, high=10.0, low=5.0, a=2.0, hour_range=4.0)
+    prices = Prices(closes=Window(size=13), bars=1, close=10.0, high=10.0, low=5.0, a=2.0, hour_range=4.0)
     structure.add(prices, PARAMETERS)
 
     assert [None, 1.25] == [room(structure, prices, 1), room(structure, prices, -1)]
@@ -156,6 +157,6 @@ def test_without_a_level_ahead_room_is_not_known() -> None:
 def test_beyond_a_level_in_the_direction_of_the_body(opened: float, close: float, expected: bool) -> None:
     """A rising bar must stand beyond the last high, a falling one beyond the last low."""
     structure = _structure([12.0], [5.0])
-    prices = Prices(bars=2, open=opened, close=close, a=4.0)
+    prices = Prices(closes=Window(size=13), bars=2, open=opened, close=close, a=4.0)
 
     assert expected == beyond(structure, prices, 1.0)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from pipeline.core.events import Bar, Trade
 from pipeline.core.factor_set import FactorState, values
 from pipeline.core.factors.price import Prices
 from pipeline.core.factors.volume_delta import Tape, VolumeDeltaParameters, new, score
+from pipeline.core.statistics import Window
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
 from tests.factor_market import START_MS, STEP_E8, TICK_E8, fold, fold_all, walk
 from tests.factor_market import new as new_state
@@ -42,7 +43,7 @@ def test_bounds_and_mirror(z: float, determination: float, absorbed: bool) -> No
 def test_absorption_is_flow_against_price(change: float, z: float, expected: bool) -> None:
     """Buyers without effect: D above 0, the price falls by more than a deviation, the flow is more than usual."""
     state = new(PARAMETERS)
-    prices = Prices(change=change, change_score=change, change_known=True)
+    prices = Prices(closes=Window(size=13), change=change, change_score=change, change_known=True)
     for _ in range(200):
         state.add(prices, quote=100.0, delta=10.0, tape_differs=False, parameters=PARAMETERS)
     state.moments.mean = 0.1 - z * state.moments.deviation
