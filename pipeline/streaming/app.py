@@ -30,6 +30,7 @@ from pipeline.settings import Settings
 from pipeline.wire.topics import INPUT_PARTITIONS, Topic
 
 ROCKSDB_WRITE_BUFFER = 1 << 20  # Faust's 64 MB default let 40 stores grow to 558 MB, with 1 MB buffers 133 MB
+HEARTBEATS = 6  # a session: a survivor hears of a rebalance with its next heartbeat, and until then is deaf to it
 MAX_RECORD = 16 << 20  # an anchor holds every state of a partition
 # Records that wait for an agent. Over four fifths of it Faust stops fetching a partition, and may let it wait until the
 # buffer is empty while the others go on (22 s were seen with 256 on a busy machine): deep enough for a short outage.
@@ -142,7 +143,7 @@ def make_app(settings: Settings, role: str) -> WorkerApp:
         broker=[f"kafka://{broker}" for broker in settings.brokers.split(",")],
         broker_credentials=_credentials(settings),
         broker_session_timeout=float(settings.session_timeout_s),
-        broker_heartbeat_interval=settings.session_timeout_s / 3,
+        broker_heartbeat_interval=settings.session_timeout_s / HEARTBEATS,
         broker_request_timeout=90.0,
         broker_client_id=f"{app_id(settings.prefix, role)}-{settings.instance}",
         consumer_group_instance_id=f"{role}-{settings.instance}",

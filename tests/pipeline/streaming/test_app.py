@@ -54,7 +54,7 @@ def test_settings_without_which_a_rebalance_or_a_restart_goes_wrong(role: str, t
         "leader disabled": True,
         "declares topics": False,
         "session": 6.0,
-        "heartbeat": 2.0,
+        "heartbeat": 1.0,
         "acks": -1,
         "autodiscover": False,
         "standbys": 0,
