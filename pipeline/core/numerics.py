@@ -37,7 +37,7 @@ _EXP_HIGHEST: Final = 709.0  # beyond it the result leaves the doubles; nothing 
 _EXP_LOWEST: Final = -708.0  # below it the result is no normal double any more
 _SMALLEST_NORMAL: Final = 2.2250738585072014e-308
 _TANH_ONE: Final = 22.0  # from here on tanh is 1 in doubles
-_KEPT_DECAYS: Final = 65_536
+_KEPT_DECAYS: Final = 16_384
 
 
 def _powers_of_two() -> tuple[float, ...]:

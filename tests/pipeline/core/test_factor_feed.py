@@ -1,0 +1,164 @@
+"""The only place for tests of how a symbol's events reach its factors, folded by the engine first."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from pipeline.core import engine
+from pipeline.core.bars import BAR_MS
+from pipeline.core.events import (
+    Bar,
+    Bars,
+    DepthDiff,
+    DepthSnapshot,
+    Event,
+    InstrumentChanged,
+    OpenInterest,
+    Stamp,
+    Ticked,
+    Trade,
+)
+from pipeline.core.factor_feed import feed
+from pipeline.core.factor_set import FactorState, values
+from pipeline.core.instruments import Instrument
+from pipeline.core.state import SymbolState
+from pipeline.core.units import Lots, Milliseconds, Ticks
+from tests.factor_market import START_MS, STEP_E8, TICK_E8, fold_all, mark, quote, walk
+
+INSTRUMENT = Instrument(
+    symbol="SOLUSDT",
+    status="TRADING",
+    tick_e8=TICK_E8,
+    step_e8=STEP_E8,
+    min_price_ticks=1,
+    max_price_ticks=10**9,
+    min_lots=1,
+    max_lots=10**9,
+    max_market_lots=10**9,
+    min_notional_e8=0,
+)
+
+
+class Symbol:
+    """One symbol's engine and, beside it, its factors."""
+
+    def __init__(self, *, known: bool = True) -> None:
+        self.state: SymbolState = engine.new_state("SOLUSDT")
+        self.factors: FactorState | None = None
+        self.line = 0
+        if known:
+            self.tell(InstrumentChanged(INSTRUMENT), START_MS)
+
+    def tell(self, event: Event, at_ms: int) -> None:
+        """Fold one event, first into the state, then into the factors."""
+        self.line += 1
+        engine.step(self.state, event, Stamp(0, self.line, 0, Milliseconds(at_ms), Milliseconds(at_ms)))
+        self.factors = feed(self.factors, event, self.state)
+
+    def close(self, bars: list[Bar]) -> None:
+        """Bars of the stream, each told at its close."""
+        for bar in bars:
+            self.tell(bar, bar.open_ms + BAR_MS)
+
+    @property
+    def known(self) -> FactorState:
+        """The factors, which must be there."""
+        assert self.factors is not None
+        return self.factors
+
+
+BARS = walk(180, seed=61)
+
+
+def test_without_an_instrument_there_are_no_factors() -> None:
+    """What a tick is worth is not known yet."""
+    symbol = Symbol(known=False)
+    symbol.tell(quote(10, 11, at_ms=START_MS), START_MS)
+
+    assert symbol.factors is None
+
+
+def test_a_backfill_and_the_stream_after_it_give_the_history_of_the_whole() -> None:
+    """150 bars by REST and 30 of the stream score like 180 in one piece."""
+    symbol = Symbol()
+    symbol.tell(Bars(BARS[:150]), BARS[149].open_ms + BAR_MS)
+    symbol.close(BARS[150:])
+    expected = values(fold_all(BARS), now_ms=symbol.known.bar_close_ms).factors
+
+    found = values(symbol.known, now_ms=symbol.known.bar_close_ms).factors
+    assert [expected[letter].value for letter in "TMSVC"] == [found[letter].value for letter in "TMSVC"]
+    assert all(found[letter].ready for letter in "TMSVC")
+
+
+def test_a_hole_closes_the_factors_and_its_history_opens_them_again() -> None:
+    """The bar after a missing one leaves a hole; the REST answer that fills it heals."""
+    symbol = Symbol()
+    symbol.tell(Bars(BARS[:150]), BARS[149].open_ms + BAR_MS)
+    symbol.close([BARS[151]])
+    broken = symbol.known.hole
+    symbol.tell(Bars(BARS[100:160]), BARS[159].open_ms + BAR_MS)
+
+    assert "are missing" in broken
+    assert ("", BARS[159].open_ms) == (symbol.known.hole, symbol.known.bar_open_ms)
+
+
+def test_one_late_bar_by_rest_is_folded_alone() -> None:
+    """Nothing is built again for it, and the same answer a second time changes nothing."""
+    symbol = Symbol()
+    symbol.tell(Bars(BARS[:150]), BARS[149].open_ms + BAR_MS)
+    kept = symbol.known.bars
+    symbol.tell(Bars([BARS[150]]), BARS[150].open_ms + BAR_MS)
+    before = msgspec.msgpack.encode(symbol.known)
+    symbol.tell(Bars([BARS[150]]), BARS[150].open_ms + BAR_MS)
+
+    assert kept is symbol.known.bars
+    assert before == msgspec.msgpack.encode(symbol.known)
+
+
+def test_every_kind_of_event_reaches_its_factors() -> None:
+    """Quotes, book, marks, trades and open interest; what is none of them changes nothing."""
+    symbol = Symbol()
+    at = START_MS + 1_000
+    symbol.tell(quote(600_000, 600_001, at_ms=at), at)
+    symbol.tell(DepthDiff(1, 2, 0, [], [], Milliseconds(at)), at)
+    levels = [(600_000 - k, 50) for k in range(30)], [(600_001 + k, 50) for k in range(30)]
+    symbol.tell(DepthSnapshot(2, *levels, Milliseconds(at)), at)
+    symbol.tell(mark(price=60_000.0, index=60_000.0, next_funding_ms=at + 10**6, at_ms=at), at)
+    symbol.tell(Trade(5, Ticks(600_000), Lots(10), True, Milliseconds(at)), at)
+    symbol.tell(OpenInterest(Lots(10**6), Milliseconds(at)), at)
+    known = symbol.known
+    before = msgspec.msgpack.encode(known)
+    symbol.tell(Ticked(), at + 1)
+
+    assert (600_000.5, 5, 10.0**6, at) == (known.flow.mid, known.tape.last_id, known.interest.lots, known.basis.at_ms)
+    assert values(known, now_ms=at).factors["L"].ready
+    assert before == msgspec.msgpack.encode(known)
+
+
+def test_an_older_quote_and_an_older_mark_are_not_fed() -> None:
+    """What the symbol's own state has dropped as old (a second connection) does not reach the factors."""
+    symbol = Symbol()
+    at = START_MS + 1_000
+    symbol.tell(quote(600_000, 600_001, at_ms=at), at)
+    symbol.tell(quote(500_000, 500_001, at_ms=at - 500), at + 1)
+    for price, event_ms in ((60_000.0, at), (50_000.0, at - 500)):
+        symbol.tell(mark(price=price, index=price, next_funding_ms=at + 10**6, at_ms=event_ms), at + 2)
+
+    assert (600_000.5, 1) == (symbol.known.flow.mid, symbol.known.versions.mark)
+
+
+@pytest.mark.parametrize("scale", [10, 100])
+def test_another_tick_size_begins_anew_from_the_bars_at_hand(scale: int) -> None:
+    """The engine carries its bars over to the new grid; the factors follow on it."""
+    symbol = Symbol()
+    symbol.tell(Bars(BARS), BARS[-1].open_ms + BAR_MS)
+    finer = msgspec.structs.replace(INSTRUMENT, tick_e8=TICK_E8 // scale)
+    before = values(symbol.known, now_ms=symbol.known.bar_close_ms).factors
+    symbol.tell(InstrumentChanged(finer), BARS[-1].open_ms + BAR_MS)
+    after = values(symbol.known, now_ms=symbol.known.bar_close_ms).factors
+
+    assert TICK_E8 // scale == symbol.known.tick_e8
+    assert [pytest.approx(before[letter].value, abs=1e-6) for letter in "TMSVC"] == [
+        after[letter].value for letter in "TMSVC"
+    ]
