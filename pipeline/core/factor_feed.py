@@ -39,7 +39,7 @@ def feed(
     instrument = state.instrument
     if instrument is None:
         return None
-    if factors is None or (factors.tick_e8, factors.step_e8) != (instrument.tick_e8, instrument.step_e8):
+    if factors is None or factors.tick_e8 != instrument.tick_e8 or factors.step_e8 != instrument.step_e8:
         factors = factor_set.new_factor_state(
             state.symbol, tick_e8=instrument.tick_e8, step_e8=instrument.step_e8, parameters=parameters
         )

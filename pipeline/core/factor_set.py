@@ -299,7 +299,7 @@ def on_quote(state: FactorState, quote: Quote, *, now_ms: int) -> None:
     if not 0 < quote.bid < quote.ask or quote.bid_lots <= 0 or quote.ask_lots <= 0:
         _refuse(state, "quote", "empty or crossed")
         return
-    state.flow.add(bid=quote.bid, bid_lots=quote.bid_lots, ask=quote.ask, ask_lots=quote.ask_lots, now_ms=now_ms)
+    state.flow.add(quote.bid, quote.bid_lots, quote.ask, quote.ask_lots, now_ms)
 
 
 def on_book(state: FactorState, book: Book, *, now_ms: int, parameters: FactorParameters = DEFAULT) -> bool:

@@ -17,7 +17,8 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core.statistics import Decayed, Moments, moments
+from pipeline.core.numerics import decay
+from pipeline.core.statistics import Moments, moments
 
 SAMPLE_MS: Final = 1_000
 MOST_SAMPLES: Final = 5
@@ -32,12 +33,18 @@ class OrderFlowParameters(msgspec.Struct, frozen=True):
 
 
 class OrderFlow(msgspec.Struct):
-    """The last quote (ticks, lots) and the flow that led to it."""
+    """
+    The last quote (ticks, lots) and the flow that led to it.
 
-    sum: Decayed
-    depth: Decayed  # of the touch, summed over the quotes
-    quotes: Decayed  # how many there were, with the same decay
+    ``faded`` is the sum of events as of ``at_ms``, ``depth`` that of the touches, ``quotes`` how many there were: all
+    three fade together, so one decay a quote is enough (quotes are the most frequent input there is).
+    """
+
+    tau_ms: int
     moments: Moments
+    faded: float = 0.0
+    depth: float = 0.0
+    quotes: float = 0.0
     bid: int = 0
     bid_lots: int = 0
     ask: int = 0
@@ -45,35 +52,41 @@ class OrderFlow(msgspec.Struct):
     at_ms: int = 0
     z: float = 0.0
 
-    def add(self, *, bid: int, bid_lots: int, ask: int, ask_lots: int, now_ms: int) -> None:
+    def add(self, bid: int, bid_lots: int, ask: int, ask_lots: int, now_ms: int) -> None:
         """Take the next quote; one that cannot be (empty, crossed) is not taken."""
         if not 0 < bid < ask or bid_lots <= 0 or ask_lots <= 0:
             return
-        if self.at_ms:
-            self._sample(now_ms)
-            flow = event(before=(self.bid, self.bid_lots, self.ask, self.ask_lots), now=(bid, bid_lots, ask, ask_lots))
-            if flow:
-                self.sum.add(float(flow), now_ms)
-        self.depth.add((bid_lots + ask_lots) / 2, now_ms)
-        self.quotes.add(1.0, now_ms)
+        before = self.at_ms
+        if before:
+            if now_ms > before:
+                if -now_ms // SAMPLE_MS != -before // SAMPLE_MS:
+                    self._sample(now_ms)
+                fade = decay(now_ms - before, self.tau_ms)
+                self.faded *= fade
+                self.depth *= fade
+                self.quotes *= fade
+                self.at_ms = now_ms
+            self.faded += event(self.bid, self.bid_lots, self.ask, self.ask_lots, bid, bid_lots, ask, ask_lots)
+        else:
+            self.at_ms = now_ms
+        self.depth += (bid_lots + ask_lots) / 2
+        self.quotes += 1.0
         self.bid, self.bid_lots, self.ask, self.ask_lots = bid, bid_lots, ask, ask_lots
-        self.at_ms = max(self.at_ms, now_ms)
 
     def _sample(self, now_ms: int) -> None:
         """Score and add the flow at each full second from the last quote on and before this one."""
         second = -(-self.at_ms // SAMPLE_MS)
         passed = -(-now_ms // SAMPLE_MS) - second
-        if passed <= 0:
-            return
-        depth = self.depth.value / self.quotes.value
         for step in range(min(passed, MOST_SAMPLES)):
-            value = self.sum.at((second + step) * SAMPLE_MS) / depth
+            value = self.flow((second + step) * SAMPLE_MS)
             self.z = self.moments.score(value)
             self.moments.add(value)
 
     def flow(self, now_ms: int) -> float:
         """Decayed flow in units of the touch's average depth; 0 before the second quote."""
-        return self.sum.at(now_ms) * self.quotes.value / self.depth.value if self.at_ms else 0.0
+        if not self.at_ms:
+            return 0.0
+        return self.faded * decay(now_ms - self.at_ms, self.tau_ms) / (self.depth / self.quotes)
 
     @property
     def mid(self) -> float:
@@ -92,17 +105,22 @@ class OrderFlow(msgspec.Struct):
 def new(parameters: OrderFlowParameters) -> OrderFlow:
     """Before the first quote."""
     return OrderFlow(
-        sum=Decayed(tau_ms=parameters.tau_ms),
-        depth=Decayed(tau_ms=parameters.tau_ms),
-        quotes=Decayed(tau_ms=parameters.tau_ms),
+        tau_ms=parameters.tau_ms,
         moments=moments(parameters.samples, floor=parameters.floor),
     )
 
 
-def event(*, before: tuple[int, int, int, int], now: tuple[int, int, int, int]) -> int:
-    """OFI of one change of the quote, in lots; both are (bid, its lots, ask, its lots)."""
-    bid, bid_lots, ask, ask_lots = now
-    old_bid, old_bid_lots, old_ask, old_ask_lots = before
+def event(  # noqa: PLR0917  two quotes, in the order of the formula; it runs at every quote
+    old_bid: int,
+    old_bid_lots: int,
+    old_ask: int,
+    old_ask_lots: int,
+    bid: int,
+    bid_lots: int,
+    ask: int,
+    ask_lots: int,
+) -> int:
+    """OFI of one change of the quote, in lots."""
     flow = 0
     if bid >= old_bid:
         flow += bid_lots

@@ -22,7 +22,7 @@ def test_vector_of_events() -> None:
     first = (1_000, 5, 1_010, 7)
 
     assert [6, 2, -3] == [
-        event(before=first, now=now) for now in ((1_000, 8, 1_010, 4), (1_005, 2, 1_010, 7), (1_000, 5, 1_005, 3))
+        event(*first, *now) for now in ((1_000, 8, 1_010, 4), (1_005, 2, 1_010, 7), (1_000, 5, 1_005, 3))
     ]
 
 
