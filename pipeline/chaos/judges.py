@@ -78,7 +78,11 @@ def intents_are_the_fold(intents: Iterable[Record], folded: Folded) -> list[Viol
 
 
 def risk_at_most_once(ledger: Mapping[str, list[Json]], known: Mapping[str, records.IntentRecord]) -> list[Violation]:
-    """P2: no entry reached the exchange twice, nothing reached it that no intent asked for."""
+    """
+    P2: no entry reached the exchange twice, nothing reached it that no intent asked for.
+
+    Only entries may add risk: whatever else we send must be reduce-only, or close the position.
+    """
     broken: list[Violation] = []
     entries: dict[str, list[Json]] = {}
     for line in ledger["order"]:
@@ -90,8 +94,14 @@ def risk_at_most_once(ledger: Mapping[str, list[Json]], known: Mapping[str, reco
             broken.append(Violation("P2", f"the exchange took {line['client_id']}, which no intent asked for", where))
         elif leg_of(line["client_id"]) is Leg.ENTRY:
             entries.setdefault(intent, []).append(line)
+        elif not line["reduce_only"]:
+            broken.append(Violation("P2", f"{line['client_id']} is no entry and could add risk", where))
     for line in ledger["algo"]:
-        if line["state"] == "NEW" and intent_of(line["client_id"]) not in known:
+        if line["state"] != "NEW":
+            continue
+        if not (line["reduce_only"] or line["close_position"]):
+            broken.append(Violation("P2", f"{line['client_id']} could add risk", f"ledger {line['n']}"))
+        if intent_of(line["client_id"]) not in known:
             text = f"the exchange took {line['client_id']}, which no intent asked for"
             broken.append(Violation("P2", text, f"ledger {line['n']}"))
     for intent, lines in entries.items():

@@ -44,7 +44,12 @@ def folded(*intents: records.IntentRecord) -> Folded:
 def order(n: int, leg: Leg, attempt: int, intent: str = ENTRY.id, **more: Any) -> dict[str, Any]:
     """An accepted order."""
     client = client_id(intent=intent, leg=leg, attempt=attempt)
-    return {"n": n, "client_id": client, "status": "NEW", "algo_id": None} | more
+    return {"n": n, "client_id": client, "status": "NEW", "algo_id": None, "reduce_only": False} | more
+
+
+def stop(n: int, client: str, **more: Any) -> dict[str, Any]:
+    """An accepted conditional order."""
+    return {"n": n, "client_id": client, "state": "NEW", "reduce_only": True, "close_position": False} | more
 
 
 def ledger(*orders: dict[str, Any], algo: tuple[dict[str, Any], ...] = ()) -> dict[str, list[Any]]:
@@ -108,7 +113,7 @@ def test_an_entry_that_took_effect_twice_is_found() -> None:
 
 def test_protecting_orders_may_go_out_twice() -> None:
     """At least once is their promise; a child of a triggered stop is no order of ours."""
-    stops = tuple({"n": n, "client_id": order(n, Leg.WORKING, n)["client_id"], "state": "NEW"} for n in (1, 2))
+    stops = tuple(stop(n, order(n, Leg.WORKING, n)["client_id"]) for n in (1, 2))
     child = order(4, Leg.WORKING, 1) | {"client_id": "autoclose", "algo_id": 7}
 
     assert [] == judges.risk_at_most_once(ledger(order(3, Leg.ENTRY, 1), child, algo=stops), KNOWN)
@@ -117,10 +122,20 @@ def test_protecting_orders_may_go_out_twice() -> None:
 def test_what_nobody_asked_for_is_found() -> None:
     """An order of an intent that is not in the log, on either book."""
     foreign = order(2, Leg.ENTRY, 1, intent="LOGIDEN.09.0.aaaa0")
-    stop = {"n": 3, "client_id": "strange", "state": "NEW"}
 
     assert ["ledger 2", "ledger 3"] == [
-        one.where for one in judges.risk_at_most_once(ledger(foreign, algo=(stop,)), KNOWN)
+        one.where for one in judges.risk_at_most_once(ledger(foreign, algo=(stop(3, "strange"),)), KNOWN)
+    ]
+
+
+def test_what_is_no_entry_must_not_add_risk() -> None:
+    """A close or a target without reduce-only, a stop that neither reduces nor closes."""
+    loose = stop(3, order(3, Leg.FAR, 1)["client_id"], reduce_only=False)
+    closing = stop(4, order(3, Leg.FAR, 2)["client_id"], reduce_only=False, close_position=True)
+    target = order(2, Leg.TARGET, 1)
+
+    assert ["ledger 2", "ledger 3"] == [
+        one.where for one in judges.risk_at_most_once(ledger(target, algo=(loose, closing)), KNOWN)
     ]
 
 
