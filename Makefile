@@ -3,6 +3,8 @@
 #   make install   .venv with the locked dependencies and the project itself
 #   make demo      the whole pipeline on this machine (RECORDING=file SPEED=x JSON=file)
 #   make test      every test that needs no outside network (TESTS="tests/pipeline/core -k book")
+#   make clients   .venv-clients with ccxt, python-binance and the official SDK, locked
+#   make test-clients  these unmodified clients against the simulator (part of make test)
 #   make check     format, lint, types, import contracts; no tests
 #   make bench     the figures of docs/benchmarks.md (NAME=latency JSON=file)
 #   make manifests topics and users of k8s/ from pipeline/wire/topics.py
@@ -15,10 +17,12 @@ TESTS ?= tests
 
 # A stamp carries the checksum of what it stands for: unchanged locks cost nothing, a changed one installs again.
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+CLIENTS := .venv-clients
+CLIENTS_STAMP := $(CLIENTS)/.made-$(shell cat requirements-clients.lock | cksum | cut -d' ' -f1)
 TEST_STAMP := $(VENV)/.test-$(shell cat requirements-test.lock pyproject.toml | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: install install-test demo test check bench manifests lock clean
+.PHONY: install install-test clients demo test test-clients check bench manifests lock clean
 
 install: $(RUN_STAMP)
 
@@ -50,7 +54,20 @@ $(TEST_STAMP): $(RUN_STAMP)
 demo: install
 	@$(BIN)/perpguard demo $(if $(RECORDING),--recording $(RECORDING)) $(if $(SPEED),--speed $(SPEED)) $(if $(JSON),--json $(JSON))
 
-test: install-test
+# Their own environment: ccxt pins packages of ours to other versions.
+clients: $(CLIENTS_STAMP)
+
+$(CLIENTS_STAMP): | $(BIN)/python
+	@echo "installing the locked client libraries"
+	@$(BIN)/python -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
+	  --requirement requirements-clients.lock
+	@rm -f $(CLIENTS)/.made-* && touch $@
+
+test-clients: install-test clients
+	@$(BIN)/python -m pytest tests/clients
+
+test: install-test clients
 	@$(BIN)/python -m pytest $(TESTS)
 
 check: install-test
@@ -72,6 +89,8 @@ lock: | $(BIN)/python
 	@$(PIP) install uv
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --extra test --constraint requirements.lock --output-file requirements-test.lock
+	@$(BIN)/python -m uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
+	  --no-header tests/clients/requirements.in --output-file requirements-clients.lock
 
 clean:
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -13,7 +13,7 @@ LOCKS = ("requirements.lock", "requirements-test.lock")
 REQUIREMENT = re.compile(r"^([a-z0-9.-]+)==(\S+)(?: ; .+?)? \\$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, "requirements-clients.lock"])
 def test_every_requirement_is_pinned_and_hashed_and_no_address_is_named(name: str) -> None:
     """pip refuses anything else with --require-hashes, and everybody resolves from his own index."""
     text = (ROOT / name).read_text()

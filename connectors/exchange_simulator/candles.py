@@ -260,6 +260,16 @@ def rest_row(row: Instrument, bar: Candle, interval: str) -> list[Any]:  # Any: 
     ]  # fmt: skip
 
 
+def continuous_payload(
+    row: Instrument, bar: Candle, interval: str, *, event_ms: int, final: bool
+) -> dict[str, Any]:  # Any: JSON
+    """The continuous_kline event: the same candle by pair and contract type."""
+    payload = stream_payload(row, bar, interval, event_ms=event_ms, final=final)
+    candle = payload["k"]
+    del candle["s"]
+    return {"e": "continuous_kline", "E": event_ms, "ps": row.symbol, "ct": "PERPETUAL", "k": candle}
+
+
 def stream_payload(
     row: Instrument, bar: Candle, interval: str, *, event_ms: int, final: bool
 ) -> dict[str, Any]:  # Any: JSON

@@ -34,6 +34,9 @@ _SIGNED: Final = "SIGNED"
 ROUTES: Final[dict[tuple[str, str], Endpoint]] = {
     ("GET", "/fapi/v1/ping"): Endpoint(market.ping),
     ("GET", "/fapi/v1/time"): Endpoint(market.server_time),
+    # Of the spot host: python-binance asks these two before anything else.
+    ("GET", "/api/v3/ping"): Endpoint(market.ping),
+    ("GET", "/api/v3/time"): Endpoint(market.server_time),
     ("GET", "/fapi/v1/exchangeInfo"): Endpoint(market.exchange_info),
     ("GET", "/fapi/v1/depth"): Endpoint(market.depth, market.depth_weight),
     ("GET", "/fapi/v1/klines"): Endpoint(market.klines, market.klines_weight),

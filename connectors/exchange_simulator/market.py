@@ -12,6 +12,7 @@ from connectors.exchange_simulator.candles import (
     Candle,
     CandleBook,
     PriceCandles,
+    continuous_payload,
     open_time,
     stream_payload,
 )
@@ -22,6 +23,7 @@ from connectors.exchange_simulator.market_events import BookChange, MarketTrade,
 
 Payload = dict[str, Any]  # Any: the venue's JSON
 Emit = Callable[[str, Payload], None]
+KlinePayload = Callable[..., Payload]
 PARTIAL_DEPTHS: Final = (5, 10, 20)
 BASIS_SAMPLES: Final = 30
 IMPACT_LEVELS: Final = 50
@@ -100,7 +102,7 @@ class Market:
         self.open_interest_lots = row.open_interest_lots
         self.windows: dict[int, DepthWindow] = {}
         self._aggregate: list[int] | None = None  # ticks, lots, first id, last id, trade ms, maker flag
-        self._closing: deque[tuple[int, str, Candle, str]] = deque()
+        self._closing: deque[tuple[int, str, Candle, str, KlinePayload]] = deque()
         self._kline_dirty = self._day_dirty = True
         self._depth_dirty = dict.fromkeys((100, 250, 500), True)
         self._ticker_names = (f"{self.name}@bookTicker", "!bookTicker")
@@ -271,18 +273,27 @@ class Market:
                 },
             )
 
+    def _kline_streams(self, interval: str) -> list[tuple[str, KlinePayload]]:
+        """The wanted streams that carry candles of an interval, each with its payload."""
+        names = (
+            (f"{self.name}@kline_{interval}", stream_payload),
+            (f"{self.name}_perpetual@continuousKline_{interval}", continuous_payload),
+        )
+        return [(name, payload) for name, payload in names if self.wanted(name)]
+
     def close_candles(self, now_ms: int, *, delay_ms: int = 0) -> None:
         """End minutes; *delay_ms* later send the last frame (`x: true`) of every wanted candle that ended with them."""
         for minute in self.candles.advance(now_ms):
             end = minute.open_ms + INTERVALS["1m"]
             for interval in INTERVALS:
-                stream = f"{self.name}@kline_{interval}"
-                if self.wanted(stream) and open_time(end, interval) == end:
+                if open_time(end, interval) != end:
+                    continue
+                for stream, payload in self._kline_streams(interval):
                     bar = self.candles.closed(interval, open_time(minute.open_ms, interval))
-                    self._closing.append((end + delay_ms, stream, bar, interval))
+                    self._closing.append((end + delay_ms, stream, bar, interval, payload))
         while self._closing and self._closing[0][0] <= now_ms:
-            _, stream, bar, interval = self._closing.popleft()
-            self.emit(stream, stream_payload(self.row, bar, interval, event_ms=now_ms, final=True))
+            _, stream, bar, interval, payload = self._closing.popleft()
+            self.emit(stream, payload(self.row, bar, interval, event_ms=now_ms, final=True))
 
     def flush_klines(self, now_ms: int) -> None:
         """Send running candles, only after trades (sheet 2.6)."""
@@ -290,10 +301,9 @@ class Market:
             return
         self._kline_dirty = False
         for interval in INTERVALS:
-            stream = f"{self.name}@kline_{interval}"
-            if self.wanted(stream):
+            for stream, payload in self._kline_streams(interval):
                 bar = self.candles.candle(interval, now_ms)
-                self.emit(stream, stream_payload(self.row, bar, interval, event_ms=now_ms, final=False))
+                self.emit(stream, payload(self.row, bar, interval, event_ms=now_ms, final=False))
 
     def take_day_changed(self) -> bool:
         """Whether anything traded since the last all-market ticker; clears the flag."""

@@ -15,6 +15,7 @@ from connectors.exchange_simulator.parameters import Params, limit_of, mandatory
 from connectors.exchange_simulator.venue import Venue
 
 Json = Any  # the venue's JSON: objects, arrays and scalars
+_LISTS: Final = {"orderidlist": "orderIdList", "origclientorderidlist": "origClientOrderIdList"}
 BATCH_SIZE: Final = 5
 CANCEL_BATCH_SIZE: Final = 10
 WEEK: Final = 7 * 86_400_000
@@ -80,6 +81,8 @@ def batch_modify(venue: Venue, params: Params, now_ms: int) -> Json:
 def batch_cancel(venue: Venue, params: Params, now_ms: int) -> Json:
     """DELETE batchOrders: up to ten by orderIdList or origClientOrderIdList."""
     mandatory(params, "symbol")
+    # ccxt spells the two lists in lower case, and the venue takes it; elsewhere case is unverified (sheet 10, point 8).
+    params = params | {_LISTS[name]: text for name, text in params.items() if name in _LISTS}
     name = "orderIdList" if "orderIdList" in params else "origClientOrderIdList"
     try:
         ids = msgspec.json.decode(mandatory(params, name))

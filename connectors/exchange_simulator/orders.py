@@ -213,6 +213,7 @@ def amendment_row(order: Order, amendment: Amendment, count: int) -> Payload:
             "origQty": {"before": quantity(amendment.lots[0]), "after": quantity(amendment.lots[1])},
             "count": count,
         },
+        "priceMatch": order.price_match,
     }
 
 

@@ -80,7 +80,8 @@ def read(text: str) -> SocketRequest:
         raise VenueError(-1102, name="method")
     if not isinstance(params, dict):
         raise VenueError(-1102, name="params")
-    wants = params.pop("returnRateLimits", None)
+    # It is signed like any other parameter.
+    wants = params.get("returnRateLimits")
     if any(isinstance(value, dict | list) for value in params.values()):
         raise VenueError(-1102, name="params")
     plain = {name: _text(value) for name, value in params.items() if value is not None}

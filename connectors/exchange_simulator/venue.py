@@ -129,6 +129,8 @@ class Venue:
             leverage=settings.leverage,
             insurance=settings.insurance_e8,
         )
+        # The deposit was the first change; clients take an updateTime of 0 for an asset that was never used.
+        self.account.updated_ms = start_ms
         self.limiter = RateLimiter(settings.limits)
         self.keys = KeyRing(settings.api_key, settings.api_secret)
         self.markets = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.exchange_simulator.endpoints import NOT_SIMULATED, ROUTES
+from connectors.exchange_simulator.venue import Reply
 from tests.connectors.exchange_simulator.shapes import differences, documented
 from tests.connectors.exchange_simulator.venues import BTC, ETH, Bench
 from tests.data import require
@@ -234,3 +236,140 @@ def test_any_parameters_get_a_venue_answer(route: tuple[str, str], params: dict[
     assert reply.status in (200, 400, 401, 429)
     if reply.status != 200:
         assert reply.body["code"] < 0
+
+
+BTCUSDT = {"symbol": "BTCUSDT"}
+BARS = {"interval": "5m", "limit": 3}
+CHANGE = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.020", "price": "83000.00"}
+NEW = CHANGE | {"type": "LIMIT", "timeInForce": "GTC"}
+TRAILING_ONLY = ["activatePrice is missing", "priceRate is missing"]  # 4.3: trailing orders only
+
+
+def traded() -> Bench:
+    """Like `holding`, with public trades and a waiting stop."""
+    bench = holding()
+    bench.trade(838_600, 5, buyer_is_maker=True)
+    bench.trade(838_601, 5, buyer_is_maker=False)
+    bench.wait(1_000)
+    bench.stop("SELL", "80000.00", quantity="0.010", reduceOnly="true", clientAlgoId="rail")
+    return bench
+
+
+def resting(bench: Bench) -> dict[str, Any]:
+    """Parameters that name the resting order."""
+    return {"symbol": "BTCUSDT", "orderId": bench.venue.trading.opened("BTCUSDT")[0].order_id}
+
+
+def amended(bench: Bench) -> Reply:
+    """The history of an order changed once."""
+    one = resting(bench)
+    bench.call("PUT", "/fapi/v1/order", **(CHANGE | one))
+    return bench.call("GET", "/fapi/v1/orderAmendment", **one)
+
+
+def forced(bench: Bench) -> Reply:
+    """Own forced orders after an auto-deleveraging."""
+    bench.venue.liquidation.deleverage(bench.venue.account.position(BTC), lots=5, now_ms=bench.now)
+    return bench.call("GET", "/fapi/v1/forceOrders")
+
+
+def get(path: str, **params: Any) -> Callable[[Bench], Reply]:
+    """A query without own orders."""
+    return lambda bench: bench.call("GET", path, **params)
+
+
+# File → the call and the differences that the sheet explains, by its line.
+CALLED: dict[str, tuple[Callable[[Bench], Reply], list[str]]] = {
+    "ExchangeData/GetAggregatedTradeHistory": (get("/fapi/v1/aggTrades", **BTCUSDT), ["nq is extra"]),  # 2.5
+    "ExchangeData/GetRecentTrades": (get("/fapi/v1/trades", **BTCUSDT), ["isRPITrade is extra"]),  # 8: 2025-11-18
+    "ExchangeData/GetTradeHistory": (get("/fapi/v1/historicalTrades", **BTCUSDT), ["isRPITrade is extra"]),
+    "ExchangeData/GetContinuousContractKlines": (
+        get("/fapi/v1/continuousKlines", pair="BTCUSDT", contractType="PERPETUAL", **BARS),
+        [],
+    ),
+    "ExchangeData/GetIndexPriceKlines": (get("/fapi/v1/indexPriceKlines", pair="BTCUSDT", **BARS), []),
+    "ExchangeData/GetMarkPriceKlines": (get("/fapi/v1/markPriceKlines", **BTCUSDT, **BARS), []),
+    "ExchangeData/GetPremiumIndexKlines": (get("/fapi/v1/premiumIndexKlines", **BTCUSDT, **BARS), []),
+    "ExchangeData/GetInsuranceFundBalances": (get("/fapi/v1/insuranceBalance"), []),
+    "ExchangeData/GetServerTime": (get("/fapi/v1/time"), []),
+    "Trading/CancelAllOrders": (lambda bench: bench.call("DELETE", "/fapi/v1/allOpenOrders", **BTCUSDT), []),
+    "Trading/CancelAllConditionalOrders": (
+        lambda bench: bench.call("DELETE", "/fapi/v1/algoOpenOrders", **BTCUSDT),
+        [],
+    ),
+    "Trading/CancelAllOrdersAfterTimeout": (
+        lambda bench: bench.call("POST", "/fapi/v1/countdownCancelAll", countdownTime=1_000, **BTCUSDT),
+        [],
+    ),
+    # 4.3: avgPrice and cumQuote are gone from acknowledgements since 2026-06-30
+    "Trading/CancelOrder": (
+        lambda bench: bench.call("DELETE", "/fapi/v1/order", **resting(bench)),
+        ["cumQuote is missing", *TRAILING_ONLY],
+    ),
+    "Trading/CancelMultipleOrders": (
+        lambda bench: bench.call(
+            "DELETE", "/fapi/v1/batchOrders", orderIdList=json.dumps([resting(bench)["orderId"]]), **BTCUSDT
+        ),
+        ["cumQuote is missing", *TRAILING_ONLY],
+    ),
+    "Trading/EditOrder": (
+        lambda bench: bench.call("PUT", "/fapi/v1/order", **(CHANGE | resting(bench))),
+        ["avgPrice is missing", "cumBase is missing"],
+    ),
+    "Trading/EditMultipleOrders": (
+        lambda bench: bench.call("PUT", "/fapi/v1/batchOrders", batchOrders=json.dumps([CHANGE | resting(bench)])),
+        ["avgPrice is missing", "cumBase is missing"],
+    ),
+    "Trading/PlaceMultipleOrders": (
+        lambda bench: bench.call("POST", "/fapi/v1/batchOrders", batchOrders=json.dumps([NEW])),
+        ["avgPrice is missing", "closePosition is extra", "cumQuote is missing", *TRAILING_ONLY],
+    ),
+    "Trading/GetOrderEditHistory": (amended, []),
+    "Trading/GetOpenOrder": (lambda bench: bench.call("GET", "/fapi/v1/openOrder", **resting(bench)), TRAILING_ONLY),
+    "Trading/GetForcedOrders": (forced, []),
+    "Trading/GetOpenConditionalOrders": (get("/fapi/v1/openAlgoOrders", **BTCUSDT), []),
+    # 4.4: only after a trigger
+    "Trading/GetConditionalOrders": (
+        get("/fapi/v1/allAlgoOrders", **BTCUSDT),
+        ["actualQty is missing", "actualType is missing"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(CALLED))
+def test_calls_differ_from_the_documented_samples_only_by_the_sheet(name: str) -> None:
+    """Like the comparison above, for calls that change something or need something to have happened."""
+    call, explained = CALLED[name]
+    found = differences(documented(require(f"binance-net-docstyle/Endpoints/{name}.txt")), call(traded()).body)
+
+    assert sorted(explained) == sorted(one.removeprefix("[]").removeprefix(".") for one in found)
+
+
+# Path → fields that came after the answers were recorded, by their lines of the sheet.
+LATER: dict[str, list[str]] = {
+    "/fapi/v1/aggTrades": ["[].nq is extra"],  # 2025-12-31
+    "/fapi/v1/fundingRate": ["[].markPrice is extra", "[].rateType is extra"],  # 2026-07-23
+    "/fapi/v1/ticker/bookTicker": [".lastUpdateId is extra"],  # 4.1
+    "/fapi/v1/trades": ["[].isRPITrade is extra"],  # 2025-11-18
+    "/futures/data/openInterestHist": ["[].CMCCirculatingSupply is extra"],  # 2025-07-02
+}
+
+
+def test_recorded_answers_of_the_venue_have_our_names_and_types() -> None:
+    """Every public answer that gocryptotrader recorded for one symbol of this venue, field by field."""
+    compared = 0
+    for line in require("gocryptotrader/fapi_responses.jsonl").read_text().splitlines():
+        recorded = json.loads(line)
+        params = dict(pair.split("=") for pair in recorded["query"].split("&") if pair)
+        refused = isinstance(recorded["response"], dict) and "code" in recorded["response"]
+        if recorded["response"] is None or refused or "pair" in params or recorded["path"] == "/fapi/v1/indexInfo":
+            continue  # delivery contracts and the composite index are not simulated
+        params = {name: value for name, value in params.items() if name not in ("startTime", "endTime")}
+        if "symbol" in params:
+            params["symbol"] = "BTCUSDT"
+        reply = traded().call(recorded["method"], recorded["path"], **params)
+        found = sorted(differences(recorded["response"], reply.body))
+        assert LATER.get(recorded["path"], []) == found, recorded["path"]
+        compared += 1
+
+    assert compared >= 25

@@ -61,6 +61,7 @@ DOCUMENTED: dict[str, tuple[str, list[str]]] = {
     "PartialBook": ("btcusdt@depth20@100ms", [".ps is extra", ".st is extra"]),
     "BookTicker": ("btcusdt@bookTicker", [".ps is extra", ".st is extra"]),
     "Klines": ("btcusdt@kline_5m", []),
+    "ContKlines": ("btcusdt_perpetual@continuousKline_5m", []),
     "MarkPrice": ("btcusdt@markPrice@1s", [".ap is extra", ".st is extra"]),  # 2.4: ap since 2026-03-16
     "MiniTicker": ("btcusdt@miniTicker", [".ps is extra", ".st is extra"]),
     "Ticker": ("btcusdt@ticker", [".ps is extra", ".st is extra"]),
