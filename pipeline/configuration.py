@@ -16,13 +16,14 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from pipeline.core.exits import RULES
 from pipeline.core.policies import Policy
 from pipeline.core.units import ONE_E8
 
 Json: TypeAlias = Any  # a parsed JSON value: its type is what this module finds out
 
 DEFAULT_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-CLOSES_BY_RULE: Final = ("X6", "X7", "X15")  # the others protect: they cannot be switched off
+SWITCHABLE: Final = tuple(rule.id for rule in RULES if not rule.vital)  # the others protect
 
 
 class ConfigurationError(Exception):
@@ -84,7 +85,7 @@ STREAMS: Final[Mapping[str, str]] = {
 }
 _STREAMS: Check = _list_of("names out of " + ", ".join(STREAMS), lambda s: s in STREAMS, least=1)
 _EXITS: Check = _list_of(
-    "exit rules out of " + ", ".join(CLOSES_BY_RULE) + " (the others protect)", lambda s: s in CLOSES_BY_RULE
+    "exit rules out of " + ", ".join(SWITCHABLE) + " (the others protect)", lambda s: s in SWITCHABLE
 )
 
 

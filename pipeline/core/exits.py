@@ -48,14 +48,19 @@ READ_FRESH_MS: Final = 1_000  # X1: the read must be at least this much younger 
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """A rule fires: why (for people), and the outcome word of the trade if it closes."""
+    """A rule fires: why (for people), and the outcome of the trade if it closes (``reporting.words.OUTCOMES``)."""
 
     why: str
     outcome: str = ""
 
 
 class ExitRule(msgspec.Struct, frozen=True):
-    """One row. ``act`` is what happens when the rule has won (closing) or fired (tightening)."""
+    """
+    One row. ``act`` is what happens when the rule has won (closing) or fired (tightening).
+
+    ``text`` is what people read (``explain``). ``suppressed_early`` keeps a rule silent for the first ``EARLY_BARS``
+    closed bars unless MAE ≥ 0.7 R (domain 6.3: X8 to X15). ``vital`` rules protect: no configuration switches them off.
+    """
 
     id: str
     text: str
@@ -442,20 +447,20 @@ def stop_view(turn: Turn) -> StopView:
 
 
 RULES: Final[tuple[ExitRule, ...]] = (
-    ExitRule("X0a", "exchange says flat → CLOSED, report", closes=True, fires=_venue_says_flat, act=_finish),
-    ExitRule("X0b", "reduced by others, quantity left → adopt", closes=False, fires=_reduced_by_others, act=_adopt),
-    ExitRule("X1", "UNPROTECTED > 2 s by a fresh complete read", closes=True, fires=_unprotected, act=_close),
-    ExitRule("X2", "a rail fails → market close, watchdog alert", closes=True, fires=_rail_failed, act=_close),
-    ExitRule("X3", "kill switch → close all", closes=True, fires=_killed, act=_close),
+    ExitRule("X0a", "the venue says flat", closes=True, fires=_venue_says_flat, act=_finish),
+    ExitRule("X0b", "reduced by somebody else: adopted", closes=False, fires=_reduced_by_others, act=_adopt),
+    ExitRule("X1", "unprotected for too long, by a fresh complete read", closes=True, fires=_unprotected, act=_close),
+    ExitRule("X2", "a rail failed", closes=True, fires=_rail_failed, act=_close),
+    ExitRule("X3", "kill switch", closes=True, fires=_killed, act=_close),
     ExitRule("HAND", "a person asked to close", closes=True, fires=_closed_by_hand, act=_close),
-    ExitRule("X6", "TP1 filled → breakeven, PARTIAL", closes=False, fires=_first_target_filled, act=_to_breakeven),
-    ExitRule("X7", "TP2 filled → CLOSED", closes=True, fires=_last_target_filled, act=_finish),
-    ExitRule("X7", "price beyond TP2 when it is placed → close", closes=True, fires=_target_passed, act=_close),
-    ExitRule("STOP", "a rail filled and nothing is left → CLOSED", closes=True, fires=_stopped_out, act=_finish),
-    ExitRule("FLAT", "our close filled → CLOSED", closes=True, fires=_closed_by_order, act=_finish),
+    ExitRule("X6", "first target filled", closes=False, fires=_first_target_filled, act=_to_breakeven),
+    ExitRule("X7", "last target filled", closes=True, fires=_last_target_filled, act=_finish),
+    ExitRule("X7", "price beyond the last target when it is placed", closes=True, fires=_target_passed, act=_close),
+    ExitRule("STOP", "a stop filled and nothing is left", closes=True, fires=_stopped_out, act=_finish),
+    ExitRule("FLAT", "our close filled", closes=True, fires=_closed_by_order, act=_finish),
     ExitRule(
         "X15",
-        "time: ≥ 96 bars and not trailing; absolute 288 bars",
+        "time limit",
         closes=True,
         fires=_time_is_up,
         act=_close,

@@ -15,6 +15,7 @@ import msgspec
 from pipeline.core import commands
 from pipeline.core.commands import Decision, Output
 from pipeline.core.events import Leg
+from pipeline.core.exits import RULES
 from pipeline.core.instruments import Instrument
 from pipeline.core.units import format_e8
 from pipeline.reporting import words
@@ -30,19 +31,10 @@ LEGS: Final[Mapping[Leg, str]] = {
     Leg.LAST_TARGET: "last target",
     Leg.CLOSE: "market close",
 }
-RULES: Final[Mapping[str, str]] = {
-    "X0a": "the venue says flat",
-    "X0b": "reduced by somebody else",
-    "X1": "unprotected for too long",
-    "X2": "a rail failed",
-    "X3": "kill switch",
-    "X6": "first target filled",
-    "X7": "last target filled",
-    "X15": "time limit",
+WORDS: Final[Mapping[str, str]] = {rule.id: rule.text for rule in reversed(RULES)} | {
     "S0": "initial stop",
     "S_be": "stop to break-even",
     "S_ch": "stop trails the best mark",
-    "STOP": "the working stop fired",
     "entry_used": "an admitted entry",
     "entry_declined": "an entry that may not be",
     "target_placed": "the entry is over: targets",
@@ -147,7 +139,7 @@ def story_of(
         Step(
             place=f"{decision.partition}/{decision.offset}/{decision.line}",
             at_ms=decision.log_ms,
-            rules=[f"{rule}: {RULES[rule]}" if rule in RULES else rule for rule in decision.rules],
+            rules=[f"{rule}: {WORDS[rule]}" if rule in WORDS else rule for rule in decision.rules],
             causes=[(place, line_at(place)) for place in decision.causes],
             asked=[
                 Asked(

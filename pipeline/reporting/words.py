@@ -15,6 +15,7 @@ OUTCOMES = {
     "closed_by_hand": "by hand",
     "time": "by the time limit",
     "external": "by somebody else",
+    "emergency": "by the watchdog",
 }
 
 

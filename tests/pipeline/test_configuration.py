@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.configuration import (
     KEYS,
     ConfigurationError,
+    accept,
     contradictions,
     defaults,
     flatten,
@@ -138,3 +139,11 @@ def test_a_value_is_taken_or_named(key: Any, value: Any) -> None:
         assert values == defaults()
     else:
         assert json.dumps(value) == json.dumps(values[key.path])
+
+
+def test_exactly_what_is_not_vital_may_be_switched_off() -> None:
+    """The table of exit rules says it; a protecting rule is refused rather than accepted without effect."""
+    values = dict(defaults())
+
+    assert [] == accept(values, "policy.disabled_exits", ["X15"])
+    assert ["X6"] == [word for word in ("X6",) if accept(values, "policy.disabled_exits", [word])]
