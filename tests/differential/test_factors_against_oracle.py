@@ -431,6 +431,8 @@ HELD_ELSEWHERE = {
     "liquidity.weight": "test_composite.py: the vector",
     "independence.weight": "test_composite.py: the vector",
     "volume_delta.tape_": "test_volume_delta.py",
+    "volume_delta.absorption_price": "test_volume_delta.py, within half a percent",
+    "volume.breakout_range": "test_volume.py, within half a permille",
     "liquidity.interval_ms": "test_liquidity.py",
     "order_flow.floor": "the specification names none",
     "open_interest.jump": "test_open_interest.py",

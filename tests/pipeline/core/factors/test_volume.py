@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.factor_set import values
-from pipeline.core.factors.structure import beyond
+from pipeline.core.factors.price import Prices
+from pipeline.core.factors.structure import StructureParameters, beyond
+from pipeline.core.factors.structure import new as new_structure
 from pipeline.core.factors.volume import VolumeParameters, score, trigger
+from pipeline.core.factors.volume import new as new_volume
+from pipeline.core.statistics import Window
 from pipeline.core.units import E8, ONE_E8
 from tests.factor_market import fold, fold_all, new, walk
 
@@ -81,3 +85,17 @@ def test_no_volume_is_zero_and_no_range_divides_nothing() -> None:
     factor = values(fold_all(bars), now_ms=last.open_ms + 300_000).factors["V"]
 
     assert (0.0, True, 0.0) == (factor.value, factor.ready, factor.detail["body"])
+
+
+@pytest.mark.parametrize(("ranges", "expected"), [(0.2499, False), (0.2501, True)])
+def test_a_breakout_stands_a_quarter_of_a_range_beyond_the_swing(ranges: float, expected: bool) -> None:
+    """Then the trigger is 1.3 times as strong."""
+    structure, state = new_structure(StructureParameters()), new_volume(PARAMETERS)
+    structure.highs = [100.0]
+    close = 100.0 + 1_000.0 * ranges
+    prices = Prices(closes=Window(size=13), close=close, high=close / 0.7, a=1_000.0)
+    for _ in range(20):
+        state.past.push(1.0)
+    state.add(prices, structure, 1.6, PARAMETERS)
+
+    assert pytest.approx(0.7 / 0.8 * 0.8 / 1.5 * (1.3 if expected else 1.0)) == state.trigger

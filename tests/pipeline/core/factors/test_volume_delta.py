@@ -38,7 +38,8 @@ def test_bounds_and_mirror(z: float, determination: float, absorbed: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "z", "expected"), [(-2.0, 1.1, True), (-2.0, 0.9, False), (-0.9, 1.1, False), (2.0, 1.1, False)]
+    ("change", "z", "expected"),
+    [(-2.0, 1.005, True), (-2.0, 0.995, False), (-1.005, 2.0, True), (-0.995, 2.0, False), (2.0, 2.0, False)],
 )
 def test_absorption_is_flow_against_price(change: float, z: float, expected: bool) -> None:
     """Buyers without effect: D above 0, the price falls by more than a deviation, the flow is more than usual."""
