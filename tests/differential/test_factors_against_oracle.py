@@ -27,7 +27,7 @@ from pipeline.core.bars import BAR_MS, BarHistory
 from pipeline.core.composite import Composite, compose
 from pipeline.core.events import Bar, MarkPrice, OpenInterest, Side
 from pipeline.core.factor_set import FactorState, new_factor_state
-from pipeline.core.factors import basis, liquidity, order_flow
+from pipeline.core.factors import basis, liquidations, liquidity, order_flow
 from pipeline.core.factors.factor import Factor
 from pipeline.core.factors.liquidity import LiquidityParameters
 from pipeline.core.factors.order_flow import OrderFlowParameters
@@ -368,6 +368,43 @@ def test_order_flow(seed: int) -> None:
         _same(float(leans[index]), state.lean_bps, ("lean", index))
 
     assert len(seconds) - 1 <= state.moments.count
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_exhaustion(seed: int) -> None:
+    """A spent cascade is seen by both, every eight seconds of an hour; the extreme is the core's own."""
+    random = np.random.Generator(np.random.PCG64([seed, 9]))
+    count, begin = 40, 1_000_000_000
+    times = begin + np.sort(random.choice(3_600, count, replace=False)) * 1_000
+    notional = np.exp(random.normal(11, 2, count))
+    events = beyond.Liquidations(times.astype(np.int64), np.full(count, -1, dtype=np.int64), notional)
+    state = liquidations.new(DEFAULT.liquidations)
+    state.see_price(1_000.0)
+    price, place, seen = 1_000.0, 0, 0
+    for at in range(begin, begin + 3_600_000, 1_000):
+        price += float(random.choice([-1.0, 0.0, 1.0]))
+        state.see_price(price)
+        if place < count and times[place] == at:
+            state.event(
+                side=Side.SELL,
+                notional=float(notional[place]),
+                trade_ms=at,
+                lots=place,
+                now_ms=at,
+                parameters=DEFAULT.liquidations,
+            )
+            place += 1
+        if at % 8_000:
+            continue
+        both = state.longs.at(at)
+        ours = liquidations.exhausted(state, both=both, lti=-1.0, a=10.0, now_ms=at, parameters=DEFAULT.liquidations)
+        now = np.array([at], dtype=np.int64)
+        values = (np.array([price]), np.array([state.lowest]), np.array([10.0]))
+        theirs = bool(beyond.exhausted(events, now, *values)[0])
+        assert theirs == ours, at
+        seen += ours
+
+    assert 0 < seen < 450
 
 
 # ----------------------------------------------------------------------------------------------- constants, by command

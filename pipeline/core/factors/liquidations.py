@@ -51,7 +51,12 @@ class LiquidationsParameters(msgspec.Struct, frozen=True):
 
 
 class Liquidations(msgspec.Struct):
-    """What Q remembers. ``total`` is of the bar that is forming; ``peak`` and ``peak_ms`` of the last 10 minutes."""
+    """
+    What Q remembers. ``total`` is of the bar that is forming.
+
+    ``peaks`` are (time, faded total) just after an event, falling: the first one within 10 minutes is their peak.
+    ``highest`` and ``lowest`` are of the prices since the last event that was a peak.
+    """
 
     longs: Decayed
     shorts: Decayed
@@ -62,8 +67,7 @@ class Liquidations(msgspec.Struct):
     alive_ms: int = 0
     event_ms: int = 0  # of the newest event
     keys: list[tuple[int, str, int]] = msgspec.field(default_factory=list)
-    peak: float = 0.0
-    peak_ms: int = 0
+    peaks: list[tuple[int, float]] = msgspec.field(default_factory=list)
     price: float = 0.0
     highest: float = 0.0
     lowest: float = 0.0
@@ -93,10 +97,18 @@ class Liquidations(msgspec.Struct):
         self.total += notional
         self.event_ms = max(self.event_ms, now_ms)
         both = self.longs.at(now_ms) + self.shorts.at(now_ms)
-        if both >= self.peak or now_ms - self.peak_ms > parameters.peak_ms:
-            self.peak, self.peak_ms = both, now_ms
+        while self.peaks and self.peaks[0][0] <= now_ms - parameters.peak_ms:
+            del self.peaks[0]
+        while self.peaks and self.peaks[-1][1] <= both:
+            self.peaks.pop()
+        if not self.peaks:
             self.highest = self.lowest = self.price
+        self.peaks.append((now_ms, both))
         return True
+
+    def peak(self, now_ms: int, span_ms: int) -> float:
+        """The highest faded total of the last *span_ms*, 0 when there was no event."""
+        return next((both for at_ms, both in self.peaks if at_ms > now_ms - span_ms), 0.0)
 
     def see_price(self, price: float) -> None:
         """Follow the price (ticks), for the extreme that it makes after the peak."""
@@ -138,13 +150,13 @@ def score(*, lti: float, intensity: float, parameters: LiquidationsParameters) -
 
 
 def exhausted(
-    state: Liquidations, *, both: float, lti: float, a: float, now_ms: int, share: float, reach: float
+    state: Liquidations, *, both: float, lti: float, a: float, now_ms: int, parameters: LiquidationsParameters
 ) -> bool:
-    """True when the wave has faded to *share* of its peak and the price has come *reach*·a back from its extreme."""
-    if not state.peak or both >= share * state.peak or a <= 0.0:
+    """True when the wave has faded to a share of its peak and the price has come back from its extreme since."""
+    if a <= 0.0 or both >= parameters.exhausted_share * state.peak(now_ms, parameters.peak_ms):
         return False
     back = state.price - state.lowest if lti < 0.0 else state.highest - state.price
-    return back >= reach * a
+    return back >= parameters.exhausted_range * a
 
 
 def factor(
@@ -165,7 +177,6 @@ def factor(
     intensity = state.sizes.score(ln(both)) if active else 0.0
     scale = max(parameters.least_scale, parameters.mean_share * state.totals.mean)
     lti = tilt(longs=longs, shorts=shorts, scale=scale)
-    fresh_peak = now_ms - state.peak_ms <= parameters.peak_ms
     cascade = intensity > parameters.cascade_score and abs(lti) > parameters.cascade_tilt
     detail: Detail = {
         "lti": lti,
@@ -174,16 +185,7 @@ def factor(
         "shorts": shorts,
         "cascade_down": cascade and lti < 0.0,
         "cascade_up": cascade and lti > 0.0,
-        "exhausted": fresh_peak
-        and exhausted(
-            state,
-            both=both,
-            lti=lti,
-            a=a,
-            now_ms=now_ms,
-            share=parameters.exhausted_share,
-            reach=parameters.exhausted_range,
-        ),
+        "exhausted": exhausted(state, both=both, lti=lti, a=a, now_ms=now_ms, parameters=parameters),
     }
     until = steady_until(state.alive_ms, age, now_ms)
     return give(
