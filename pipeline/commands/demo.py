@@ -79,6 +79,8 @@ def show(outcome: Outcome, console: Console) -> None:
         f"REST: {rest['requests_per_minute']} requests and weight {rest['weight_per_minute']} a minute", highlight=False
     )
     console.print(f"memory, MB: {memory}", highlight=False)
+    # The bounds of P3 are wall time, and a start costs about 1.5 s of one core: say on what machine they were held.
+    console.print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", highlight=False)
     if outcome.kept:
         console.print(f"the log lies in {outcome.directory}/kafka: look again with", highlight=False)
         console.print(f"  perpguard kafka --directory {outcome.directory}/kafka --port 0", highlight=False)
