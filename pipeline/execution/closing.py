@@ -22,7 +22,7 @@ from pipeline.binance.errors import Reaction, ReadFailed
 from pipeline.binance.requests import AlgoOrder, AlgoType
 from pipeline.core import identity
 from pipeline.core.commands import ClosePosition, OpenBracket
-from pipeline.core.events import Leg, Verdict
+from pipeline.core.events import Leg, Side, Verdict
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Lots, Milliseconds, NotADecimal, Ticks, parse_e8
 from pipeline.execution.cancelling import Canceller
@@ -71,25 +71,18 @@ class Closer:
 
     def stranger(self, record: IntentRecord, intent: ClosePosition) -> Guarded:
         """A position that was not opened here: the ladder needs its side only, it is never protected."""
-        bracket = OpenBracket(
-            side=intent.side,
-            lots=Lots(min(abs(intent.lots), self._desk.instruments[record.symbol].max_lots)),
-            limit=Ticks(0),
-            far_trigger=Ticks(0),
-            working_trigger=Ticks(0),
-            expires_ms=Milliseconds(0),
-        )
-        position = Guarded(
-            id=intent.position,
-            symbol=record.symbol,
-            side=intent.side,
-            bracket=bracket,
-            record=record,
-            entry_over=True,
-            closing=intent.reason or "close",
-        )
+        most = self._desk.instruments[record.symbol].max_lots
+        position = _unknown(record, intent.position, side=intent.side, lots=min(abs(intent.lots), most))
+        position.closing = intent.reason or "close"
         self._desk.positions[intent.position] = position
         return position
+
+    def remainder(self, record: IntentRecord, name: str) -> Guarded:
+        """
+        A position that was swept before and still has orders on the venue (it forgets and finds again, pains 2 and 6):
+        whatever of our log rests without an owner is swept with it. It is not put under guard.
+        """
+        return _unknown(record, name, side=Side.BUY, lots=0)
 
     async def _close(self, position: Guarded, intent: str, *, asked: bool) -> None:
         async with self._desk.chain(position.symbol, Leg.CLOSE):
@@ -307,8 +300,12 @@ class Closer:
             raise ReadFailed(f"{request.path}: {error}", 0) from error
 
     def _belongs(self, position: Guarded, client_id: str) -> bool:
-        journal = self._desk.index.positions.get(position.id)
-        return identity.intent_of(client_id) == position.id or (journal is not None and client_id in journal.orders)
+        intent, known = identity.intent_of(client_id), self._desk.index.positions
+        if position.id in known:
+            return intent == position.id or client_id in known[position.id].orders
+        if intent is None or intent.partition(".")[0] != position.id.partition(".")[0]:
+            return False  # of somebody else, or of another log
+        return not any(intent == owner.id or client_id in owner.orders for owner in known.values())
 
     def _purpose(self, position: Guarded, intent: str, lots: int) -> Purpose:
         return Purpose(
@@ -319,6 +316,13 @@ class Closer:
             lane=Lane.CLOSE,
             lots=lots,
         )
+
+
+def _unknown(record: IntentRecord, name: str, *, side: Side, lots: int) -> Guarded:
+    """A position that the journal does not hold (any more)."""
+    nothing = Ticks(0)
+    bracket = OpenBracket(side, Lots(lots), nothing, nothing, nothing, Milliseconds(0))
+    return Guarded(id=name, symbol=record.symbol, side=side, bracket=bracket, record=record, entry_over=True)
 
 
 def _ticks_near(text: str, tick_e8: int) -> int:

@@ -257,6 +257,8 @@ class Executor:
         if position is None:
             if isinstance(intent, ClosePosition) and self._closer.may_close_stranger(record.symbol):
                 position = self._closer.stranger(record, intent)
+            elif isinstance(intent, Sweep) and record.symbol in desk.instruments:
+                position = self._closer.remainder(record, intent.position)
             elif isinstance(intent, Sweep | CancelLeg):
                 self._sender.settle(record.id, symbol=record.symbol, position=intent.position)
                 return

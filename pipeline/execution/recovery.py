@@ -288,6 +288,8 @@ class Recovery:
                 assert isinstance(intent, ClosePosition)
                 self._desk.know_symbol(intent.position, record.symbol)
                 position = self._closer.stranger(record, intent)
+            if position is None and isinstance(intent, Sweep):
+                position = self._closer.remainder(record, intent.position)
             if position is None or (
                 isinstance(intent, MoveStop) and newest_move[intent.position, intent.leg] != record.id
             ):

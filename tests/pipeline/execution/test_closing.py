@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pipeline.binance.requests import CancelRegular, Read, RegularOrder
+from pipeline.binance.requests import CancelAlgo, CancelRegular, Read, RegularOrder
 from pipeline.core.commands import ClosePosition, PlaceTarget, Sweep
 from pipeline.core.events import Leg, Side
 from pipeline.core.units import Lots, Ticks
@@ -158,3 +158,52 @@ async def test_reads_that_fail_are_no_proof_of_zero() -> None:
     await executor.desk.idle()
 
     assert {} == executor.desk.positions
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_orders_that_the_venue_had_forgotten_are_swept_when_they_come_up_again(killed: bool) -> None:
+    """A later sweep of the same position takes them off, whoever else trades the symbol keeps what is his."""
+
+    async def run() -> None:
+        world = World()
+        executor = await started(world)
+        first = await opened(world, executor)
+        executor.submit(intent(2, ClosePosition(first.id, Side.BUY, Lots(10), "X15")))
+        await executor.desk.idle()
+        executor.submit(intent(3, Sweep(first.id)))
+        await executor.desk.idle()
+        second = await opened(world, executor, number=4)
+        forgotten = world.venue.algos[f"{first.id}-b1"]
+        foreign = forgotten | {"clientAlgoId": "web_1", "algoStatus": "NEW"}
+        other_log = forgotten | {"clientAlgoId": "zzzzzzz.01.0.tagg0-b1", "algoStatus": "NEW"}
+        forgotten["algoStatus"] = "NEW"
+        world.venue.algos |= {"web_1": foreign, "zzzzzzz.01.0.tagg0-b1": other_log}
+        if killed:
+            world.venue.fault = lambda r: "before" if isinstance(r, CancelAlgo) else ""
+            executor.submit(intent(5, Sweep(first.id)))
+            await asyncio.sleep(1)
+            world.kill(executor)
+            world.venue.fault = lambda _: ""
+            executor = await started(world)
+        else:
+            executor.submit(intent(5, Sweep(first.id)))
+        await executor.desk.idle()
+        kept = {"web_1", "zzzzzzz.01.0.tagg0-b1", f"{second.id}-a1", f"{second.id}-b1"}
+        assert kept == set(world.venue.open_algos(BTC))
+        assert [second.id] == list(executor.desk.positions)
+
+    run_virtual(run())
+
+
+@scenario
+async def test_stops_without_an_owner_stay_while_the_venue_shows_a_position() -> None:
+    """They may be all that guards it."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    executor.desk.positions.clear()
+    executor.desk.index.positions.clear()
+    executor.submit(intent(3, Sweep(record.id)))
+    await executor.desk.idle()
+
+    assert [FAR, WORKING] == world.venue.rails(BTC)
