@@ -208,6 +208,8 @@ _BANNED: Final = re.compile(r"banned until (\d{13})")
 _INTERVAL: Final = re.compile(r"per (\d+) (SECOND|MINUTE)", re.I)
 _UNIT_MS: Final = {"SECOND": 1_000, "MINUTE": 60_000}
 WINDOW_MS: Final = 60_000
+SHORTEST_STOP_MS: Final = 1_000
+LONGEST_BAN_MS: Final = 3 * 86_400_000  # venue sheet 5.2
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -272,13 +274,19 @@ def stop_until(
 
     A ban names its end in the venue's clock, which is *server_ahead_ms* ahead of ours; else Retry-After in seconds;
     else the interval in the text; else a minute. A 418 without any figure lasts two minutes at least (venue sheet 5.2).
+    Whatever is said, it is at least a second and at most the three days of the longest ban.
     """
+    said = _said_until(now_ms, status, message, retry_after, server_ahead_ms)
+    return Milliseconds(min(max(said, now_ms + SHORTEST_STOP_MS), now_ms + LONGEST_BAN_MS))
+
+
+def _said_until(now_ms: int, status: int, message: str, retry_after: str | None, server_ahead_ms: int) -> int:
     banned = _BANNED.search(message)
     if banned:
-        return Milliseconds(int(banned.group(1)) - server_ahead_ms)
+        return int(banned.group(1)) - server_ahead_ms
     if retry_after is not None and retry_after.isdigit():
-        return Milliseconds(now_ms + int(retry_after) * 1_000)
+        return now_ms + int(retry_after[:9]) * 1_000
     interval = _INTERVAL.search(message)
     if interval:
-        return Milliseconds(now_ms + int(interval.group(1)) * _UNIT_MS[interval.group(2).upper()])
-    return Milliseconds(now_ms + (2 * WINDOW_MS if status == 418 else WINDOW_MS))
+        return now_ms + int(interval.group(1)[:9]) * _UNIT_MS[interval.group(2).upper()]
+    return now_ms + (2 * WINDOW_MS if status == 418 else WINDOW_MS)

@@ -34,6 +34,7 @@ EVIDENCE_MS: Final = 300
 COVER_MS: Final = 2_000  # X1: this long after the first fill the executor itself looks whether anything covers
 RETRY_MS: Final = 250
 GIVE_UP_TRIES: Final = 20
+DEAD_ON_ARRIVAL: Final = frozenset({"REJECTED", "EXPIRED", "CANCELED"})  # a reply that says so is no stop
 
 
 class OpenAlgoRow(msgspec.Struct, rename="camel"):
@@ -173,7 +174,7 @@ class Rails:
             outcome = sent.outcome
             if outcome.verdict is Verdict.REFUSED:
                 return None
-            if outcome.verdict is Verdict.ACCEPTED:
+            if outcome.verdict is Verdict.ACCEPTED and outcome.status not in DEAD_ON_ARRIVAL:
                 return self._rests(position, sent)
             if outcome.verdict is Verdict.IN_DOUBT:
                 order = await self._doubted(position, sent)
@@ -189,7 +190,7 @@ class Rails:
                 if not position.live(Leg.WORKING) and not position.closing:
                     self._close(position, "-2021")
                 return None
-            text = f"{outcome.client_id}: {outcome.code} {outcome.message}"
+            text = f"{outcome.client_id}: {outcome.status} {outcome.code} {outcome.message}"
             self._desk.alert("rail_rejected", "critical", text, position.symbol)
             return None
         return None

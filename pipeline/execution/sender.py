@@ -146,6 +146,9 @@ class Sender:
             )
         finally:
             self._desk.lanes.release(cost)
+        if classified.reaction is Reaction.ACCEPTED and answer is not None and not _names(answer.body, request):
+            # In maintenance a 200 with another body was seen (venue sheet 5.3): no proof that the order was taken.
+            classified = Classified(Reaction.IN_DOUBT, 0, f"the answer does not name the order: {answer.body[:80]!r}")
         outcome = self._outcome(purpose, request.client_id, classified, answer)
         return Sent(
             outcome,
@@ -408,6 +411,11 @@ class Sender:
             except JournalUnavailable as error:
                 log.warning("journal_unavailable", error=str(error))
                 await asyncio.sleep(RETELL_SECONDS)
+
+
+def _names(body: bytes, request: Placement) -> bool:
+    """True when the reply to a placement is about that very order."""
+    return f'"{request.client_id}"'.encode() in body
 
 
 def with_reply(outcome: RequestEnded, body: bytes, instrument: Instrument) -> RequestEnded:

@@ -92,7 +92,7 @@ def test_no_rejection_hides_a_possible_execution() -> None:
 def test_a_ban_ends_when_the_text_says() -> None:
     """418 names its end in the venue's clock."""
     until = stop_until(
-        now_ms=1_000,
+        now_ms=1_790_771_300_000,
         status=418,
         message="IP banned until 1790771372000. Please",
         retry_after="5",
@@ -105,6 +105,9 @@ def test_a_ban_ends_when_the_text_says() -> None:
     ("status", "message", "retry_after", "lasts"),
     [
         (429, "", "7", 7_000),
+        (429, "", "0", 1_000),
+        (429, "", "9" * 40, 3 * 86_400_000),
+        (418, "IP banned until 9999999999999.", None, 3 * 86_400_000),
         (429, "Too many new orders; current limit is 300 orders per 10 SECOND.", None, 10_000),
         (429, "current limit is 1200 orders per 1 MINUTE.", None, 60_000),
         (429, "", None, 60_000),

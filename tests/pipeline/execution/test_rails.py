@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.binance.requests import AlgoOrder
+from pipeline.binance.requests import AlgoOrder, Request
 from pipeline.core.events import Leg
 from tests.pipeline.execution.fakes import (
     BTC,
@@ -166,3 +166,44 @@ async def test_no_cover_two_seconds_after_the_fill_closes_the_position() -> None
 
     assert 0 == world.venue.positions[BTC]
     assert 2_000 <= closed - fill <= 2_500
+
+
+@pytest.mark.parametrize("body", [{"239999": "maintenance"}, {}, []])
+def test_a_success_that_does_not_name_the_stop_is_no_cover(body: object) -> None:
+    """An answer 200 with the body of somebody else proves nothing: the rails go out again under new ids."""
+
+    async def run() -> None:
+        world = World()
+        executor = await started(world)
+        execute = world.venue._execute
+        lies = [2]
+
+        def answers(request: Request) -> tuple[int, object]:
+            if isinstance(request, AlgoOrder) and lies[0]:
+                lies[0] -= 1
+                return 200, body
+            return execute(request)
+
+        world.venue._execute = answers  # type: ignore[method-assign, assignment]
+        await opened(world, executor)
+        assert [FAR, WORKING] == world.venue.rails(BTC)
+
+    run_virtual(run())
+
+
+@scenario
+async def test_stops_that_are_dead_on_arrival_are_no_cover() -> None:
+    """Replies that call the stop rejected: nothing covers, so the position is closed after two seconds."""
+    world = World()
+    executor = await started(world)
+    execute = world.venue._execute
+
+    def answers(request: Request) -> tuple[int, object]:
+        if isinstance(request, AlgoOrder):
+            return 200, {"clientAlgoId": request.client_id, "algoId": 1, "algoStatus": "REJECTED"}
+        return execute(request)
+
+    world.venue._execute = answers  # type: ignore[method-assign, assignment]
+    await opened(world, executor)
+
+    assert 0 == world.venue.positions[BTC]
