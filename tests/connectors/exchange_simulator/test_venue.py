@@ -9,6 +9,7 @@ from connectors.exchange_simulator.endpoints import NOT_SIMULATED, ROUTES
 from connectors.exchange_simulator.rate_limits import Limits
 from connectors.exchange_simulator.signing import DEFAULT_KEY
 from connectors.exchange_simulator.venue import Request, VenueSettings
+from tests.connectors.exchange_simulator.sessions import fuzz, play
 from tests.connectors.exchange_simulator.venues import Bench
 
 
@@ -132,3 +133,16 @@ def test_listen_keys_live_as_the_sheet_says() -> None:
     assert -1125 == ask("PUT")["code"]
     assert first != ask("POST")["listenKey"]
     assert {} == ask("DELETE")
+
+
+def test_seeded_sessions_of_everything_keep_every_promise() -> None:
+    """
+    Orders of all kinds in both modes, batches, modifications, funding, liquidations: money conserved to the last unit,
+    closing orders never open, the user events replay into what REST shows. (10,000 by command: sessions.py.)
+    """
+    assert 120 == play(0, 120)
+
+
+def test_malformed_requests_and_frames_get_answers() -> None:
+    """REST, WebSocket API and control messages, schema-aware and damaged: nothing raises. (100,000 by command.)"""
+    assert 4_000 == fuzz(0, 4_000)
