@@ -470,6 +470,8 @@ HELD_ELSEWHERE = {
     "volume_delta.tape_": "test_volume_delta.py",
     "volume_delta.absorption_price": "test_volume_delta.py, within half a percent",
     "volume.breakout_range": "test_volume.py, within half a permille",
+    "basis.extreme_rate": "test_basis.py, within half a percent",
+    "liquidations.cascade_tilt": "test_liquidations.py, within half a percent",
     "liquidity.interval_ms": "test_liquidity.py",
     "order_flow.floor": "the specification names none",
     "open_interest.jump": "test_open_interest.py",

@@ -53,7 +53,7 @@ def test_bounds_mirror_and_dead_zone(x: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("basis", "rate", "expected"), [(99.0, 0.002, 0), (101.0, 0.0, 1), (-101.0, 0.0, -1), (101.0, -0.0021, -1)]
+    ("basis", "rate", "expected"), [(99.5, 0.002, 0), (100.5, 0.0, 1), (-101.0, 0.0, -1), (101.0, -0.00201, -1)]
 )
 def test_extreme_carry_names_the_side_that_pays(basis: float, rate: float, expected: int) -> None:
     """The funding rate says who pays; the basis decides when only it is extreme."""

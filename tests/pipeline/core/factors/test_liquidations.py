@@ -110,6 +110,21 @@ def test_a_cascade_is_seen_at_once(side: Side, flag: str, turn: int) -> None:
     assert turn * found.value > 95.0
 
 
+@pytest.mark.parametrize(("lean", "expected"), [(0.603, True), (0.597, False)])
+def test_a_cascade_needs_one_side_to_outweigh_the_other(lean: float, expected: bool) -> None:
+    """LTI beyond 0.6 is a cascade, however large the sums on both sides are."""
+    state = _usual()
+    longs = 1e8
+    shorts = (longs * (1 - lean) - lean * PARAMETERS.least_scale) / (1 + lean)
+    at_ms = _now() + 3_600_000
+    _event(state, Side.SELL, longs, at_ms)
+    _event(state, Side.BUY, shorts, at_ms)
+    found = factor(state, PARAMETERS, AGE, a=10.0, version=(1,), now_ms=at_ms)
+
+    assert pytest.approx(-lean, rel=1e-4) == found.detail["lti"]
+    assert expected == found.detail["cascade_down"]
+
+
 def test_a_wave_that_has_faded_with_the_price_off_its_extreme_is_exhausted() -> None:
     """Below 30 % of the peak and 0.5·a back from the low made since, within ten minutes; else not."""
     state = _usual()
