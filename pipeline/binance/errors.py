@@ -191,7 +191,8 @@ TEXTS: Final[tuple[tuple[re.Pattern[str], Reaction], ...]] = (
     (re.compile(r"unknown error", re.I), _R.IN_DOUBT),
     (re.compile(r"throttled by system-level protection", re.I), _R.NOT_EXECUTED),
     (re.compile(r"internal error; unable to process your request", re.I), _R.NOT_EXECUTED),
-    (re.compile(r"service unavailable", re.I), _R.NOT_EXECUTED),
+    # The venue's own words and nothing around them: a page of something in between does not know what the venue did.
+    (re.compile(r"^\s*service unavailable\.?\s*$", re.I), _R.NOT_EXECUTED),
     (re.compile(r"duplicate order sent", re.I), _R.ALREADY_EXISTS),
 )
 

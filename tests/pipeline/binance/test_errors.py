@@ -48,6 +48,8 @@ def test_every_code_of_the_sheet_has_a_row(code: int) -> None:
         (503, body(0, "Unknown error, please check your request or try again later."), Reaction.IN_DOUBT),
         (503, body(-1000, "Unknown error, please check your request or try again later."), Reaction.IN_DOUBT),
         (503, b"Service Unavailable.", Reaction.NOT_EXECUTED),
+        (503, body(-1000, "Service Unavailable."), Reaction.NOT_EXECUTED),
+        (503, b"<html><h1>503 Service Unavailable</h1></html>", Reaction.IN_DOUBT),
         (503, body(-1001, "Internal error; unable to process your request. Please try again."), Reaction.NOT_EXECUTED),
         (
             503,
