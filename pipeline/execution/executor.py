@@ -280,7 +280,10 @@ class Executor:
                 else:
                     self._targets.place(record, position)
             case CancelLeg():
-                self._targets.cancel(record, position)
+                if intent.leg in (Leg.FAR, Leg.WORKING):
+                    self._refuse(record, "invalid: a stop is moved or swept, never taken away")
+                else:
+                    self._targets.cancel(record, position)
             case ClosePosition():
                 self._closer.start(position, intent=record.id, asked=True, reason=intent.reason)
             case Sweep():

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.binance.requests import AlgoOrder
-from pipeline.core.commands import ClosePosition, MoveStop, PlaceTarget, Sweep
+from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, PlaceTarget, Sweep
 from pipeline.core.events import Leg, Side
 from pipeline.core.units import Lots, Ticks
 from pipeline.execution.executor import IMAGE_EVERY_S, Executor, Superseded
@@ -110,6 +110,8 @@ async def test_what_can_be_no_intent_is_refused_without_harm() -> None:
     await executor.submit(long)
     await executor.submit(moved(3, position.id, 995_000, lots=10**15))
     await executor.submit(moved(4, position.id, -5))
+    for number, leg in ((5, Leg.FAR), (6, Leg.WORKING)):
+        await executor.submit(intent(number, CancelLeg(position.id, leg)))
     await executor.desk.idle()
 
     assert sent == len(world.venue.requests)
