@@ -73,6 +73,7 @@ BENCHMARKS: Final = MappingProxyType(
         "decide": "pipeline.benchmarks.decide:decide",
         "executor": "pipeline.benchmarks.executor:executor",
         "replay": "pipeline.benchmarks.replay:replay",
+        "simulator": "pipeline.benchmarks.simulator:simulator",
     }
 )
 SUMMARIES: Final = MappingProxyType(
@@ -83,6 +84,7 @@ SUMMARIES: Final = MappingProxyType(
         "executor": "intent acknowledged in Kafka to order on the wire; execute worker, real Kafka, simulated exchange",
         "decide": "frames folded by a worker on one core, through real Kafka and Faust",
         "replay": "lines folded again from raw records on one core; in process, no Kafka",
+        "simulator": "the simulated exchange: frames, orders, acknowledgement over loopback, memory, virtual time",
     }
 )
 
