@@ -116,7 +116,7 @@ def simulator(
 
     Point any bot at the printed URLs: REST as https://fapi.binance.com, streams as wss://fstream.binance.com with the
     routes /public, /market and /private, orders over WebSocket as wss://ws-fapi.binance.com/ws-fapi/v1. Key
-    "simulator-key", secret "simulator-secret"; further keys, RSA and Ed25519, by POST /admin/key. Everything under /admin
+    "simulator-key", secret "simulator-secret"; RSA and Ed25519 keys by POST /admin/key. Everything under /admin
     is for tests: status, ledger, summary, faults, holds, release, disconnect, path, clock, frame, key, funding, symbol.
     docs/simulator.md tells how to point ccxt, python-binance and the official SDK here.
     """

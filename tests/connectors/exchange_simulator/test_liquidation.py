@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.exchange_simulator.fixed_point import E8
 from connectors.exchange_simulator.venue import VenueSettings
+from tests.connectors.exchange_simulator.shapes import differences
 from tests.connectors.exchange_simulator.venues import BTC, MIDDLE, Bench
+from tests.data import require
 
 
 def leveraged(*, wallet: int = 1_000, isolated: bool = False, insurance: int = 10_000) -> Bench:
@@ -166,3 +170,17 @@ def test_money_is_conserved_through_funding_liquidation_and_insurance(
     assert sum(lots for _, lots in signed) == sum(position.lots for position in account.positions)
     if bench.venue.liquidation.forced and not any(position.lots for position in account.positions):
         assert account.wallet >= 0
+
+
+def test_a_recorded_liquidation_has_our_names_and_types() -> None:
+    """The forceOrder frame that unicorn-fy recorded; ps and st came with the CM-UM integration (sheet 2.9)."""
+    lines = require("unicorn-fy/frames.jsonl").read_text().splitlines()
+    recorded = next(
+        frame for frame in map(json.loads, lines) if isinstance(frame, dict) and frame.get("e") == "forceOrder"
+    )
+    bench = leveraged()
+    fall(bench, 46_900)
+    bench.wait(1_000)
+    ours = next(payload for stream, payload in bench.venue.frames if stream == "btcusdt@forceOrder")
+
+    assert [".ps is extra", ".st is extra"] == sorted(differences(recorded, ours))
