@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from connectors.exchange_simulator import filters
 from connectors.exchange_simulator.account import Position
+from connectors.exchange_simulator.admission import matched_price
 from connectors.exchange_simulator.conditional import CONDITIONAL_TYPES, TRAILING, AlgoOrder, algo_update
 from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.market import Market
@@ -195,7 +196,7 @@ class ConditionalTrading:
             return
         order_type = CONDITIONAL_TYPES[algo.order_type][0]
         try:
-            price = algo.price or trading.matched_price(market, algo.price_match, buy=algo.buy)
+            price = algo.price or matched_price(market, algo.price_match, buy=algo.buy)
         except VenueError as refusal:
             self._refuse(algo, refusal.code, now_ms=now_ms)
             return

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from connectors.exchange_simulator import filters
+from connectors.exchange_simulator.admission import judge, matched_price
 from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.order_requests import order_spec, price_match
 from connectors.exchange_simulator.orders import Order, amendment_row, order_ack, order_query, user_trade
@@ -34,7 +35,7 @@ def new_order(venue: Venue, params: Params, now_ms: int) -> Json:
 def test_order(venue: Venue, params: Params, now_ms: int) -> Json:
     """POST order/test: every check of a new order, and nothing happens."""
     market, spec = order_spec(venue, params, now_ms)
-    price = venue.trading.judge(market, spec)[1]
+    price = judge(venue.trading, market, spec)[1]
     return order_ack(
         Order(
             market.row, order_id=0, client_id=spec.client_id, side=spec.side, order_type=spec.order_type,
@@ -118,7 +119,7 @@ def modify_order(venue: Venue, params: Params, now_ms: int) -> Json:
     price = (
         filters.price_ticks(order.row, mandatory(params, "price"))
         if matched == "NONE"
-        else venue.trading.matched_price(market, matched, buy=order.buy)
+        else matched_price(market, matched, buy=order.buy)
     )
     modify_id = params.get("modifyId")
     venue.trading.modify(market, order, lots=lots, price=price, price_match=matched, modify_id=modify_id, now_ms=now_ms)

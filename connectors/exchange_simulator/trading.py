@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from connectors.exchange_simulator import filters
 from connectors.exchange_simulator.account import Account, Position, account_update
+from connectors.exchange_simulator.admission import judge, own_opposite
 from connectors.exchange_simulator.book import Execution
-from connectors.exchange_simulator.brackets import largest_notional
 from connectors.exchange_simulator.conditional import AlgoOrder
 from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.market import Market
 from connectors.exchange_simulator.market_events import MarketTrade
-from connectors.exchange_simulator.order_specs import PRICE_MATCHES, OrderSpec
+from connectors.exchange_simulator.order_specs import OrderSpec
 from connectors.exchange_simulator.orders import Amendment, Fill, Order, order_ack, order_update, trade_lite
 
 Payload = dict[str, Any]  # Any: the venue's JSON
@@ -113,87 +113,11 @@ class Trading:
 
     def place(self, market: Market, spec: OrderSpec, *, now_ms: int) -> tuple[Order, Payload]:
         """Accept and match an order; returns it with the ack as of acceptance. Refusals raise VenueError."""
-        executions, price = self.judge(market, spec)
+        executions, price = judge(self, market, spec)
         order = self.accept(market, spec, price=price, now_ms=now_ms)
         ack = order_ack(order)
         self.match_taker(market, order, executions, now_ms=now_ms)
         return order, ack
-
-    def judge(self, market: Market, spec: OrderSpec) -> tuple[list[Execution], int]:
-        """What *spec* would execute now and its price, or the venue's refusal; changes nothing (order/test)."""
-        row = market.row
-        buy = spec.side == "BUY"
-        known = self.by_client.get((row.symbol, spec.client_id))
-        if known is not None and known.is_open:
-            raise VenueError(-4116)
-        if len(self.open_orders.get(row.symbol, {})) >= row.max_orders:
-            raise VenueError(-2025)
-        price = spec.price or self.matched_price(market, spec.price_match, buy=buy)
-        value = row.notional(price, spec.lots) if price else row.value_at_e8(market.mark_e8, spec.lots)
-        if spec.closes:
-            self._check_reduce_budget(market, spec)
-        else:
-            filters.check_notional(row, value_e8=value)
-        if price:
-            filters.check_percent_price(row, buy=buy, ticks=price, mark_e8=market.mark_e8)
-        bound = price or filters.market_bound(row, buy=buy, mark_e8=market.mark_e8)
-        executions = market.book.sweep(buy=buy, lots=spec.lots, limit=bound)
-        if spec.order_type == "MARKET" and not executions:
-            raise VenueError(-1112 if not (market.book.asks if buy else market.book.bids) else -4131)
-        if spec.time_in_force == "GTX" and (executions or self._own_opposite(row.symbol, buy=buy, bound=bound)):
-            raise VenueError(-5022)
-        if spec.time_in_force == "FOK" and sum(part.lots for part in executions) < spec.lots:
-            raise VenueError(-5021)
-        if not spec.closes:
-            self._check_margin(market, spec, value)
-        return executions, price
-
-    @staticmethod
-    def matched_price(market: Market, price_match: str, *, buy: bool) -> int:
-        """The price of a priceMatch mode, ticks; 0 without one; -5041 when the book has no such level (6.2)."""
-        if price_match == "NONE":
-            return 0
-        opponent, level = PRICE_MATCHES[price_match]
-        levels = market.book.top_bids(level) if buy != opponent else market.book.top_asks(level)
-        if len(levels) < level:
-            raise VenueError(-5041)
-        return levels[-1][0]
-
-    def _check_reduce_budget(self, market: Market, spec: OrderSpec) -> None:
-        """
-        What only closes needs something to close that is not promised already.
-
-        One-way: -2022 without an opposite position, -4118 when resting reduce-only orders use it all up (V7); a larger
-        order is cut. Hedge: closing more than held is refused (-2022; the exact code is unverified, sheet 6.4).
-        """
-        held = self.reducible(spec, self.account.position(market.row, spec.position_side))
-        buy = spec.side == "BUY"
-        resting = sum(
-            order.remaining
-            for order in self.opened(market.row.symbol)
-            if order.closes and order.buy == buy and order.position_side == spec.position_side
-        )
-        if held <= 0 or (spec.position_side != "BOTH" and spec.lots + resting > held):
-            raise VenueError(-2022)
-        if resting >= held:
-            raise VenueError(-4118)
-
-    def _check_margin(self, market: Market, spec: OrderSpec, value: int) -> None:
-        """-2019 without free margin for what increases, -2027 beyond the bracket of the leverage (7.4)."""
-        row = market.row
-        position = self.account.position(row, spec.position_side)
-        buy = spec.side == "BUY"
-        signed = spec.lots if buy else -spec.lots
-        increase = abs(position.lots + signed) - abs(position.lots)
-        if increase <= 0:
-            return
-        if value * increase // spec.lots // position.leverage > self.available():
-            raise VenueError(-2019)
-        resting = self.open_notional(row.symbol, buy=buy, side=spec.position_side)
-        if abs(row.value_at_e8(market.mark_e8, position.lots + signed)) + resting > largest_notional(
-            row, position.leverage
-        ):
-            raise VenueError(-2027)
 
     def accept(
         self, market: Market, spec: OrderSpec, *, price: int, now_ms: int, algo: AlgoOrder | None = None
@@ -232,19 +156,10 @@ class Trading:
 
     # ---- matching -----------------------------------------------------------------------------------------------
 
-    def _own_opposite(self, symbol: str, *, buy: bool, bound: int) -> list[Order]:
-        """Own resting orders a taker of this direction would meet up to *bound* ticks, best price first."""
-        found = [
-            order
-            for order in self.open_orders.get(symbol, {}).values()
-            if order.buy != buy and order.price and (order.price <= bound if buy else order.price >= bound)
-        ]
-        return sorted(found, key=lambda order: order.price if buy else -order.price)
-
     def match_taker(self, market: Market, order: Order, executions: list[Execution], *, now_ms: int) -> None:
         """Execute an accepted order against the book and, as its self-trade mode says, against own resting orders."""
         bound = order.price or filters.market_bound(order.row, buy=order.buy, mark_e8=market.mark_e8)
-        own = self._own_opposite(order.row.symbol, buy=order.buy, bound=bound)
+        own = own_opposite(self.opened(order.row.symbol), buy=order.buy, bound=bound)
         for part in self._in_price_order(order, executions, own):
             if isinstance(part, Order):
                 self._meet_own(market, order, part, now_ms=now_ms)
