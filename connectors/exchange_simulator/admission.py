@@ -1,4 +1,4 @@
-"""The only place that decides whether a regular order may be placed: ids, filters, margin, matched prices (6.2, 6.4)."""
+"""The only place that decides whether a regular order may be placed: ids, filters, margin, matched prices."""
 
 from __future__ import annotations
 
