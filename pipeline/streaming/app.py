@@ -132,7 +132,7 @@ def make_app(settings: Settings, role: str) -> WorkerApp:
 
     ``stream_wait_empty`` off: a rebalance would wait for messages that are acknowledged by hand. The member is static
     (``consumer_group_instance_id``): a killed worker that comes back within the session gets its partitions at once.
-    A rebalance waits two sessions for a member that died in the middle of it, not Faust's 60 s (once seen: 59.7 s dark).
+    A rebalance waits two sessions for a member that died in the middle of it, not Faust's 60 s (59.7 s dark were seen).
     Every process needs its own ``settings.instance``: with it go the member's name and the directory of the stores.
     """
     directory = settings.data_directory / role / settings.instance
