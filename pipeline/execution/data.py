@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 EXCHANGE_INFO_EVERY_S: Final = 600.0
 BALANCE_EVERY_S: Final = 60.0
 READ_AGAIN_S: Final = 0.5
+DOUBTED_AGAIN_MS: Final = 5_000  # filters just read are not read again because of one more refusal
 FRESH_MS: Final = 10_000  # an exchangeInfo this young answers without another read
 GATHER_SECONDS: Final = 0.02  # audits asked for within this time share one
 DEFAULT_VALID_MS: Final = 10_000
@@ -67,6 +68,7 @@ class Data:
         self._queued: dict[tuple[str, str, int], None] = {}
         self._info: dict[str, msgspec.Raw] = {}
         self._info_ms = 0
+        self._doubted = False
         self._info_lock = asyncio.Lock()
         self._auditors: dict[str, list[DataIntentRecord]] = {}
         self.served = 0
@@ -121,6 +123,21 @@ class Data:
             await self._read_instruments(lane)
         if announce:
             self.announce_instruments()
+
+    def doubt_filters(self) -> None:
+        """The venue refused a price or a quantity by its filters: they may have changed, read them (domain 6.7)."""
+        if self._doubted or self._desk.clock.now_ms() - self._info_ms < DOUBTED_AGAIN_MS:
+            return
+        self._doubted = True
+        self._desk.spawn(self._read_doubted(), "exchange_info doubted")
+
+    async def _read_doubted(self) -> None:
+        try:
+            await self.read_instruments(lane=Lane.QUERY)
+        except ReadFailed as error:
+            log.warning("exchange_info_not_read", error=str(error))
+        finally:
+            self._doubted = False
 
     async def know(self, symbols: set[str]) -> None:
         """Learn the filters of guarded symbols that are configured no longer; returns once the venue has answered."""

@@ -143,6 +143,7 @@ class Desk:
         self.entries_ms: list[int] = []
         self.unjournalled: dict[str, IntentRecord] = {}  # whole intents that the journal does not hold yet
         self.taken_ns: dict[str, int] = {}  # when an intent was taken in, for the stamps of its outcomes
+        self.on_bad_filters: Callable[[], None] = lambda: None  # the venue refused a price or quantity of ours
         self._on_fault = on_fault
         self._chains: dict[tuple[str, Leg], asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -112,6 +112,7 @@ class Executor:
         self._valid_until_ms = 0
         self.desk.evidence.on_sighting = self._sighted
         self.desk.evidence.on_position = self._position_told
+        self.desk.on_bad_filters = self.data.doubt_filters
 
     # --------------------------------------------------------------------------------------------- life
 

@@ -300,6 +300,8 @@ class Sender:
         elif classified.reaction in (Reaction.FATAL, Reaction.BUG, Reaction.PAUSE):
             text = f"{request.method} {request.path}: {answer.status} {classified.code} {classified.message}"
             desk.alert("venue_refuses", "critical", text)
+        elif classified.reaction is Reaction.BAD_FILTERS:
+            desk.on_bad_filters()
         if not classified.known:
             desk.alert("unknown_code", "critical", f"{request.path}: {answer.status} {answer.body[:200]!r}")
         return classified, answer

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from pipeline.binance.requests import AlgoOrder, Read
 from pipeline.core.commands import RequestData
 from pipeline.core.units import Milliseconds
 from pipeline.wire.records import DataIntentRecord
@@ -11,7 +16,9 @@ from tests.pipeline.execution.fakes import (
     WORKING,
     VirtualClock,
     World,
+    moved,
     opened,
+    run_virtual,
     scenario,
     started,
 )
@@ -51,3 +58,28 @@ async def test_one_odd_contract_or_limit_keeps_no_start_from_coming_about() -> N
     assert [FAR, WORKING] == world.venue.rails(BTC)
     assert ["instrument_unreadable"] == [code for code, _ in world.outbox.alerts]
     assert (6_000, 1_200) == (budget.weight_per_minute, budget.orders_per_minute)
+
+
+@pytest.mark.parametrize("code", [-1111, -4014, -4023])
+def test_a_refusal_by_the_filters_makes_them_be_read_again(code: int) -> None:
+    """The tick changed and nobody said so: one refusal, one read, and the next stop goes out on the new grid."""
+
+    async def run() -> None:
+        world = World()
+        executor = await started(world)
+        record = await opened(world, executor)
+        await asyncio.sleep(10)
+        world.venue.filters = world.venue.filters.replace('"tickSize":"0.10"', '"tickSize":"0.01"')
+        world.venue.fault = lambda r: f"code {code}" if isinstance(r, AlgoOrder) else ""
+        before = len(world.venue.requests)
+        for number in (2, 3, 4):
+            executor.submit(moved(number, record.id, 991_000 + 1_000 * number))
+            await executor.desk.idle()
+        reads = [r for r in world.venue.requests[before:] if isinstance(r, Read) and r.path.endswith("exchangeInfo")]
+        assert 1 == len(reads)
+        world.venue.fault = lambda _: ""
+        executor.submit(moved(5, record.id, 9_960_000))
+        await executor.desk.idle()
+        assert [FAR, ("b", 996_000, 10)] == world.venue.rails(BTC)
+
+    run_virtual(run())
