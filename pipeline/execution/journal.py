@@ -85,6 +85,12 @@ class PositionJournal(msgspec.Struct):
         )
 
     @property
+    def never_entered(self) -> bool:
+        """Every entry order is known to have been refused: a quantity on the venue is somebody else's."""
+        entries = [placed for placed in self.orders.values() if placed.attempted.leg is Leg.ENTRY]
+        return bool(entries) and not any(placed.may_live or placed.over for placed in entries)
+
+    @property
     def entry_unknown(self) -> bool:
         """An entry order has no end."""
         return any(placed.unknown for placed in self.orders.values() if placed.attempted.leg is Leg.ENTRY)

@@ -130,7 +130,7 @@ class Recovery:
         self._find_orders(position, journal, reads)
         position.entry_over = not journal.entry_unknown
         lots = reads.positions.get(journal.symbol, (0, ""))[0] * bracket.side.sign
-        if lots > 0:
+        if lots > 0 and not journal.never_entered:
             self._protect(position, journal, lots)
         elif journal.entry_filled:
             self._desk.spawn(self._confirm_flat(position, journal), f"confirm flat {position.id}")

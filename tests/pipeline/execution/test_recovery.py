@@ -10,6 +10,7 @@ from pipeline.binance.requests import AlgoOrder, RegularOrder
 from pipeline.core.commands import ClosePosition
 from pipeline.core.events import Side
 from pipeline.core.units import Lots
+from pipeline.wire.records import IntentSettled
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
@@ -152,3 +153,21 @@ async def test_a_guarded_symbol_that_the_venue_lists_no_longer_stops_no_start() 
     assert {record.id} == set(successor.desk.index.positions)
     assert "symbol_unknown" in [code for code, _ in world.outbox.alerts]
     assert [] == world.faults
+
+
+@scenario
+async def test_a_position_of_somebody_else_gets_no_stops_of_an_entry_that_was_refused() -> None:
+    """Killed between the refusal and its settling: what the venue shows on the symbol is not ours to close."""
+    world = World()
+    executor = await started(world)
+    world.venue.fault = lambda r: "code -2019" if isinstance(r, RegularOrder) else ""
+    executor.submit(intent(1, bracket()))
+    await executor.desk.idle()
+    world.kill(executor)
+    world.journal.records = [record for record in world.journal.records if not isinstance(record, IntentSettled)]
+    world.venue.positions[BTC] = 7
+    successor = await started(world)
+    await successor.desk.idle()
+
+    assert [] == world.venue.rails(BTC)
+    assert 7 == world.venue.positions[BTC]
