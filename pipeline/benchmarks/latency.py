@@ -40,7 +40,7 @@ class Load(msgspec.Struct, frozen=True):
     The venue allows 1,200 orders a minute, so ``positions`` / ``ratchet_ms`` stays below 20 moves a second.
     """
 
-    symbols: int = 200
+    symbols: int = 60
     rate: float = 1.0
     positions: int = 40
     ratchet_ms: int = 2_500

@@ -20,6 +20,7 @@ from pipeline.binance.answers import instrument_of
 from pipeline.binance.errors import ReadFailed
 from pipeline.binance.requests import Read
 from pipeline.core import rate_limits
+from pipeline.core.commands import RequestData
 from pipeline.core.instruments import Instrument
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Milliseconds
@@ -104,7 +105,7 @@ class Data:
         try:
             read = build(record.symbol, request.limit)
             async with asyncio.timeout(self._valid_ms(record) / 1_000):
-                body = await self._sender.read(read, Lane.DATA, urgency=0 if request.held else 1, tries=1)
+                body = await self._sender.read(read, Lane.DATA, urgency=_urgency(request), tries=1)
         except TimeoutError:
             self.shed += 1
             self._say(record, error="expired")
@@ -299,6 +300,13 @@ class Data:
             await self._desk.outbox.account(record)
         except OutboxUnavailable as error:
             log.warning("account_not_told", error=str(error))
+
+
+def _urgency(request: RequestData) -> int:
+    """Held symbols first; then what closes entries (a book), then history: 200 symbols' candles starved the books."""
+    if request.held:
+        return 0
+    return 2 if request.kind == "klines" else 1
 
 
 def _answer(kind: str, request: str, body: bytes) -> lines.Answer:
