@@ -42,8 +42,8 @@ class Load(msgspec.Struct, frozen=True):
 
     symbols: int = 60
     rate: float = 1.0
-    positions: int = 40
-    ratchet_ms: int = 2_500
+    positions: int = 30
+    ratchet_ms: int = 1_600
     orders: int = 2_000
     mark_interval_ms: int = 1_000
 
@@ -81,8 +81,7 @@ async def measure(load_: Load, *, progress: Progress) -> tuple[list[Sample], dic
     async with whole_pipeline(
         market, configuration=lambda symbols: configuration(load_, symbols), progress=progress
     ) as whole:
-        held = whole.symbols[: load_.positions]
-        await open_positions(whole, held)
+        held = await open_positions(whole, load_.positions)
         seen = await _ride(whole, held, load_)
         memory = whole.memory_mb()
         async with open_log(whole.settings) as log:

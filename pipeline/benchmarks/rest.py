@@ -19,7 +19,7 @@ from pipeline.benchmarks.report import Measured, Options, figure
 from pipeline.benchmarks.whole import Market, Whole, open_positions, whole_pipeline
 
 POSITIONS: Final = 5
-SETTLE_SECONDS: Final = 90.0
+SETTLE_SECONDS: Final = 60.0
 DATA_PATHS: Final = frozenset(
     {
         "/fapi/v1/depth",
@@ -67,7 +67,7 @@ async def measure(symbols: int, minutes: int, settle_seconds: float) -> tuple[li
         print(f"rest: {text}", file=sys.stderr, flush=True)
 
     async with whole_pipeline(Market(symbols=symbols, rate=1.0), configuration=configuration, progress=say) as whole:
-        await open_positions(whole, whole.symbols[:POSITIONS])
+        await open_positions(whole, POSITIONS)
         await _wait(whole, settle_seconds, "settling")
         begin_ms = int((await whole.exchange.summary())["now"])
         await _wait(whole, minutes * 60.0, "counting")

@@ -121,27 +121,34 @@ async def _known_instruments(fleet: Fleet, settings: Settings) -> None:
     raise PartFailed(f"the executor read no exchangeInfo: {fleet.parts['execute'].last_words()}")
 
 
-async def open_positions(whole: Whole, held: list[str]) -> None:
-    """Ask for a long position on every held symbol until the exchange has them all; raises PartFailed."""
+async def open_positions(whole: Whole, count: int) -> list[str]:
+    """
+    Ask for long positions, symbol after symbol, until the exchange has *count*; returns their symbols.
+
+    A symbol whose grid is too coarse for the asked levels is declined and another takes its place. Raises PartFailed.
+    """
     ticks = await whole.exchange.tick_sizes()
     deadline = time.monotonic() + OPEN_SECONDS
+    turn = 0
     while time.monotonic() < deadline:
         whole.fleet.check()
-        opened = {episode["symbol"] for episode in open_episodes(await whole.exchange.summary())}
-        missing = [symbol for symbol in held if symbol not in opened]
-        whole.progress(f"{len(held) - len(missing)} of {len(held)} positions are open")
-        if not missing:
-            return
+        opened = sorted({episode["symbol"] for episode in open_episodes(await whole.exchange.summary())})
+        whole.progress(f"{len(opened)} of {count} positions are open")
+        if len(opened) >= count:
+            return opened[:count]
+        closed = [symbol for symbol in whole.symbols if symbol not in opened]
         middles = await whole.exchange.mid_prices()
-        for symbol in missing[:ASKED_AT_ONCE]:
+        for _ in range(min(ASKED_AT_ONCE, count - len(opened))):
+            symbol = closed[turn % len(closed)]
+            turn += 1
             command = open_command(symbol, middle=middles[symbol], tick=ticks[symbol])
             await send(whole.settings, ACCOUNT, records.encode(command))
         await asyncio.sleep(ASK_AGAIN_SECONDS)
-    raise PartFailed(f"{len(missing)} positions were not opened: {whole.fleet.parts['account'].last_words()}")
+    raise PartFailed(f"only {len(opened)} of {count} positions were opened within {OPEN_SECONDS:.0f} s")
 
 
 def open_command(symbol: str, *, middle: float, tick: float) -> records.OpenCommand:
-    """Long, the stop 0.5 % away, targets out of reach."""
+    """Long, the stop 1 % away, targets out of reach."""
 
     def price(share: float) -> str:
         return f"{round(middle * share / tick) * tick:.8f}"
@@ -150,8 +157,8 @@ def open_command(symbol: str, *, middle: float, tick: float) -> records.OpenComm
         command=f"bench-{secrets.token_hex(8)}",
         symbol=symbol,
         side=Side.BUY,
-        notional="200",
-        stop=price(0.995),
+        notional="500",
+        stop=price(0.99),
         target=price(1.5),
         last_target=price(1.6),
     )

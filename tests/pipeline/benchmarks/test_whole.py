@@ -8,11 +8,11 @@ from pipeline.benchmarks.whole import open_command
 from pipeline.core.events import Side
 
 
-def test_a_position_is_asked_for_on_the_grid_with_its_stop_half_a_percent_away() -> None:
-    """Prices are multiples of the tick, the stop lies 0.5 % below the middle, the targets far above it."""
+def test_a_position_is_asked_for_on_the_grid_with_its_stop_a_percent_away() -> None:
+    """Prices are multiples of the tick, the stop lies 1 % below the middle, the targets far above it."""
     command = open_command("BTCUSDT", middle=100.0, tick=0.1)
 
     assert (command.symbol, command.side) == ("BTCUSDT", Side.BUY)
     assert [float(command.stop), float(command.target), float(command.last_target)] == pytest.approx(
-        [99.5, 150.0, 160.0]
+        [99.0, 150.0, 160.0]
     )
