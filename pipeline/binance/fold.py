@@ -188,7 +188,7 @@ class PartitionFold:
             else:
                 events += _EVENTS[kind](state, line, stamp)
             decision = engine.conclude(state, events, stamp, log_identity=self.log_identity, fold=self.fold)
-        except Exception as error:  # noqa: BLE001 - the one broad except: a fault of ours halts its symbol, is recorded
+        except Exception as error:  # noqa: BLE001 - re-stated as a record: a fault of ours halts its symbol, is told
             # as a decision, and never becomes "no exit" nor the end of the other symbols (architecture 2.3). What the
             # half-folded line left in the state no longer decides anything: a halted symbol only takes closes by hand.
             decision = engine.halt(state, stamp, _fault(error), log_identity=self.log_identity, fold=self.fold)
