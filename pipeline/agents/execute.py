@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from pipeline.binance.rest import RestClient
 from pipeline.core.events import RequestEnded
 from pipeline.core.identity import base62
-from pipeline.core.rate_limits import Budget
+from pipeline.core.rate_limits import MINUTE_MS, Budget
 from pipeline.core.units import Milliseconds
 from pipeline.execution.desk import Limits
 from pipeline.execution.executor import Executor
@@ -160,10 +160,15 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def budget_of(settings: Settings) -> Budget:
-    """The design document's own budget; the venue's limits come from the venue."""
+    """
+    The design document's own budget; the venue's limits come from the venue.
+
+    The half second between two requests gives way to a budget that it would make unreachable (above 120 a minute).
+    """
     own = settings.rate_limit
     return Budget(
         background_per_minute=own.rest_api_per_minute,
+        background_spacing_ms=min(Budget().background_spacing_ms, MINUTE_MS // own.rest_api_per_minute),
         background_weight_permille=int(own.safety_margin * 1_000),
         background_per_day=own.daily_budget,
     )
