@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ SOURCE = "execute/main"
 class KafkaOutbox:
     """The executor's words on their topics; lines are numbered per epoch (the source's incarnation)."""
 
-    def __init__(self, producer: OutputProducer) -> None:
+    def __init__(self, producer: OutputProducer, *, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._producer = producer
+        self._now_ns = now_ns
         self._lines: LinePublisher | None = None
         self._alerts = 0
         self._incarnation = ""
@@ -45,7 +47,9 @@ class KafkaOutbox:
     def begin(self, epoch: int) -> None:
         """An executor took over: its lines start at 1."""
         self._incarnation = str(epoch)
-        self._lines = LinePublisher(self._producer, source=SOURCE, incarnation=self._incarnation)
+        self._lines = LinePublisher(
+            self._producer, source=SOURCE, incarnation=self._incarnation, now_ns=self._now_ns
+        )
 
     async def outcome(self, symbol: str, outcome: RequestEnded) -> None:
         """An ``outcome`` line."""
@@ -63,13 +67,13 @@ class KafkaOutbox:
         """A word for people."""
         self._alerts += 1
         record = AlertRecord(
-            id=f"{SOURCE}.{self._incarnation or base62(time.time_ns() // 1_000_000)}.{self._alerts}",
+            id=f"{SOURCE}.{self._incarnation or base62(self._now_ns() // 1_000_000)}.{self._alerts}",
             symbol=symbol,
             source=SOURCE,
             code=code,
             severity=severity,
             text=text,
-            at_ms=Milliseconds(time.time_ns() // 1_000_000),
+            at_ms=Milliseconds(self._now_ns() // 1_000_000),
         )
         await self.write(ALERTS, record, key=symbol or SOURCE)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from pipeline.streaming.producer import OutputProducer
@@ -24,13 +25,22 @@ class LinePublisher:
     Writes lines of one source (``execute/main``, ``decide/0`` …) and incarnation.
 
     Lines of a symbol are numbered 1, 2, 3 …; lines for every symbol (``*``) per partition, as each partition's fold
-    sees only its own. The number is taken when ``publish`` is called, so the log has them in that order.
+    sees only its own. The number is taken when ``publish`` is called, so the log has them in that order. *now_ns* is
+    the clock of lines that come without a time of their own.
     """
 
-    def __init__(self, producer: OutputProducer, *, source: str, incarnation: str) -> None:
+    def __init__(
+        self,
+        producer: OutputProducer,
+        *,
+        source: str,
+        incarnation: str,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._producer = producer
         self._source = source
         self._incarnation = incarnation
+        self._now_ns = now_ns
         self._numbers: dict[tuple[int, str], int] = {}
         self._batcher = Batcher()
         self._waiting: dict[int, deque[asyncio.Future[None]]] = {}  # of the queued lines, in the batcher's order
@@ -49,7 +59,7 @@ class LinePublisher:
             partition = partition_of(symbol)
         number = self._numbers[partition, symbol] = self._numbers.get((partition, symbol), 0) + 1
         line = lines.Line(
-            at=time.time_ns() if at_ns is None else at_ns,
+            at=self._now_ns() if at_ns is None else at_ns,
             src=self._source,
             inc=self._incarnation,
             n=number,
