@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core import entries, evidence, exits, guard, market, reports
+from pipeline.core import entries, evidence, exits, factor_feed, guard, market, reports
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import Alert, Decision, Output
 from pipeline.core.data_requests import ask_what_is_missing, failed
@@ -151,6 +151,8 @@ def _fold(turn: Turn, event: Event) -> None:
         _fold_halted(turn, event)
     else:
         HANDLERS[type(event)](turn, event)
+        if type(event) in factor_feed.INPUTS:
+            factor_feed.fold(turn.state, event)
 
 
 def _fold_halted(turn: Turn, event: Event) -> None:
@@ -189,7 +191,7 @@ def _on_quote(turn: Turn, event: Quote) -> None:
 
 
 def _on_trade(turn: Turn, event: Trade) -> None:
-    """Trades carry no weight until the flow factors exist."""
+    """A trade by itself decides nothing: the factors count it (``factor_feed``)."""
 
 
 def _on_mark_price(turn: Turn, event: MarkPrice) -> None:
@@ -218,8 +220,10 @@ def _bars_grew(turn: Turn) -> None:
     _after(turn, moved=True)
 
 
-def _on_ticked(turn: Turn, _: Ticked) -> None:
+def _on_ticked(turn: Turn, event: Ticked) -> None:
     state = turn.state
+    if event.compute or state.position is not None:
+        factor_feed.score(state)
     if turn.now >= state.wake_ms:
         _tell_foreign(turn)
         ask_what_is_missing(turn)

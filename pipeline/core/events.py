@@ -335,7 +335,9 @@ class CloseRequested(msgspec.Struct, frozen=True, tag="close_requested"):
 
 
 class Ticked(msgspec.Struct, frozen=True, gc=False, tag="ticked"):
-    """Time passed; the event's own time says how much."""
+    """Time passed; the event's own time says how much. ``compute``: it is this symbol's turn to compute its scores."""
+
+    compute: bool = False
 
 
 class Malformed(msgspec.Struct, frozen=True, tag="malformed"):

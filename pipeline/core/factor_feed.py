@@ -1,13 +1,16 @@
 """
-The only place that says which event of a symbol feeds which of its factors.
+The only place that says which event of a symbol feeds which of its factors, and that keeps both in its state.
 
-``feed`` is to be called after the event has been folded into the symbol's own state (book, bars, log time), because it
-reads them. It decides nothing and changes nothing but the factors; a symbol without an instrument has none.
+``fold`` comes after the event has been folded into the symbol's own state (book, bars, log time), because it reads
+them. It decides nothing and changes nothing but the factors; a symbol without an instrument has none.
 """
 
 from __future__ import annotations
 
-from pipeline.core import factor_set
+from collections.abc import Callable
+from typing import Any, Final
+
+from pipeline.core import factor_set, scores
 from pipeline.core.bars import BAR_MS
 from pipeline.core.data_requests import OPEN_INTEREST_HELD_MS
 from pipeline.core.events import (
@@ -25,6 +28,29 @@ from pipeline.core.events import (
 from pipeline.core.factor_set import FactorState
 from pipeline.core.factors.parameters import DEFAULT, FactorParameters
 from pipeline.core.state import SymbolState
+
+
+def fold(state: SymbolState, event: Event) -> None:
+    """Feed an event of a kind in ``INPUTS`` to the factors of *state*; scores of former factors are dropped."""
+    before = state.factors
+    state.factors = feed(before, event, state)
+    if state.factors is not before:
+        state.scores = None
+
+
+def score(state: SymbolState) -> bool:
+    """It is the symbol's turn: bring its scores up to log time. Returns False while it has no factors."""
+    if state.factors is None:
+        return False
+    state.scores = scores.refreshed(state.scores, state.factors, now_ms=state.log_ms, parameters=DEFAULT)
+    return True
+
+
+def is_due(state: SymbolState) -> bool:
+    """True when a symbol without a position waits for its turn (one with a position has it at every tick)."""
+    return state.position is None and scores.is_due(
+        state.scores, state.factors, now_ms=state.log_ms, serve_ms=DEFAULT.serve_ms
+    )
 
 
 def feed(
@@ -47,33 +73,44 @@ def feed(
             factor_set.rebuild(factors, state.bars.bars, now_ms=state.log_ms, parameters=parameters)
         if isinstance(event, Bar | Bars | InstrumentChanged):
             return factors
-    now_ms = state.log_ms
-    match event:
-        case Quote():
-            if event is state.quote:  # else an older one of a second connection
-                factor_set.on_quote(factors, event, now_ms=now_ms)
-        case DepthDiff() | DepthSnapshot():
-            factor_set.on_book(factors, state.book, now_ms=now_ms, parameters=parameters)
-        case MarkPrice():
-            if event is state.mark:
-                factor_set.on_mark(factors, event, now_ms=now_ms, parameters=parameters)
-        case Trade():
-            factor_set.on_trade(factors, event, now_ms=now_ms)
-        case OpenInterest():
-            factor_set.on_open_interest(
-                factors, event, now_ms=now_ms, poll_ms=OPEN_INTEREST_HELD_MS, parameters=parameters
-            )
-        case Bar():
-            ranges = factor_set.ranges_of(state.bars)
-            factor_set.on_closed_bar(factors, event, ranges=ranges, now_ms=now_ms, parameters=parameters)
-        case Bars():
-            _filled(factors, state, parameters)
-        case _:
-            pass  # nothing else is an input of a factor
+    feeder = INPUTS.get(type(event))
+    if feeder is not None:
+        feeder(factors, event, state, parameters)
     return factors
 
 
-def _filled(factors: FactorState, state: SymbolState, parameters: FactorParameters) -> None:
+def _quote(factors: FactorState, event: Quote, state: SymbolState, _: FactorParameters) -> None:
+    if event is state.quote:  # else an older one of a second connection
+        factor_set.on_quote(factors, event, now_ms=state.log_ms)
+
+
+def _book(factors: FactorState, _: DepthDiff | DepthSnapshot, state: SymbolState, parameters: FactorParameters) -> None:
+    factor_set.on_book(factors, state.book, now_ms=state.log_ms, parameters=parameters)
+
+
+def _mark(factors: FactorState, event: MarkPrice, state: SymbolState, parameters: FactorParameters) -> None:
+    if event is state.mark:
+        factor_set.on_mark(factors, event, now_ms=state.log_ms, parameters=parameters)
+
+
+def _trade(factors: FactorState, event: Trade, state: SymbolState, _: FactorParameters) -> None:
+    factor_set.on_trade(factors, event, now_ms=state.log_ms)
+
+
+def _open_interest(factors: FactorState, event: OpenInterest, state: SymbolState, parameters: FactorParameters) -> None:
+    factor_set.on_open_interest(
+        factors, event, now_ms=state.log_ms, poll_ms=OPEN_INTEREST_HELD_MS, parameters=parameters
+    )
+
+
+def _bar(factors: FactorState, event: Bar, state: SymbolState, parameters: FactorParameters) -> None:
+    if not event.closed:
+        return
+    ranges = factor_set.ranges_of(state.bars)
+    factor_set.on_closed_bar(factors, event, ranges=ranges, now_ms=state.log_ms, parameters=parameters)
+
+
+def _bars(factors: FactorState, _: Bars, state: SymbolState, parameters: FactorParameters) -> None:
     """The history was merged with a REST answer: one late bar is folded, anything else is built again (20 ms)."""
     history = state.bars
     if history.gapped or not history.bars:
@@ -86,3 +123,21 @@ def _filled(factors: FactorState, state: SymbolState, parameters: FactorParamete
         factor_set.on_closed_bar(factors, newest, ranges=ranges, now_ms=state.log_ms, parameters=parameters)
         return
     factor_set.rebuild(factors, history.bars, now_ms=state.log_ms, parameters=parameters)
+
+
+def _begins(_: FactorState, __: InstrumentChanged, ___: SymbolState, ____: FactorParameters) -> None:
+    """Nothing but the beginning, which ``feed`` has made."""
+
+
+# Which events are inputs of factors; nothing else is.
+INPUTS: Final[dict[type, Callable[[FactorState, Any, SymbolState, FactorParameters], None]]] = {
+    Quote: _quote,
+    DepthDiff: _book,
+    DepthSnapshot: _book,
+    MarkPrice: _mark,
+    Trade: _trade,
+    OpenInterest: _open_interest,
+    Bar: _bar,
+    Bars: _bars,
+    InstrumentChanged: _begins,
+}

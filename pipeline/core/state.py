@@ -15,12 +15,14 @@ import msgspec
 from pipeline.core.bars import BarHistory
 from pipeline.core.book import Book, BookImage
 from pipeline.core.events import MarkPrice, Quote, Stamp, TradingMode
+from pipeline.core.factor_set import FactorState
 from pipeline.core.identity import symbol_tag
 from pipeline.core.instruments import Instrument
 from pipeline.core.policies import Policy
 from pipeline.core.positions import Position
+from pipeline.core.scores import Scores
 
-SCHEMA = 1  # changes with the meaning of any field below; part of the fold digest through this file's bytes
+SCHEMA = 2  # changes with the meaning of any field below; part of the fold digest through this file's bytes
 
 
 class DataAsk(msgspec.Struct):
@@ -78,6 +80,8 @@ class SymbolState(msgspec.Struct):
     ended: list[Position] = msgspec.field(default_factory=list)
     foreign: ForeignPosition | None = None
     unknown_fills: list[str] = msgspec.field(default_factory=list)
+    factors: FactorState | None = None  # every accumulator of the factors; None until the instrument is known
+    scores: Scores | None = None  # what decisions read of them, as of the symbol's last turn
 
 
 def new_state(symbol: str, *, log_identity: str = "") -> SymbolState:
