@@ -16,39 +16,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from connectors.binance_futures import transport
+from connectors.binance_futures.control import Control, Method
 from connectors.binance_futures.intake import Intake, MarketIntake, UserIntake
 from connectors.binance_futures.publisher import Publisher
-from connectors.binance_futures.rollover import Do, OpeningBudget, Order, Rollover
-from connectors.binance_futures.routing import Route, stream_of
-from connectors.binance_futures.session import (
-    HANDSHAKE_MS,
-    MESSAGE_SPACING_MS,
-    Session,
-    Signal,
-    State,
-    subscribe_messages,
-)
-from connectors.binance_futures.subscriptions import USER_GROUP, USER_STREAM, Group
-from connectors.binance_futures.user_stream import KeepAlive, ListenKeyError, ListenKeys
+from connectors.binance_futures.rollover import STARTED, Do, OpeningBudget, Order, Rollover
+from connectors.binance_futures.routing import Reply, Route, stream_of
+from connectors.binance_futures.session import Session, Signal, State
+from connectors.binance_futures.subscriptions import USER_STREAM, Group, Subscriptions, Tier, user_groups
+from connectors.binance_futures.transport import CLOSE_SECONDS, READ_AHEAD, ConnectionClosed, InvalidHandshake
+from connectors.binance_futures.user_stream import KeepAlive, ListenKeyError, ListenKeys, Watchdog
 
 TICK_SECONDS: Final = 0.1
 FROZEN_MS: Final = 1_500  # a tick that late: not the streams were silent, we were
 GRACE_MS: Final = 1_000  # then what waits in the sockets is read before silence is judged
-MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # a frame of 10 MB is to be quarantined, not to end the connection
-READ_AHEAD: Final = (512, 128)  # frames: where reading from the socket pauses and goes on; stamps wait as long
 FRAMES_PER_TURN: Final = 64  # the broker's acknowledgements wait meanwhile, for each socket that is full
-PING_SECONDS: Final = 20  # our own pings find a half-dead socket; the venue's are answered by the library
-# A pong waits behind unread frames. Market streams tell by their silence that a socket is dead, the user stream cannot.
-PONG_SECONDS: Final = {Route.PUBLIC: 60, Route.MARKET: 60, Route.PRIVATE: 20}
-CLOSE_SECONDS: Final = 3
+LIFE_EVERY_MS: Final = 5_000  # user stream: the pong is its only sign of life on an idle account
+DEAD_AFTER_MS: Final = 15_000
 OFFSET_SAMPLES: Final = 600  # a minute of one sample per tick
-OFFSET_EVERY_SECONDS: Final = 60.0
+OFFSET_EVERY_MS: Final = 60_000
 CLOCK_STEP_NS: Final = 1_000_000_000  # a wall clock that differs by more was set; a small drift is followed slowly
 _EVENT_TIME: Final = re.compile(rb'"E":(\d{10,16})')
 
@@ -62,17 +51,20 @@ class ReceiveClock:
     A wall clock that is set back must not give frames of this minute older stamps than those of the last one.
     """
 
-    def __init__(self) -> None:
-        self._base = time.time_ns() - time.monotonic_ns()
-        self._last = 0
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._base = wall_ns() - monotonic_ns()
 
     def now_ns(self) -> int:
         """The stamp for a frame that was just read."""
-        return self._base + time.monotonic_ns()
+        return self._base + self._monotonic_ns()
 
     def correct(self) -> None:
         """Follow the wall clock: forwards at once, backwards by at most 1 ms a call (call it every 100 ms)."""
-        difference = time.time_ns() - self.now_ns()
+        difference = self._wall_ns() - self.now_ns()
         self._base += max(difference, -1_000_000) if difference < CLOCK_STEP_NS else difference
 
 
@@ -103,20 +95,23 @@ class Offsets:
 
 
 class _Connection:
-    """One socket with its session and intake."""
+    """One socket with its session, its intake and what is asked of it."""
 
     def __init__(self, session: Session, rollover: Rollover, intake: MarketIntake | UserIntake) -> None:
         self.session = session
         self.rollover = rollover
         self.intake = intake
-        self.socket: ClientConnection | None = None
+        self.control = Control()
+        self.socket: transport.Socket | None = None
         self.task: asyncio.Task[None] | None = None
+        self.opened_ms = 0
+        self.life_ms = 0  # user stream: when it was surely alive
+        self.asked_life_ms = 0
 
     @property
     def behind(self) -> bool:
         """True when frames wait unread: what seems silent may stand in the queue."""
-        # The library's queue has no public length; its version is pinned and a test holds this to it.
-        return self.socket is not None and len(self.socket.recv_messages.frames) > READ_AHEAD[1]
+        return self.socket is not None and transport.unread(self.socket) > READ_AHEAD[1]
 
 
 class Connector:
@@ -124,51 +119,62 @@ class Connector:
     Keeps every stream of every symbol flowing into the log until it is told to stop.
 
     ``draw`` gives random numbers from [0, 1). Without *listen_keys* there is no user stream. *on_ready* is called once,
-    when every real-time stream has had its first frame and the user stream stands.
+    when every real-time stream has had its first frame and the user stream stands. *dial* and *clock* are the world.
     """
 
     def __init__(
         self,
         *,
         ws_url: str,
-        groups: Iterable[Group],
-        symbols: Iterable[str],
+        subscriptions: Subscriptions,
         publisher: Publisher,
         incarnation: str,
         draw: Callable[[], float],
         listen_keys: ListenKeys | None = None,
         on_ready: Callable[[], None] = lambda: None,
+        dial: transport.Dial = transport.dial,
+        clock: ReceiveClock | None = None,
     ) -> None:
-        self.symbols = tuple(dict.fromkeys(symbols))
-        wanted = [*groups, *([USER_GROUP] if listen_keys is not None else [])]
-        budget = OpeningBudget()
-        self.rollovers = [Rollover(group, draw=draw, budget=budget) for group in wanted]
-        self.offsets = Offsets()
+        self.subscriptions = subscriptions
         self.publisher = publisher
+        self.offsets = Offsets()
         self.opened = 0
         self.frames = 0  # of connections that are gone
         self.refused = 0
+        self.watchdog = Watchdog()
         self._ws_url = ws_url
-        self._host = urlsplit(ws_url).hostname or ""
         self._incarnation = incarnation
+        self._draw = draw
+        self._budget = OpeningBudget()
+        self._dial = dial
         self._listen_keys = listen_keys
         self._keep_alive = KeepAlive()
         self._on_ready = on_ready
         self._is_ready = False
-        self._clock = ReceiveClock()
+        self._clock = ReceiveClock() if clock is None else clock
+        self._symbols = dict.fromkeys(subscriptions.symbols)
+        self._moved = False  # wishes have changed
         self._connections: dict[Session, _Connection] = {}
+        self._ended_users: dict[Session, _Connection] = {}  # while its end is being told
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._ticked_ms = 0
         self._judge_from_ms = 0  # no silence is judged before
-        self._offsets_at = time.monotonic() + OFFSET_EVERY_SECONDS
+        self._offsets_at_ms = 0
+        self.rollovers = [Rollover(group, draw=draw, budget=self._budget) for group in subscriptions.groups]
+        for number, group in enumerate(user_groups() if listen_keys is not None else ()):
+            started = "" if number else STARTED
+            self.rollovers.append(
+                Rollover(group, draw=draw, budget=self._budget, started=started, covered=self._covered)
+            )
 
     # -------------------------------------------------------------------------------------------------- its life
 
     async def run(self) -> None:
         """Run until ``stop``; raises what ended the publisher or a reader unexpectedly: that is a fault of ours."""
         self._ticked_ms = self._now_ms()
+        self._offsets_at_ms = self._ticked_ms + OFFSET_EVERY_MS
         while not self._stop.is_set():
             self._tick()
             failure = self.publisher.failure() or self._failure
@@ -191,15 +197,50 @@ class Connector:
         """Retire all connections, reading what the venue still sends, then let ``run`` return."""
         self._stop.set()
 
+    def want(self, owner: str, symbol: str, tier: Tier | None) -> None:
+        """*owner* wants *symbol* at *tier* (None: no more); applied to the living sockets with the next tick."""
+        if self.subscriptions.want(owner, symbol, tier):
+            self._moved = True
+
     @property
     def ready(self) -> bool:
-        """True when every group is: each real-time stream has had its first frame on a living connection."""
+        """
+        True when the user stream stands and every real-time stream of every held symbol flows. While nothing is held:
+        when every group has a connection that is live.
+        """
+        users = [r for r in self.rollovers if r.group.route is Route.PRIVATE]
+        if users and not any(user.ready for user in users):
+            return False
+        held = self.subscriptions.held
+        if not held:
+            return all(r.live for r in self.rollovers if r.group.route is not Route.PRIVATE)
+        return not self.missing(held)
+
+    def missing(self, symbols: Iterable[str]) -> list[str]:
+        """The real-time streams of *symbols* that do not flow now."""
+        now_ms, wanted = self._now_ms(), frozenset(symbols)
+        return [
+            watch.stream
+            for rollover in self.rollovers
+            for watch in (rollover.serving.watches.values() if rollover.serving is not None else ())
+            if watch.symbol in wanted and watch.kind.first_ms and not rollover.flows(watch.stream, now_ms)
+        ] + [
+            stream
+            for rollover in self.rollovers
+            if rollover.serving is None
+            for stream in rollover.group.streams
+            if stream.partition("@")[0].upper() in wanted
+        ]
+
+    @property
+    def proven(self) -> bool:
+        """True when each real-time stream of every group has had its first frame on a living connection."""
         return all(rollover.ready for rollover in self.rollovers)
 
     @property
     def intakes(self) -> list[Intake]:
         """The intakes of the connections that exist now."""
-        return [connection.intake for connection in self._connections.values()]
+        return [connection.intake for connection in list(self._connections.values())]
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // 1_000_000
@@ -211,52 +252,160 @@ class Connector:
         if since_ms > FROZEN_MS:
             self.publisher.alert("connector_frozen", f"this process stood still for {since_ms / 1_000:.1f} s")
             self._judge_from_ms = now_ms + GRACE_MS
+        if self._moved:
+            self._resubscribe(now_ms)
         for connection in self._connections.values():
             connection.session.behind = connection.behind
+            connection.session.asking = not connection.control.settled
         if now_ms >= self._judge_from_ms:
             for rollover in self.rollovers:
                 self._obey(rollover, rollover.tick(now_ms))
-        for connection in self._connections.values():
-            self._attend(connection)
+        for connection in list(self._connections.values()):
+            self._attend(connection, now_ms)
         if self._listen_keys is not None and self._keep_alive.due(now_ms):
             self._spawn(self._keep_key_alive(self._listen_keys))
-        if not self._is_ready and self.ready:
+        self._watch_orders(now_ms)
+        if not self._is_ready and self.proven:
             self._is_ready = True
             self._on_ready()
-        if time.monotonic() >= self._offsets_at:
-            self._offsets_at += OFFSET_EVERY_SECONDS
+        if now_ms >= self._offsets_at_ms:
+            self._offsets_at_ms = now_ms + OFFSET_EVERY_MS
             log.info("clock_offsets", offsets=self.offsets.summary())
 
-    def _attend(self, connection: _Connection) -> None:
-        intake = connection.intake
+    def _resubscribe(self, now_ms: int) -> None:
+        """Carry the changed wishes to the sockets; a group without streams ends, a new one begins."""
+        self._moved = False
+        known = {rollover.group.name: rollover for rollover in self.rollovers}
+        for change in self.subscriptions.settle():
+            rollover = known.get(change.group.name)
+            if rollover is None:
+                rollover = Rollover(change.group, draw=self._draw, budget=self._budget)
+                self.rollovers.append(rollover)
+            elif not change.group.streams:
+                self._obey(rollover, rollover.stop(now_ms))
+                self.rollovers.remove(rollover)
+            else:
+                self._obey(rollover, rollover.change(change.add, change.remove, now_ms))
+        self._symbols.clear()  # the same object: the intakes have it
+        self._symbols.update(dict.fromkeys(self.subscriptions.symbols))
+        self.publisher.hold_all(self.subscriptions.held)
+
+    def _attend(self, connection: _Connection, now_ms: int) -> None:
+        intake, session = connection.intake, connection.session
         if isinstance(intake, UserIntake):
             intake.settle(self._clock.now_ns())
-        elif intake.latest:
+            self._look_for_life(connection, now_ms)
+            return
+        intake.settle(self._clock.now_ns(), session.watches.values(), live=session.state is State.LIVE)
+        if session.state in (State.PROBING, State.LIVE):
+            message = connection.control.due(now_ms)
+            if message is not None:
+                self._spawn(_say(connection, message))
+        if intake.latest:
             name = stream_of(intake.latest)
-            watch = connection.session.watches.get(name.decode()) if name is not None else None
+            watch = session.watches.get(name.decode()) if name is not None else None
             if watch is not None:
                 self.offsets.sample(watch.kind.name, intake.latest, watch.last_ns)
             intake.latest = b""
+
+    # ---------------------------------------------------------------------------------------------- the user stream
+
+    def _covered(self, session: Session) -> bool:
+        """
+        Another user connection stood since before *session* was surely alive for the last time. When that one ends, it
+        is asked in its turn since when it was surely alive: so no moment is vouched for by nobody.
+        """
+        ended = self._ended_users.get(session, self._connections.get(session))
+        life_ms = ended.life_ms if ended is not None and ended.life_ms else self._now_ms()
+        return any(
+            isinstance(other.intake, UserIntake)
+            and other.session is not session
+            and other.session.state is State.LIVE
+            and other.opened_ms <= life_ms
+            for other in self._connections.values()
+        )
+
+    def _look_for_life(self, connection: _Connection, now_ms: int) -> None:
+        if connection.socket is None or connection.session.state is not State.LIVE:
+            return
+        if now_ms - connection.life_ms > DEAD_AFTER_MS and connection.task is not None:
+            connection.session.reason = f"no pong for {DEAD_AFTER_MS // 1_000} s"
+            connection.task.cancel()
+        elif now_ms - connection.asked_life_ms >= LIFE_EVERY_MS:
+            connection.asked_life_ms = now_ms
+            self._spawn(self._ask_for_life(connection))
+
+    async def _ask_for_life(self, connection: _Connection) -> None:
+        assert connection.socket is not None
+        asked_ms = self._now_ms()
+        with contextlib.suppress(ConnectionClosed):
+            pong = await connection.socket.ping()
+            await pong
+            # Alive when it was asked: events that the venue sent before are read, for a pong waits behind them.
+            connection.life_ms = max(connection.life_ms, asked_ms)
+
+    def _watch_orders(self, now_ms: int) -> None:
+        """Pain 13: an order that the venue took and no event of it: the stream is replaced, every symbol audited."""
+        late = self.watchdog.overdue(now_ms)
+        if not late:
+            return
+        named = ", ".join(f"{client_id} ({symbol})" for client_id, symbol in late[:3])
+        self.publisher.alert("user_stream_silent", f"{len(late)} orders without an event: {named}", severity="critical")
+        for rollover in self.rollovers:
+            if rollover.group.route is Route.PRIVATE:
+                rollover.replace(now_ms, "orders without an event", hole=True)
+
+    async def _keep_key_alive(self, keys: ListenKeys) -> None:
+        now_ms = self._now_ms()
+        try:
+            if await keys.keep_alive():
+                self._keep_alive.obtained(now_ms)
+            else:
+                self._replace_users("listen key unknown to the venue")
+        except ListenKeyError as error:
+            self._keep_alive.failed(now_ms)
+            self.publisher.alert("listen_key", f"keep-alive failed: {error}")
+
+    def _replace_users(self, reason: str) -> None:
+        """The key is no more: both connections are deaf, whichever was told."""
+        for rollover in self.rollovers:
+            if rollover.group.route is Route.PRIVATE and rollover.successor is None:
+                rollover.replace(self._now_ms(), reason, hole=True)
 
     # ------------------------------------------------------------------------------------------- what rollover says
 
     def _obey(self, rollover: Rollover, orders: list[Order]) -> None:
         for order in orders:
+            connection = self._connections.get(order.session)
             match order.do:
                 case Do.OPEN:
                     self._open(rollover, order.session)
-                case Do.SUBSCRIBE:
-                    self._spawn(self._subscribe(self._connections[order.session]))
-                case Do.CLOSE:
-                    connection = self._connections.get(order.session)
-                    if connection is not None and connection.socket is not None:
-                        self._spawn(connection.socket.close())
-                case Do.ABORT:
-                    connection = self._connections.get(order.session)
-                    if connection is not None and connection.task is not None:
-                        connection.task.cancel()
+                case Do.SUBSCRIBE | Do.UNSUBSCRIBE if connection is not None:
+                    self._ask(connection, order)
+                case Do.CLOSE if connection is not None and connection.socket is not None:
+                    self._spawn(connection.socket.close())
+                case Do.ABORT if connection is not None and connection.task is not None:
+                    connection.task.cancel()
                 case Do.ALERT:
                     self.publisher.alert(order.code, order.text, gate=f"{order.code} {rollover.group.name}")
+                case _:
+                    pass  # its connection is gone already
+
+    def _ask(self, connection: _Connection, order: Order) -> None:
+        """Queue control messages; without names in the order: subscribe to everything the session watches."""
+        intake, session = connection.intake, connection.session
+        if isinstance(intake, UserIntake):
+            return  # the key in the address is the subscription
+        if order.do is Do.UNSUBSCRIBE:
+            connection.control.ask(Method.UNSUBSCRIBE, order.streams)
+        else:
+            streams = order.streams or tuple(session.watches)
+            intake.follow(session.watches[stream] for stream in streams)
+            connection.control.ask(Method.SUBSCRIBE, streams)
+        session.asking = True
+        message = connection.control.due(self._now_ms())
+        if message is not None:
+            self._spawn(_say(connection, message))
 
     def _spawn(self, work: Any) -> None:  # Any: a coroutine that returns nothing
         task = asyncio.get_running_loop().create_task(work)
@@ -278,50 +427,48 @@ class Connector:
             intake = UserIntake(
                 source=source,
                 incarnation=incarnation,
-                symbols=self.symbols,
+                symbols=self._symbols,
                 sink=self.publisher,
                 watch=session.watches[USER_STREAM],
-                key_expired=lambda: rollover.replace(self._now_ms(), "listen key expired", hole=True),
+                key_expired=lambda: self._replace_users("listen key expired"),
                 concerns=self.publisher.hold,
+                happened=self.watchdog.heard,
             )
         else:
             intake = MarketIntake(
                 source=source,
                 incarnation=incarnation,
-                symbols=self.symbols,
+                symbols=self._symbols,
                 sink=self.publisher,
                 watches=session.watches.values(),
-                control_refused=lambda reason: self._refused(rollover, session, reason),
+                answered=lambda reply: self._answered(session, reply),
             )
         connection = _Connection(session, rollover, intake)
         self._connections[session] = connection
         connection.task = asyncio.get_running_loop().create_task(self._serve(connection))
         connection.task.add_done_callback(self._finished)
 
-    def _refused(self, rollover: Rollover, session: Session, reason: str) -> None:
-        self.publisher.alert("control_refused", f"{rollover.group.name}: {reason}")
-        self._obey(rollover, rollover.signal(session, Signal.REFUSED, self._now_ms(), f"refused: {reason}"))
+    def _answered(self, session: Session, reply: Reply) -> None:
+        connection = self._connections[session]
+        names = connection.control.answered(reply.id)
+        if not reply.refusal:
+            return
+        rollover = connection.rollover
+        self.publisher.alert("control_refused", f"{rollover.group.name}: {reply.refusal} (asked: {names or 'unknown'})")
+        self._obey(rollover, rollover.signal(session, Signal.REFUSED, self._now_ms(), f"refused: {reply.refusal}"))
 
     # ------------------------------------------------------------------------------------------------- the sockets
 
     async def _serve(self, connection: _Connection) -> None:
         """One connection from handshake to end; whatever ends it is told to the rollover, once."""
-        reason = "closed by the venue"
+        reason, clean = "closed by the venue", False
+        route = connection.rollover.group.route
         try:
             url = await self._url(connection.rollover.group)
-            async with connect(
-                url,
-                compression=None,
-                max_size=MAX_MESSAGE_BYTES,
-                max_queue=READ_AHEAD,
-                ping_interval=PING_SECONDS,
-                ping_timeout=PONG_SECONDS[connection.rollover.group.route],
-                open_timeout=HANDSHAKE_MS / 1_000,
-                close_timeout=CLOSE_SECONDS,
-                proxy=None if self._host in ("localhost", "127.0.0.1", "::1") else True,
-            ) as socket:
+            async with self._dial(url, route) as socket:
                 connection.socket = socket
                 now_ns = self._clock.now_ns()
+                connection.opened_ms = connection.life_ms = now_ns // 1_000_000
                 if isinstance(connection.intake, UserIntake):
                     connection.intake.opened(now_ns)
                 self._obey(
@@ -333,27 +480,29 @@ class Connector:
                     # Frames that are there already are received without a turn of the loop: give others their turn.
                     for _ in range(FRAMES_PER_TURN):
                         frame = await receive(decode=False)
-                        take(now(), frame)
+                        take(now(), frame)  # type: ignore[arg-type]  # decode=False: bytes
                     await asyncio.sleep(0)
         except ConnectionClosed as error:
-            reason = str(error)
+            reason, clean = str(error), transport.clean(error)
         except (OSError, InvalidHandshake, TimeoutError, ListenKeyError) as error:
             reason = f"{type(error).__name__}: {error}"
         except asyncio.CancelledError:
-            reason = "aborted"
+            reason = connection.session.reason or "aborted"
         finally:
-            self._ended(connection, reason)
+            self._ended(connection, reason, clean=clean)
 
-    def _ended(self, connection: _Connection, reason: str) -> None:
-        self._connections.pop(connection.session, None)
+    def _ended(self, connection: _Connection, reason: str, *, clean: bool) -> None:
+        session, rollover = connection.session, connection.rollover
+        self._connections.pop(session, None)
         self.frames += connection.intake.frames
         self.refused += connection.intake.refused
         if self._listen_keys is not None:
             reason = self._listen_keys.without_key(reason)
-        session, rollover = connection.session, connection.rollover
         if session.state is not State.DEAD:
             log.info("connection_closed", group=rollover.group.name, slot=session.slot, reason=reason)
-        self._obey(rollover, rollover.signal(session, Signal.CLOSED, self._now_ms(), reason))
+        self._ended_users = {session: connection}
+        self._obey(rollover, rollover.signal(session, Signal.CLOSED, self._now_ms(), reason, clean=clean))
+        self._ended_users = {}
 
     async def _url(self, group: Group) -> str:
         if group.route is not Route.PRIVATE:
@@ -363,25 +512,9 @@ class Connector:
         self._keep_alive.obtained(self._now_ms())
         return f"{self._ws_url}/{group.route}/ws/{key}"
 
-    async def _subscribe(self, connection: _Connection) -> None:
-        """Send the control messages, 5 a second; a socket that goes meanwhile is somebody else's to report."""
-        group, socket = connection.rollover.group, connection.socket
-        assert socket is not None
-        if group.route is Route.PRIVATE:
-            return  # the key in the address is the subscription
-        with contextlib.suppress(ConnectionClosed):
-            for message in subscribe_messages(group.streams, first_id=1):
-                await socket.send(message)
-                await asyncio.sleep(MESSAGE_SPACING_MS / 1_000)
 
-    async def _keep_key_alive(self, keys: ListenKeys) -> None:
-        now_ms = self._now_ms()
-        try:
-            if await keys.keep_alive():
-                self._keep_alive.obtained(now_ms)
-            else:
-                user = next(r for r in self.rollovers if r.group is USER_GROUP)
-                user.replace(now_ms, "listen key unknown to the venue", hole=True)
-        except ListenKeyError as error:
-            self._keep_alive.failed(now_ms)
-            self.publisher.alert("listen_key", f"keep-alive failed: {error}")
+async def _say(connection: _Connection, message: str) -> None:
+    """Send a control message; a socket that goes meanwhile is its reader's to report."""
+    assert connection.socket is not None
+    with contextlib.suppress(ConnectionClosed):
+        await connection.socket.send(message)

@@ -7,7 +7,7 @@ are never changed. Whatever is not exactly one JSON value of a stream that was a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from connectors.binance_futures.routing import (
     LISTEN_KEY_EXPIRED,
     Refused,
+    Reply,
     all_market_symbols,
     reply_of,
     stream_of,
@@ -65,27 +66,33 @@ class _Target(msgspec.Struct):
 
 
 class Intake:
-    """Shared by both kinds: numbering of lines, lost lines, quarantine."""
+    """
+    Shared by both kinds: numbering of lines, lost lines, quarantine.
 
-    def __init__(self, *, source: str, incarnation: str, symbols: Iterable[str], sink: Sink) -> None:
+    ``symbols`` are those that somebody wants now; the owner may change them.
+    """
+
+    def __init__(self, *, source: str, incarnation: str, symbols: Collection[str], sink: Sink) -> None:
         self.source = source
         self.incarnation = incarnation
         self.frames = 0
         self.refused = 0
         self.foreign = 0  # rightly received, of symbols nobody asked for (all-market and user streams)
         self._sink = sink
-        self._numbered = {
-            symbol: Numbered(
-                symbol,
-                partition_of(symbol),
-                lines.frame_prefix(source=source, incarnation=incarnation, symbol=symbol),
-            )
-            for symbol in symbols
-        }
+        self._symbols = symbols
+        self._numbered: dict[str, Numbered] = {}
+
+    def numbered(self, symbol: str) -> Numbered:
+        """The numbering of *symbol* on this connection, begun with its first line."""
+        known = self._numbered.get(symbol)
+        if known is None:
+            prefix = lines.frame_prefix(source=self.source, incarnation=self.incarnation, symbol=symbol)
+            known = self._numbered[symbol] = Numbered(symbol, partition_of(symbol), prefix)
+        return known
 
     def lost(self, at_ns: int, symbol: str, stream: str, reason: str) -> None:
         """Write a ``lost`` line: *stream* of *symbol* may have a hole up to here."""
-        numbered = self._numbered[symbol]
+        numbered = self.numbered(symbol)
         numbered.last += 1
         line = lines.Line(
             at=at_ns,
@@ -139,22 +146,41 @@ class MarketIntake(Intake):
         *,
         source: str,
         incarnation: str,
-        symbols: Iterable[str],
+        symbols: Collection[str],
         sink: Sink,
         watches: Iterable[Watch],
-        control_refused: Callable[[str], None],
+        answered: Callable[[Reply], None],
     ) -> None:
         super().__init__(source=source, incarnation=incarnation, symbols=symbols, sink=sink)
         self.latest = b""  # the last frame of a stream of ours, for whoever samples event times
-        self._control_refused = control_refused
+        self._answered = answered
         self._targets: dict[bytes, _Target] = {}
         self._all_market: dict[bytes, Watch] = {}
+        self.follow(watches)
+
+    def follow(self, watches: Iterable[Watch]) -> None:
+        """
+        Take frames of these streams. A stream that is given up later stays known: what the venue still sends of it
+        until it has heard of that is written, not quarantined.
+        """
         for watch in watches:
             name = watch.stream.encode()
             if watch.symbol:
-                self._targets[name] = _Target(watch, self._numbered[watch.symbol], Origin(watch.symbol, watch.stream))
+                origin = Origin(watch.symbol, watch.stream)
+                self._targets[name] = _Target(watch, self.numbered(watch.symbol), origin)
             else:
                 self._all_market[name] = watch
+
+    def settle(self, at_ns: int, watches: Iterable[Watch], *, live: bool) -> None:
+        """Mark the holes that no first frame will mark in time; call it ten times a second."""
+        for watch in watches:
+            if watch.hole and (watch.count or (live and not watch.kind.first_ms)):
+                self._mark(at_ns, watch)
+
+    def _mark(self, at_ns: int, watch: Watch) -> None:
+        for symbol in (watch.symbol,) if watch.symbol else tuple(self._symbols):
+            self.lost(at_ns, symbol, watch.stream, watch.hole)
+        watch.hole = ""
 
     def frame(self, at_ns: int, frame: bytes) -> None:
         """Take one frame as received at *at_ns*."""
@@ -170,9 +196,8 @@ class MarketIntake(Intake):
             return
         watch = target.watch
         if watch.hole:
-            self.lost(at_ns, watch.symbol, watch.stream, watch.hole)
-            watch.hole = ""
-        watch.saw(at_ns)
+            self._mark(at_ns, watch)
+        watch.saw(at_ns, frame)
         self.latest = frame
         self._write(at_ns, target.numbered, frame, target.origin)
 
@@ -181,7 +206,7 @@ class MarketIntake(Intake):
         self._quarantine(at_ns, frame, fault)
         name = stream_of(frame[:MAX_NAME_BYTES])
         target = self._targets.get(name) if name is not None else None
-        if target is not None and target.watch.kind.hole_matters and not target.watch.hole:
+        if target is not None and not target.watch.hole:
             target.watch.hole = f"a frame was quarantined: {fault}"
 
     def _other(self, at_ns: int, frame: bytes, name: bytes | None) -> None:
@@ -189,14 +214,16 @@ class MarketIntake(Intake):
             reply = reply_of(frame)
             if reply is None:
                 self._quarantine(at_ns, frame, "neither a frame of a stream nor a control reply")
-            elif reply.refusal:
-                self._control_refused(reply.refusal)
+            else:
+                self._answered(reply)
             return
         watch = self._all_market.get(name)
         if watch is None:
             self._quarantine(at_ns, frame, f"stream {name.decode(errors='replace')[:100]!r} was not asked for")
             return
-        watch.saw(at_ns)
+        if watch.hole:
+            self._mark(at_ns, watch)
+        watch.saw(at_ns, frame)
         symbols = all_market_symbols(watch.stream, frame)
         if isinstance(symbols, Refused):
             self._quarantine(at_ns, frame, symbols.reason)
@@ -208,11 +235,10 @@ class MarketIntake(Intake):
     def _concerned(self, symbols: Iterable[str]) -> Iterator[Numbered]:
         """Of all-market frames only our symbols; these streams carry the whole venue, and coin-margined contracts."""
         for symbol in symbols:
-            numbered = self._numbered.get(symbol)
-            if numbered is None:
-                self.foreign += 1
+            if symbol in self._symbols:
+                yield self.numbered(symbol)
             else:
-                yield numbered
+                self.foreign += 1
 
 
 class UserIntake(Intake):
@@ -223,21 +249,25 @@ class UserIntake(Intake):
         *,
         source: str,
         incarnation: str,
-        symbols: Iterable[str],
+        symbols: Collection[str],
         sink: Sink,
         watch: Watch,
         key_expired: Callable[[], None],
         concerns: Callable[[str], None],
+        happened: Callable[[bytes], None] = lambda frame: None,
     ) -> None:
         super().__init__(source=source, incarnation=incarnation, symbols=symbols, sink=sink)
         self._watch = watch
         self._missed_ns = -MISSED_SPACING_NS
+        self._stands = False
         self._owed = ""  # a reason that is not told yet
         self._key_expired = key_expired
         self._concerns = concerns
+        self._happened = happened
 
     def opened(self, at_ns: int) -> None:
         """The connection stands: tell every symbol if events may have been missed before it."""
+        self._stands = True
         self._watch.saw(at_ns)  # an idle account sends nothing for hours: standing is the sign of life here
         if self._watch.hole:
             self._missed(at_ns, self._watch.hole)
@@ -245,6 +275,8 @@ class UserIntake(Intake):
 
     def settle(self, at_ns: int) -> None:
         """Tell what was held back; call it ten times a second."""
+        if self._watch.hole and self._stands:
+            self._owed, self._watch.hole = self._watch.hole, ""
         if self._owed:
             self._missed(at_ns, self._owed)
 
@@ -254,7 +286,7 @@ class UserIntake(Intake):
             self._owed = reason
             return
         self._missed_ns, self._owed = at_ns, ""
-        for symbol in self._numbered:
+        for symbol in tuple(self._symbols):
             self.lost(at_ns, symbol, USER_STREAM, reason)
 
     def frame(self, at_ns: int, frame: bytes) -> None:
@@ -270,13 +302,13 @@ class UserIntake(Intake):
             self._quarantine(at_ns, frame, event.reason)
             return
         self._watch.saw(at_ns)
+        self._happened(frame)
         self._sink.account(records.encode(records.UserFrame(at=at_ns, src=self.source, frame=msgspec.Raw(frame))))
         for symbol in event.symbols:
             self._concerns(symbol)
-            numbered = self._numbered.get(symbol)
-            if numbered is None:
-                self.foreign += 1
+            if symbol in self._symbols:
+                self._write(at_ns, self.numbered(symbol), frame, None)
             else:
-                self._write(at_ns, numbered, frame, None)
+                self.foreign += 1
         if event.name == LISTEN_KEY_EXPIRED:
             self._key_expired()

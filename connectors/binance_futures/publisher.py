@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -102,6 +102,8 @@ class Publisher:
         incarnation: str,
         compression: str | None = COMPRESSION,
         max_bytes: int = MAX_QUEUED_BYTES,
+        make_producer: Callable[..., Any] = AIOKafkaProducer,  # Any: a producer by shape
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.batcher = Batcher(max_bytes=max_bytes)
         self.acknowledged_records = 0
@@ -112,7 +114,9 @@ class Publisher:
         self._prefix = prefix
         self._incarnation = incarnation
         self._compression = compression
-        self._producer: AIOKafkaProducer | None = None
+        self._make_producer = make_producer
+        self._wall_ns = wall_ns
+        self._producer: Any | None = None
         self._generation = 0
         self._replacing = asyncio.Lock()
         self._wake = [asyncio.Event() for _ in range(INPUT_PARTITIONS)]
@@ -122,7 +126,8 @@ class Publisher:
         self._queues = (self._account, self._quarantine, self._alerts)
         self._gate = AlertGate()
         self._alert_number = 0
-        self._held: dict[str, None] = {}
+        self._concerned: dict[str, None] = {}
+        self._held: tuple[str, ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
 
     # -------------------------------------------------------------------------------------------------- the sink
@@ -146,7 +151,7 @@ class Publisher:
 
     def alert(self, code: str, text: str, *, severity: str = "warning", gate: str = "") -> None:
         """Queue a word for people, unless one of the same *gate* (default: code) went out less than 10 s ago."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._wall_ns() // 1_000_000
         held_back = self._gate.passes(gate or code, now_ms)
         if held_back is None:
             return
@@ -170,9 +175,14 @@ class Publisher:
 
     def hold(self, symbol: str) -> None:
         """The account has something to do with *symbol*: its market frames give way last."""
-        if symbol not in self._held:
-            self._held[symbol] = None
-            self.batcher.hold(self._held)
+        if symbol not in self._concerned:
+            self._concerned[symbol] = None
+            self.batcher.hold({*self._concerned, *self._held})
+
+    def hold_all(self, symbols: Iterable[str]) -> None:
+        """These are held now; those the user stream spoke of since the start stay with them."""
+        self._held = tuple(symbols)
+        self.batcher.hold({*self._concerned, *self._held})
 
     # -------------------------------------------------------------------------------------------------- its life
 
@@ -267,7 +277,7 @@ class Publisher:
     async def _connect(self) -> None:
         delay = RETRY_SECONDS
         while self._producer is None:
-            producer = AIOKafkaProducer(
+            producer = self._make_producer(
                 **self._arguments,
                 acks="all",
                 enable_idempotence=True,
@@ -298,7 +308,7 @@ class Publisher:
                 self._generation += 1
 
 
-async def _stopped(producer: AIOKafkaProducer) -> None:
+async def _stopped(producer: Any) -> None:  # Any: AIOKafkaProducer by shape
     """Stop a producer that may never answer again; what it still holds is held here too."""
     with contextlib.suppress(TimeoutError, KafkaError):
         await asyncio.wait_for(producer.stop(), STOP_SECONDS)

@@ -10,22 +10,24 @@ Rules:
    (``slot``) are enough, and lines of one source never mix two connections.
 2. A connection that was lost is opened again after a back-off of 1–60 s with jitter, doubled by each failure; a
    connection that was live for 60 s ends the series of failures.
-3. A hole is marked where it is: on the successor's watch of each stream that has no frame there yet at the moment the
-   predecessor ends. Streams that flow on both have no hole.
+3. A hole is marked where it is, for every stream: on the watch of whoever serves next, in front of its next frame.
+   There is none when the predecessor was read to its closing handshake (the successor was subscribed before), nor when
+   both have frames and the venue's times in them overlap: the last one here is younger than the first one there.
 4. A stream that is silent on the replacement too is excused for a minute, doubled each time, up to an hour; it is
    forgiven when it flows on a healthy connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from connectors.binance_futures.session import Action, Session, Signal, State, Watch, rotation_age_ms
-from connectors.binance_futures.subscriptions import Group, kind_of
+from connectors.binance_futures.subscriptions import Group
 
 FIRST_DELAY_MS: Final = 1_000
 LONGEST_DELAY_MS: Final = 60_000
@@ -34,7 +36,10 @@ FIRST_EXCUSE_MS: Final = 60_000
 LONGEST_EXCUSE_MS: Final = 3_600_000
 BURST_OPENINGS: Final = 20
 OPENING_MS: Final = 1_000  # a second of patience buys one more
+STARTED: Final = "connector started"
+SUBSCRIBED: Final = "subscribed"
 LISTED_STREAMS: Final = 5  # names in an alert; the count says the rest
+_EVENT_TIME: Final = re.compile(rb'"E":(\d{1,18})')
 
 
 class Backoff(msgspec.Struct):
@@ -82,24 +87,47 @@ class Do(StrEnum):
 
     OPEN = "open"
     SUBSCRIBE = "subscribe"
+    UNSUBSCRIBE = "unsubscribe"
     CLOSE = "close"
     ABORT = "abort"
     ALERT = "alert"
 
 
 class Order(msgspec.Struct, frozen=True):
-    """One thing to do; ``text`` is for people, ``code`` names the alert."""
+    """One thing to do; ``text`` is for people, ``code`` names the alert, ``streams`` what is (un)subscribed."""
 
     do: Do
     session: Session
     code: str = ""
     text: str = ""
+    streams: tuple[str, ...] = ()
+
+
+def overlap(before: Watch, after: Watch) -> bool:
+    """
+    True when the frames seen on two connections leave no hole between them: the last one *before* is younger, by the
+    venue's own event time, than the first one *after*. Times that are equal or absent prove nothing.
+    """
+    last, first = _EVENT_TIME.search(before.last), _EVENT_TIME.search(after.first)
+    return last is not None and first is not None and int(last[1]) > int(first[1])
 
 
 class Rollover:
     """The connections of one group; see the rules above."""
 
-    def __init__(self, group: Group, *, draw: Callable[[], float], budget: OpeningBudget) -> None:
+    def __init__(
+        self,
+        group: Group,
+        *,
+        draw: Callable[[], float],
+        budget: OpeningBudget,
+        started: str = STARTED,
+        covered: Callable[[Session], bool] = lambda session: False,
+    ) -> None:
+        """
+        *started* is the hole in front of everything: what an earlier process missed; empty for a stream that another
+        group brings too. *covered* says whether another group had all that *session*, which just ended, may have lost.
+        """
         self.group = group
         self.serving: Session | None = None
         self.successor: Session | None = None
@@ -110,8 +138,9 @@ class Rollover:
         self._excuses: dict[str, int] = {}
         self._suspected: dict[str, int] = {}  # stream → how often it asked for a replacement
         self._retired: list[Session] = []
-        # What an earlier process missed is a hole too.
-        self._holes = {s: "connector started" for s in group.streams if kind_of(s).hole_matters}
+        self._served: list[Session] = []  # retired ones that were read meanwhile: what they lose is a hole
+        self._covered = covered
+        self._holes = dict.fromkeys(group.streams, started) if started else {}
         self._stopping = False
 
     @property
@@ -124,17 +153,63 @@ class Rollover:
             and all(watch.count or not watch.kind.first_ms for watch in session.watches.values())
         )
 
-    def signal(self, session: Session, signal: Signal, now_ms: int, reason: str = "") -> list[Order]:
-        """Something happened to *session*: OPENED, CLOSED or REFUSED, as the shell sees it."""
-        return self._follow(session, session.signal(signal, now_ms, reason), now_ms)
+    @property
+    def live(self) -> bool:
+        """True when a connection is live, whatever single streams of it do."""
+        return self.serving is not None and self.serving.state is State.LIVE
+
+    def flows(self, stream: str, now_ms: int) -> bool:
+        """True when *stream* has frames on a connection of this group and is not overdue there."""
+        return any(
+            session is not None and session.state is not State.CONNECTING and session.flows(stream, now_ms)
+            for session in (self.serving, self.successor)
+        )
+
+    def signal(
+        self, session: Session, signal: Signal, now_ms: int, reason: str = "", *, clean: bool = False
+    ) -> list[Order]:
+        """
+        Something happened to *session*: OPENED, CLOSED or REFUSED, as the shell sees it. *clean*: it was CLOSED by the
+        handshake, so everything the venue had sent was read.
+        """
+        draining = session.state is State.DRAINING
+        orders = self._follow(session, session.signal(signal, now_ms, reason), now_ms)
+        if signal is Signal.CLOSED and draining and not clean:
+            self._torn(session, reason)
+        return orders
+
+    def change(self, add: Sequence[str], remove: Sequence[str], now_ms: int) -> list[Order]:
+        """The group carries other streams now: apply it to the sockets that stand, without reconnecting."""
+        for stream in remove:
+            self._holes.pop(stream, None)
+            self._suspected.pop(stream, None)
+            self._excuses.pop(stream, None)
+        orders: list[Order] = []
+        standing = [session for session in (self.serving, self.successor) if session is not None]
+        for session in standing:
+            session.add(add, now_ms)
+            session.drop(remove)
+            if session.state in (State.PROBING, State.LIVE):
+                orders += [Order(Do.SUBSCRIBE, session, streams=tuple(add))] if add else []
+                orders += [Order(Do.UNSUBSCRIBE, session, streams=tuple(remove))] if remove else []
+        for stream in add:
+            if standing:
+                standing[0].watches[stream].hole = SUBSCRIBED
+            else:
+                self._holes[stream] = SUBSCRIBED
+        return orders
 
     def tick(self, now_ms: int) -> list[Order]:
         """Look at deadlines; call it ten times a second."""
         orders: list[Order] = []
         self._retired = [session for session in self._retired if session.state is not State.DEAD]
+        self._served = [session for session in self._served if session.state is not State.DEAD]
         for session in (self.serving, self.successor, *self._retired):
             if session is not None:
+                draining = session.state is State.DRAINING
                 orders += self._follow(session, session.tick(now_ms), now_ms)
+                if draining and session.state is State.DEAD:
+                    self._torn(session, "torn off before its end")
         if self.serving is not None and self.serving.live_for_ms(now_ms) >= HEALTHY_MS:
             self._backoff.healthy()
             for stream in [s for s in self._suspected if self.serving.flows(s, now_ms)]:
@@ -169,14 +244,17 @@ class Rollover:
         session = Session(
             self.group.streams, now_ms=now_ms, rotation_ms=rotation_age_ms(self._draw()), excuses=self._excuses
         )
-        for stream, reason in self._holes.items():
-            session.watches[stream].hole = reason
+        for stream, watch in session.watches.items():
+            watch.hole = self._holes.get(stream, "")
+            if self.serving is not None and stream in self.serving.watches:
+                watch.gap_ms = self.serving.watches[stream].gap_ms
         self._open_at_ms = None
         session.slot = "b" if self.serving is not None and self.serving.slot == "a" else "a"
         if self.serving is None:
             self.serving = session
         else:
             self.successor = session
+            session.rival = self.serving.flows
         return Order(Do.OPEN, session)
 
     def _follow(self, session: Session, actions: tuple[Action, ...], now_ms: int) -> list[Order]:
@@ -205,6 +283,10 @@ class Rollover:
         if predecessor is None:
             return []
         self._retired.append(predecessor)
+        self._served.append(predecessor)
+        for watch in predecessor.watches.values():
+            if watch.hole:  # no frame has come to end it
+                self._mark(watch.stream, watch.hole, session.watches.get(watch.stream))
         return self._follow(predecessor, predecessor.signal(Signal.RETIRE, now_ms), now_ms)
 
     def _replace(self, session: Session, now_ms: int) -> list[Order]:
@@ -213,8 +295,7 @@ class Rollover:
             times = self._suspected[stream] = self._suspected.get(stream, 0) + 1
             if times > 1:
                 self._excuses[stream] = now_ms + min(LONGEST_EXCUSE_MS, FIRST_EXCUSE_MS << min(times - 2, 10))
-            if session.watches[stream].kind.hole_matters:
-                self._holes[stream] = session.reason
+            self._mark_hole(session.watches[stream], session.reason)
         if session is self.serving and self.successor is None and self._open_at_ms is None:
             # The first successor at once; a series of them with the same back-off as lost connections.
             self._open_at_ms = now_ms if not self._backoff.failures else now_ms + self._delay_ms()
@@ -231,8 +312,10 @@ class Rollover:
             self.successor = None
             self._open_at_ms = now_ms + self._delay_ms()
         elif session is self.serving:
+            covered = self._covered(session)
             for watch in session.watches.values():
-                self._mark_hole(watch, session.reason)
+                if watch.hole or not covered:
+                    self._mark_hole(watch, session.reason)
             self.serving, self.successor = self.successor, None
             if self.serving is None:
                 self._open_at_ms = now_ms + self._delay_ms()
@@ -241,15 +324,30 @@ class Rollover:
         text = f"{self.group.name}: connection lost: {session.reason or 'closed by the venue'}"
         return [Order(Do.ALERT, session, "connection_lost", text)]
 
-    def _mark_hole(self, watch: Watch, reason: str) -> None:
-        """Rule 3: only where the successor has no frame yet; an earlier hole that no frame has ended stays marked."""
-        if not watch.kind.hole_matters:
+    def _torn(self, session: Session, reason: str) -> None:
+        """A retired connection ended before it was read to its end: what it alone had is a hole."""
+        if session not in self._served or self._covered(session):
             return
+        self._served.remove(session)
+        heir = self.serving
+        for stream, watch in session.watches.items():
+            known = heir.watches.get(stream) if heir is not None else None
+            if known is None or not (known.count and overlap(watch, known)):
+                self._mark(stream, watch.hole or reason or "connection lost", known)
+
+    def _mark_hole(self, watch: Watch, reason: str) -> None:
+        """Rule 3; an earlier hole that no frame has ended stays marked."""
         why = watch.hole or reason or "connection lost"
-        if self.successor is None:
-            self._holes[watch.stream] = why
-        elif self.successor.watches[watch.stream].count == 0:
-            self.successor.watches[watch.stream].hole = why
+        successor = self.successor.watches.get(watch.stream) if self.successor is not None else None
+        if successor is None or not (successor.count and not watch.hole and overlap(watch, successor)):
+            self._mark(watch.stream, why, successor)
+
+    def _mark(self, stream: str, reason: str, watch: Watch | None) -> None:
+        if watch is None:
+            if stream in self.group.streams:
+                self._holes[stream] = reason
+        elif not watch.hole:
+            watch.hole = reason
 
     def _delay_ms(self) -> int:
         return self._backoff.next_delay_ms(self._draw())

@@ -1,5 +1,5 @@
 """
-The only place for the life of one connection: a table of states and signals, its deadlines, its control messages.
+The only place for the life of one connection: a table of states and signals, and its deadlines.
 
 Sans-I/O: time comes in as an argument (milliseconds of any monotonic clock), what is to be done goes out as actions.
 
@@ -7,11 +7,14 @@ Rules:
 
 1. A connection lives ``connecting → probing → live → draining → dead``. Frames are taken in every state that has a
    socket: what the venue sent is wanted, proven or not.
-2. *Probing*: every watched stream owes its first frame within 10 s. All came: live. Some came: live, and a replacement
-   is asked for (half a socket is better than none). None came: the route is wrong or dead, the socket is given up.
-3. *Live*: a stream is silent when it misses more time than its kind and its own mean gap allow; a replacement is asked
-   for, the old socket goes on reading until that one is live (pains 14). The same at the age of rotation (pains 15).
-4. *Draining*: the closing handshake is under way and whatever the venue still sent before its own close is read.
+2. *Probing*: every watched stream owes its first frame within 10 s, and every subscription its answer. All came: live.
+   Some came: live, and a replacement is asked for (half a socket is better than none), unless the connection it was to
+   replace has more: then it is given up. None came: the route is wrong or dead, the socket is given up.
+3. *Live*: a stream is silent when it misses more time than its kind and its mean gap of late allow; a replacement is
+   asked for, the old socket goes on reading until that one is live (pains 14). The same at the age of rotation (pains
+   15). A stream that is subscribed later owes its first frame from then on.
+4. *Draining*: the closing handshake is under way and whatever the venue still sent before its own close is read. A
+   socket that does not come to that end is torn off: what it still had is lost unless another socket had it too.
 5. While the reader is behind, silence is not judged: the frames may wait unread, and a second connection would only
    double the load.
 6. Streams that stayed silent on a replacement too are excused for a while: a thin symbol must not churn sockets.
@@ -19,8 +22,7 @@ Rules:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -32,9 +34,10 @@ HANDSHAKE_MS: Final = 10_000
 DRAIN_MS: Final = 5_000
 MIN_ROTATION_MS: Final = 22 * 3_600_000  # the venue cuts at 24 h (venue sheet 1.5)
 MAX_ROTATION_MS: Final = 23 * 3_600_000 + 1_800_000
-NAMES_PER_MESSAGE: Final = 100
-MESSAGE_SPACING_MS: Final = 200  # 5 a second: pongs count as messages too, and 10 a second disconnect (venue sheet 1.5)
 GAP_SAMPLES: Final = 10  # frames before a stream's own mean gap is trusted
+GAP_WINDOW_NS: Final = 30_000_000_000  # the mean gap is that of the last half to whole minute: markets sleep and wake
+MEASURE_MS: Final = 1_000
+THIN_WINDOW_NS: Final = 300_000_000_000  # of a stream that has not even GAP_SAMPLES frames meanwhile
 
 
 class State(StrEnum):
@@ -52,7 +55,8 @@ class Signal(StrEnum):
     What can happen to a connection.
 
     OPENED: handshake done. PROVEN: all watched streams have come. WANTING: some watched streams are silent beyond
-    their time. MUTE: nothing came at all within the first deadline. AGED: the age of rotation is reached. REFUSED: the
+    their time. MUTE: nothing came at all within the first deadline. INFERIOR: some came, but the connection that serves
+    has more. AGED: the age of rotation is reached. REFUSED: the
     venue refused a control message. OVERDUE: handshake or drain took too long. RETIRE: it is not needed any more.
     CLOSED: the socket is gone.
     """
@@ -61,6 +65,7 @@ class Signal(StrEnum):
     PROVEN = "proven"
     WANTING = "wanting"
     MUTE = "mute"
+    INFERIOR = "inferior"
     AGED = "aged"
     REFUSED = "refused"
     OVERDUE = "overdue"
@@ -98,6 +103,7 @@ TABLE: Final[Mapping[tuple[State, Signal], Row]] = {
     (_P, Signal.PROVEN): (_L, (_A.ANNOUNCE,)),
     (_P, Signal.WANTING): (_L, (_A.ANNOUNCE, _A.REPLACE)),
     (_P, Signal.MUTE): (_D, (_A.CLOSE, _A.LOST)),
+    (_P, Signal.INFERIOR): (_D, (_A.CLOSE, _A.LOST)),
     (_P, Signal.REFUSED): (_D, (_A.CLOSE, _A.LOST)),
     (_P, Signal.RETIRE): (_D, (_A.CLOSE,)),
     (_P, Signal.CLOSED): (_X, (_A.LOST,)),
@@ -121,34 +127,56 @@ class Watch(msgspec.Struct):
     """
     What one connection has seen of one stream. Times in nanoseconds, as the receive stamps.
 
-    ``hole``: why frames of this stream may be missing before its first one here; the reader writes a ``lost`` line
-    in front of that frame and clears it.
+    ``hole``: why frames of this stream may be missing before its next one here; the reader writes a ``lost`` line and
+    clears it. ``first`` and ``last`` are the frames themselves: they tell whether two connections overlapped.
+    ``gap_ms`` is the mean gap of late, 0 while it is not known; a successor inherits it.
     """
 
     stream: str
     kind: Kind
     symbol: str
+    asked_ms: int = 0
     count: int = 0
     first_ns: int = 0
     last_ns: int = 0
+    first: bytes = b""
+    last: bytes = b""
     hole: str = ""
+    gap_ms: int = 0
+    _mark_ns: int = 0
+    _mark_count: int = 0
 
-    def saw(self, at_ns: int) -> None:
+    def saw(self, at_ns: int, frame: bytes = b"") -> None:
         """Count a frame."""
         if not self.count:
-            self.first_ns = at_ns
+            self.first_ns = self._mark_ns = at_ns
+            self.first = frame
+            self._mark_count = 1
         self.count += 1
         self.last_ns = at_ns
+        self.last = frame
+
+    def measure(self) -> None:
+        """Follow the rate; call it about once a second."""
+        frames, span_ns = self.count - self._mark_count, self.last_ns - self._mark_ns
+        if frames >= GAP_SAMPLES:
+            if not self.gap_ms or span_ns >= GAP_WINDOW_NS:
+                self.gap_ms = max(1, span_ns // frames // 1_000_000)
+        elif not frames or span_ns < THIN_WINDOW_NS:
+            return
+        else:
+            self.gap_ms = span_ns // frames // 1_000_000
+        if span_ns >= GAP_WINDOW_NS:
+            self._mark_ns, self._mark_count = self.last_ns, self.count
 
     def silence_limit_ms(self) -> int:
         """How long silence is believable; 0: for ever."""
         kind = self.kind
         if not kind.silence_ms:
             return 0
-        if self.count < GAP_SAMPLES:
+        if not self.gap_ms:
             return kind.longest_ms
-        gap_ms = (self.last_ns - self.first_ns) // (self.count - 1) // 1_000_000
-        return min(max(kind.silence_ms, kind.silence_factor * gap_ms), kind.longest_ms)
+        return min(max(kind.silence_ms, kind.silence_factor * self.gap_ms), kind.longest_ms)
 
 
 class Session:
@@ -162,9 +190,12 @@ class Session:
         self, streams: Sequence[str], *, now_ms: int, rotation_ms: int, excuses: Mapping[str, int] | None = None
     ) -> None:
         self.state = State.CONNECTING
-        self.watches: Mapping[str, Watch] = {s: Watch(stream=s, kind=kind_of(s), symbol=symbol_of(s)) for s in streams}
+        self.watches: dict[str, Watch] = {}
+        self.add(streams, now_ms)
         self.reason = ""
         self.behind = False  # set by the owner: the reader does not keep up, so no silence is judged
+        self.asking = False  # set by the owner: control messages are not all sent and answered
+        self.rival: Callable[[str, int], bool] | None = None  # what flows on the connection this one is to replace
         self.slot = ""  # the owner's name for it, part of its lines' source
         self._since_ms = now_ms
         self._opened_ms = 0
@@ -173,6 +204,17 @@ class Session:
         self._excuses: Mapping[str, int] = excuses if excuses is not None else {}
         self._reported: set[str] = set()
         self._aged = False
+        self._measured_ms = now_ms
+
+    def add(self, streams: Iterable[str], now_ms: int) -> None:
+        """Watch further streams; they owe their first frames from now on."""
+        for stream in streams:
+            self.watches[stream] = Watch(stream=stream, kind=kind_of(stream), symbol=symbol_of(stream), asked_ms=now_ms)
+
+    def drop(self, streams: Iterable[str]) -> None:
+        """Expect nothing more of these streams."""
+        for stream in streams:
+            self.watches.pop(stream, None)
 
     def signal(self, signal: Signal, now_ms: int, reason: str = "") -> tuple[Action, ...]:
         """Move by the table; *reason* is kept for people."""
@@ -213,7 +255,9 @@ class Session:
 
     def flows(self, stream: str, now_ms: int) -> bool:
         """True when the stream has frames here and none is overdue."""
-        watch = self.watches[stream]
+        watch = self.watches.get(stream)
+        if watch is None:
+            return False
         limit = watch.silence_limit_ms()
         return watch.count > 0 and (limit == 0 or now_ms - watch.last_ns // 1_000_000 <= limit)
 
@@ -224,22 +268,35 @@ class Session:
         if self._excused(watch.stream, now_ms):
             return False
         if watch.count == 0:
-            return 0 < watch.kind.first_ms <= now_ms - self._opened_ms
+            return 0 < watch.kind.first_ms <= now_ms - max(self._opened_ms, watch.asked_ms)
         return not self.flows(watch.stream, now_ms)
 
     def _probe(self, now_ms: int) -> tuple[Action, ...]:
         watches = self.watches.values()
-        if not any(w.count == 0 and w.kind.first_ms and not self._excused(w.stream, now_ms) for w in watches):
+        overdue = now_ms - self._opened_ms >= FIRST_FRAME_MS
+        if not any(w.count == 0 and w.kind.first_ms and not self._excused(w.stream, now_ms) for w in watches) and (
+            not self.asking or overdue
+        ):
             return self.signal(Signal.PROVEN, now_ms)
-        if self.behind or now_ms - self._opened_ms < FIRST_FRAME_MS:
+        silent = self.silent(now_ms)
+        if self.behind or not silent or not overdue:
             return ()
         if not any(w.count for w in watches):
-            return self.signal(Signal.MUTE, now_ms, f"no frame of any stream within {FIRST_FRAME_MS // 1000} s")
-        silent = self.silent(now_ms)
+            return self.signal(Signal.MUTE, now_ms, f"no frame of any stream within {FIRST_FRAME_MS / 1000} s")
+        if self.rival is not None:
+            given_up = [stream for stream in silent if self.rival(stream, now_ms)]
+            won = [w.stream for w in watches if w.stream not in silent and not self.rival(w.stream, now_ms)]
+            if len(given_up) > len(won):
+                return self.signal(Signal.INFERIOR, now_ms, f"silent here, not there: {', '.join(given_up)}")
         self._reported.update(silent)
         return self.signal(Signal.WANTING, now_ms, f"no first frame: {', '.join(silent)}")
 
     def _watch(self, now_ms: int) -> tuple[Action, ...]:
+        if now_ms - self._measured_ms >= MEASURE_MS:
+            self._measured_ms = now_ms
+            for watch in self.watches.values():
+                watch.measure()
+            self._reported = {s for s in self._reported if s in self.watches and not self.flows(s, now_ms)}
         fresh = [] if self.behind else [stream for stream in self.silent(now_ms) if stream not in self._reported]
         if fresh:
             self._reported.update(fresh)
@@ -253,10 +310,3 @@ class Session:
 def rotation_age_ms(fraction: float) -> int:
     """The age at which a connection is replaced, at random within 22–23.5 h; *fraction* is drawn from [0, 1)."""
     return MIN_ROTATION_MS + int(fraction * (MAX_ROTATION_MS - MIN_ROTATION_MS))
-
-
-def subscribe_messages(streams: Sequence[str], *, first_id: int) -> Iterator[str]:
-    """The SUBSCRIBE messages for *streams*, ≤ 100 names each; send them ``MESSAGE_SPACING_MS`` apart."""
-    for number, start in enumerate(range(0, len(streams), NAMES_PER_MESSAGE)):
-        names = list(streams[start : start + NAMES_PER_MESSAGE])
-        yield json.dumps({"method": "SUBSCRIBE", "params": names, "id": first_id + number}, separators=(",", ":"))

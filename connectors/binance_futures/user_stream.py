@@ -1,5 +1,5 @@
 """
-The only place for the listen key: fetched for each connection, kept alive, replaced when it has expired.
+The only place for what the user stream needs beside its sockets: the listen key, and a watchdog over its events.
 
 The key header goes with these calls and nothing else: no signature, no secret (venue sheet 3.1). They are the only
 REST the connector does (architecture 2.4): one POST per connection and one PUT every 30 minutes, weight 1 each. The
@@ -8,6 +8,7 @@ key opens the account's private stream, so it is kept out of logs.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import httpx
@@ -18,6 +19,10 @@ KEEP_ALIVE_MS: Final = 30 * 60_000  # the key lives 60 minutes
 RETRY_MS: Final = 60_000
 TIMEOUT_SECONDS: Final = 5.0
 NO_SUCH_KEY: Final = -1125
+PATIENCE_MS: Final = 5_000  # events come within milliseconds; two connections may both be replaced meanwhile
+REMEMBERED_IDS: Final = 2_000
+# Client ids in ORDER_TRADE_UPDATE and TRADE_LITE (c), in ALGO_UPDATE (caid): venue sheet 3.3 to 3.6.
+_CLIENT_ID: Final = re.compile(rb'"(?:c|caid)":"([^"\\]{1,64})"')
 
 
 class ListenKeyError(Exception):
@@ -32,6 +37,45 @@ class _Answer(msgspec.Struct):
     listenKey: str = ""  # the venue's name
     code: int = 0
     msg: str = ""
+
+
+class Watchdog:
+    """
+    Order activity against user events (pain 13): an order that the venue has taken must show in the stream. Pure.
+
+    A stream that stands, answers pings and brings nothing cannot be told from an idle account in any other way. Event
+    and outcome race each other, so either may come first.
+    """
+
+    def __init__(self, *, patience_ms: int = PATIENCE_MS) -> None:
+        self._patience_ms = patience_ms
+        self._expected: dict[str, tuple[str, int]] = {}  # client id → symbol, since
+        self._heard: dict[str, None] = {}
+
+    def taken(self, client_id: str, symbol: str, now_ms: int) -> None:
+        """The venue has taken an order of ours, by its own answer."""
+        if client_id and client_id not in self._heard:
+            self._expected.setdefault(client_id, (symbol, now_ms))
+
+    def heard(self, frame: bytes) -> None:
+        """An event came; the client ids in it are no longer waited for."""
+        for found in _CLIENT_ID.findall(frame):
+            client_id = found.decode()
+            self._expected.pop(client_id, None)
+            self._heard[client_id] = None
+            if len(self._heard) > REMEMBERED_IDS:
+                del self._heard[next(iter(self._heard))]
+
+    def overdue(self, now_ms: int) -> list[tuple[str, str]]:
+        """Client id and symbol of each order that was waited for in vain, told once."""
+        late = [
+            (client_id, symbol)
+            for client_id, (symbol, since_ms) in self._expected.items()
+            if now_ms - since_ms > self._patience_ms
+        ]
+        for client_id, _ in late:
+            del self._expected[client_id]
+        return late
 
 
 class KeepAlive:

@@ -30,7 +30,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from connectors.binance_futures.client import Connector
 from connectors.binance_futures.publisher import COMPRESSION, Publisher
-from connectors.binance_futures.subscriptions import plan
+from connectors.binance_futures.routing import ALL_MARKET_STREAMS
+from connectors.binance_futures.subscriptions import PER_SYMBOL, Subscriptions, plan
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire.topics import INPUTS, Topic
@@ -183,7 +184,8 @@ async def _run(
     brokers: str, *, rate: int, frames: int, seconds: float, compression: str | None = COMPRESSION
 ) -> dict[str, float]:
     """One run of the connector against a feed of its own; returns what was seen."""
-    groups = plan([f"S{number:03}USDT" for number in range(SYMBOLS)])
+    subscriptions = Subscriptions([f"S{number:03}USDT" for number in range(SYMBOLS)])
+    groups = tuple(subscriptions.groups)
     here, there = multiprocessing.Pipe()
     feed = multiprocessing.get_context("spawn").Process(
         target=_feed_process, args=(there, len(groups), rate, frames), daemon=True
@@ -197,8 +199,7 @@ async def _run(
     await publisher.start()
     connector = Connector(
         ws_url=f"ws://127.0.0.1:{port}",
-        groups=groups,
-        symbols=[f"S{number:03}USDT" for number in range(SYMBOLS)],
+        subscriptions=subscriptions,
         publisher=publisher,
         incarnation="bench",
         draw=random.random,
@@ -226,7 +227,8 @@ async def _run(
 
 
 async def _throughput(publisher: MeasuringPublisher, expected: int) -> dict[str, float]:
-    expected += SYMBOLS  # one lost line a book says that the connector has started
+    # Lost lines say that the connector has started: one of each stream, of all-market ones to each symbol.
+    expected += (len(PER_SYMBOL) + len(ALL_MARKET_STREAMS)) * SYMBOLS
     while publisher.lines == 0:  # noqa: ASYNC110  # counters have no event
         await asyncio.sleep(0.001)
     began_ns, began_cpu = time.time_ns(), time.process_time()

@@ -21,7 +21,7 @@ from connectors.binance_futures.client import Connector
 from connectors.binance_futures.metrics import serve
 from connectors.binance_futures.publisher import Publisher
 from connectors.binance_futures.routing import UnknownStream
-from connectors.binance_futures.subscriptions import check_configured, plan
+from connectors.binance_futures.subscriptions import Subscriptions, check_configured
 from connectors.binance_futures.user_stream import ListenKeys
 from pipeline import telemetry
 from pipeline.commands.context import Failed, config_option, settings_or_exit
@@ -74,16 +74,16 @@ def connector(config_path: Path | None, as_json: bool, **options: str | int | No
     try:
         for warning in check_configured(settings.data_source.ws_streams):
             log.warning("configuration", text=warning)
-        groups = plan(settings.symbols)
+        subscriptions = Subscriptions(settings.symbols)
     except UnknownStream as error:
         raise Failed(str(error), ExitCode.USAGE) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        left = runner.run(_serve(settings, groups, as_json=as_json))
+        left = runner.run(_serve(settings, subscriptions, as_json=as_json))
     if left:
         raise Failed(f"Kafka took not everything before the end: {left} bytes were not written", ExitCode.UNREACHABLE)
 
 
-async def _serve(settings: Settings, groups: Any, *, as_json: bool) -> int:  # Any: tuple of subscriptions.Group
+async def _serve(settings: Settings, subscriptions: Subscriptions, *, as_json: bool) -> int:
     """Run until a signal; returns how many bytes could not be written at the end."""
     started = time.monotonic()
     incarnation = f"{time.time_ns() // 1_000_000:x}"
@@ -97,9 +97,9 @@ async def _serve(settings: Settings, groups: Any, *, as_json: bool) -> int:  # A
     def ready() -> None:
         told = {
             "ready": True,
-            "symbols": len(settings.symbols),
-            "streams": sum(len(group.streams) for group in groups),
-            "connections": len(groups) + (keys is not None),
+            "symbols": len(subscriptions.symbols),
+            "streams": sum(len(group.streams) for group in subscriptions.groups),
+            "connections": len(subject.rollovers),
             "user_stream": keys is not None,
             "seconds": round(time.monotonic() - started, 3),
         }
@@ -107,8 +107,7 @@ async def _serve(settings: Settings, groups: Any, *, as_json: bool) -> int:  # A
 
     subject = Connector(
         ws_url=settings.ws_url,
-        groups=groups,
-        symbols=settings.symbols,
+        subscriptions=subscriptions,
         publisher=publisher,
         incarnation=incarnation,
         draw=random.random,

@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from types import SimpleNamespace
 
 import httpx
@@ -15,8 +15,9 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from connectors.binance_futures.client import READ_AHEAD, Connector, Offsets, ReceiveClock
-from connectors.binance_futures.subscriptions import plan
+from connectors.binance_futures.client import Connector, Offsets, ReceiveClock
+from connectors.binance_futures.subscriptions import Subscriptions, Tier
+from connectors.binance_futures.transport import READ_AHEAD
 from connectors.binance_futures.user_stream import ListenKeys
 from pipeline.wire import lines, records
 from pipeline.wire.batching import Batcher, Origin
@@ -55,6 +56,9 @@ class KeptLog:
     def hold(self, symbol: str) -> None:
         self.held.append(symbol)
 
+    def hold_all(self, symbols: Iterable[str]) -> None:
+        self.held = list(symbols)
+
     def failure(self) -> BaseException | None:
         return None
 
@@ -88,7 +92,11 @@ class Venue:
                 reply = self.answer(asked)
                 await socket.send(reply)
                 if "error" not in reply:
-                    self.subscribed[socket] = [name for name in asked["params"] if name[0] != "!"]
+                    names = self.subscribed.setdefault(socket, [])
+                    if asked["method"] == "UNSUBSCRIBE":
+                        self.subscribed[socket] = [name for name in names if name not in asked["params"]]
+                    else:
+                        names += [name for name in asked["params"] if name[0] != "!"]
         self.subscribed.pop(socket, None)
 
     async def push(self) -> None:
@@ -115,8 +123,7 @@ async def running(venue: Venue, *, keys: ListenKeys | None = None) -> AsyncItera
         pushing = asyncio.create_task(venue.push())
         subject = Connector(
             ws_url=f"ws://127.0.0.1:{port_of(server)}",
-            groups=plan(["BTCUSDT"]),
-            symbols=["BTCUSDT"],
+            subscriptions=Subscriptions(["BTCUSDT"]),
             publisher=log,  # type: ignore[arg-type]  # only what is used of it
             incarnation="i",
             draw=lambda: 0.0,
@@ -182,8 +189,28 @@ async def test_twenty_roll_overs_on_sockets_lose_nothing() -> None:
     assert all(0 < count for count in doubled.values())  # they did overlap
     assert 22 == len(venue.paths)
     assert {"connector/public-0.a", "connector/public-0.b", "connector/market-0.a"} == {ln.src for ln in run.log.lines}
-    assert ["connector started"] == [line.lost.reason for line in run.log.lines if line.lost is not None]
+    assert {"connector started"} == {line.lost.reason for line in run.log.lines if line.lost is not None}
     assert [] == run.log.codes
+
+
+async def test_streams_are_added_and_given_up_on_the_living_sockets() -> None:
+    """What a new wish needs is subscribed without a reconnect; readiness follows what is held."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        run.subject.want("position", "ETHUSDT", Tier.HELD)
+        await until(lambda: len(run.log.frames("ethusdt@depth@100ms")) > 3, "the new book")
+        await until(lambda: run.subject.ready, "every stream of the held symbol")
+        assert ["ETHUSDT"] == run.log.held
+        run.subject.want("position", "ETHUSDT", None)
+        await until(lambda: not any("eth" in s for names in venue.subscribed.values() for s in names), "the end of it")
+        assert run.subject.proven
+    told = [line.lost.stream for line in run.log.lines if line.lost is not None and line.lost.reason == "subscribed"]
+
+    assert 5 == len(told)
+    assert 2 == len(venue.paths)
+    assert [] == run.log.codes
+    assert [] == run.log.refused
 
 
 async def test_a_lost_connection_is_opened_again_and_the_hole_is_marked() -> None:
@@ -202,7 +229,8 @@ async def test_a_lost_connection_is_opened_again_and_the_hole_is_marked() -> Non
     first_depth = next(line.n for line in second if b"depth" in bytes(line.frame))
 
     assert 2 == len(incarnations)
-    assert [first_depth - 1] == lost
+    assert first_depth - 1 in lost
+    assert 2 == len(lost)
     assert ["connection_lost"] == run.log.codes
 
 
@@ -250,12 +278,61 @@ async def test_an_expired_listen_key_leads_to_a_new_key_and_every_symbol_is_told
         await private.send('{"e":"ORDER_TRADE_UPDATE","o":{"s":"BTCUSDT"}}')
         await private.send('{"e":"listenKeyExpired","listenKey":"key0"}')
         told = lambda: [line.lost.reason for line in run.log.lines if line.lost and line.lost.stream == "user"]  # noqa: E731
-        await until(lambda: len(told()) == 2, "the second user stream")
+        await until(lambda: len(told()) == 3, "both user streams again")
+        await until(lambda: len([p for p in venue.paths if "private" in p]) == 4, "four connections in all")
 
-    assert ["/private/ws/key0", "/private/ws/key1"] == [path for path in venue.paths if "private" in path]
-    assert ["connector started", "listen key expired"] == told()
+    assert ["connector started", "listen key expired", "listen key expired"] == told()
     assert 2 == len(run.log.accounted)
     assert ["BTCUSDT"] == run.log.held
+
+
+async def test_one_of_two_user_streams_may_die_without_a_hole_and_both_may_not() -> None:
+    """The pair covers each other: only the moment without either is told to the symbols."""
+    venue = Venue()
+    keys = ListenKeys(
+        rest_url="http://venue",
+        api_key="k",
+        transport=httpx.MockTransport(lambda request: httpx.Response(200, json={"listenKey": "key"})),
+    )
+
+    def private() -> list[ServerConnection]:
+        return [s for s in venue.sockets if s.request is not None and "private" in s.request.path]
+
+    def told() -> list[str]:
+        return [line.lost.reason for line in run.log.lines if line.lost and line.lost.stream == "user"]
+
+    async with running(venue, keys=keys) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        await until(lambda: run.subject.proven and len(private()) == 2, "both")
+        private()[0].transport.abort()
+        await until(lambda: len(private()) == 3 and run.subject.proven, "the first one again")
+        assert ["connector started"] == told()
+        for socket in private()[1:]:
+            socket.transport.abort()
+        await until(lambda: len(told()) >= 2, "the hole of both")
+
+    assert "user" in {line.lost.stream for line in run.log.lines if line.lost}
+
+
+async def test_an_order_without_an_event_replaces_the_user_streams() -> None:
+    """Pain 13: both answer pings and bring nothing; the venue's own answer says that something happened."""
+    venue = Venue()
+    keys = ListenKeys(
+        rest_url="http://venue",
+        api_key="k",
+        transport=httpx.MockTransport(lambda request: httpx.Response(200, json={"listenKey": "key"})),
+    )
+    async with running(venue, keys=keys) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        run.subject.watchdog.taken("heard", "BTCUSDT", run.subject._now_ms())
+        private = next(s for s in venue.sockets if s.request is not None and "private" in s.request.path)
+        await private.send('{"e":"ORDER_TRADE_UPDATE","o":{"s":"BTCUSDT","c":"heard"}}')
+        run.subject.watchdog.taken("unheard", "BTCUSDT", run.subject._now_ms() - 10_000)
+        reasons = lambda: [line.lost.reason for line in run.log.lines if line.lost and line.lost.stream == "user"]  # noqa: E731
+        await until(lambda: "orders without an event" in reasons(), "the word to the symbols")
+
+    assert ["user_stream_silent"] == run.log.codes
+    assert "unheard (BTCUSDT)" in next(text for code, text in run.log.alerts if code == "user_stream_silent")
 
 
 async def test_a_venue_that_is_away_is_asked_again() -> None:

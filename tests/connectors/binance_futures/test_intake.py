@@ -55,7 +55,7 @@ def market(sink: Kept, *, hole: str = "") -> tuple[MarketIntake, list[str]]:
         symbols=SYMBOLS,
         sink=sink,
         watches=[watch(stream, hole if "depth" in stream else "") for stream in streams],
-        control_refused=refusals.append,
+        answered=lambda reply: refusals.append(reply.refusal),
     )
     return intake, refusals
 
@@ -104,6 +104,42 @@ def test_a_hole_is_told_in_front_of_the_first_frame_behind_it() -> None:
     assert 1 == sum(line.lost is not None for _, line, _ in sink.lines)
 
 
+def test_a_hole_that_no_first_frame_will_end_is_told_at_once() -> None:
+    """A thin stream may have its next frame in an hour: its hole is told when the connection is live."""
+    sink = Kept()
+    intake, _ = market(sink)
+    watches = [
+        watch(stream, "lost")
+        for stream in ("btcusdt@aggTrade", "btcusdt@bookTicker", "btcusdt@depth@100ms", "!contractInfo")
+    ]
+    watches[2].saw(1)
+    intake.settle(5, watches, live=False)
+    assert ["btcusdt@depth@100ms"] == [line.lost.stream for _, line, _ in sink.lines if line.lost]
+    intake.settle(6, watches, live=True)
+    intake.settle(7, watches, live=True)
+
+    assert [
+        ("BTCUSDT", "btcusdt@depth@100ms"),
+        ("BTCUSDT", "btcusdt@aggTrade"),
+        ("BTCUSDT", "!contractInfo"),
+        ("ETHUSDT", "!contractInfo"),
+    ] == [(line.sym, line.lost.stream) for _, line, _ in sink.lines if line.lost]
+
+
+def test_a_stream_that_is_followed_later_is_written_and_stays_known_when_it_is_given_up() -> None:
+    """What the venue still sends until it has heard of the end is no bad frame."""
+    sink = Kept()
+    symbols = {"BTCUSDT": None}
+    intake = MarketIntake(
+        source="c/x.a", incarnation="i", symbols=symbols, sink=sink, watches=[], answered=lambda reply: None
+    )
+    intake.frame(1, DEPTH)
+    intake.follow([watch("ethusdt@depth@100ms")])
+    intake.frame(2, DEPTH)
+
+    assert ([DEPTH], [DEPTH]) == ([record.payload for record in sink.refused], sink.frames)
+
+
 def test_frames_of_several_symbols_go_whole_to_each_that_was_asked_for() -> None:
     """Of all-market streams the rest of the venue is counted, not refused: it rightly comes."""
     sink = Kept()
@@ -126,7 +162,7 @@ def test_replies_are_no_frames_and_a_refusal_is_reported() -> None:
     intake.frame(1, b'{"error":{"code":2,"msg":"Invalid request"},"id":1}')
 
     assert ([], []) == (sink.lines, sink.refused)
-    assert 1 == len(refusals)
+    assert ["", '{"code":2,"msg":"Invalid request"}'] == refusals
 
 
 def test_what_was_not_asked_for_or_cannot_stand_in_a_line_is_quarantined_whole() -> None:

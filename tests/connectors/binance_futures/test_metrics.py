@@ -8,16 +8,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from connectors.binance_futures.client import Connector
 from connectors.binance_futures.metrics import ConnectorMetrics, serve
 from connectors.binance_futures.publisher import Publisher
-from connectors.binance_futures.subscriptions import plan
+from connectors.binance_futures.subscriptions import Subscriptions
 
 
 async def test_a_scrape_shows_counters_and_one_gauge_per_group() -> None:
     """Names are stable, nothing is per symbol, and a connector that has not started can be scraped."""
-    groups = plan([f"S{number}USDT" for number in range(200)])
+    subscriptions = Subscriptions([f"S{number}USDT" for number in range(200)])
     connector = Connector(
         ws_url="ws://127.0.0.1:1",
-        groups=groups,
-        symbols=["S1USDT"],
+        subscriptions=subscriptions,
         publisher=Publisher(arguments={}, prefix="p.", incarnation="i"),
         incarnation="i",
         draw=lambda: 0.5,
@@ -29,7 +28,7 @@ async def test_a_scrape_shows_counters_and_one_gauge_per_group() -> None:
 
     assert "perpguard_connector_frames_total 0.0" in text
     assert "perpguard_connector_ready 0.0" in text
-    assert all(f'perpguard_connector_live{{group="{group.name}"}} 0.0' in text for group in groups)
+    assert all(f'perpguard_connector_live{{group="{group.name}"}} 0.0' in text for group in subscriptions.groups)
     assert 'perpguard_connector_clock_offset_ms{kind="aggTrade",which="max"} 6.0' in text
     assert len(text.splitlines()) < 80
 
@@ -38,8 +37,7 @@ async def test_readiness_is_every_stream_proven_and_not_the_process_up() -> None
     """GET /ready answers 503 before the first frames; /metrics answers on the same port."""
     connector = Connector(
         ws_url="ws://127.0.0.1:1",
-        groups=plan(["S1USDT"]),
-        symbols=["S1USDT"],
+        subscriptions=Subscriptions(["S1USDT"]),
         publisher=Publisher(arguments={}, prefix="p.", incarnation="i"),
         incarnation="i",
         draw=lambda: 0.5,

@@ -1,9 +1,8 @@
-"""The only place for the tests of one connection's life: the table, its deadlines, its control messages."""
+"""The only place for the tests of one connection's life: the table, its deadlines, its measure of rates."""
 
 from __future__ import annotations
 
 import itertools
-import json
 
 import pytest
 from hypothesis import given
@@ -21,7 +20,6 @@ from connectors.binance_futures.session import (
     State,
     Watch,
     rotation_age_ms,
-    subscribe_messages,
 )
 from connectors.binance_futures.subscriptions import FIRST_FRAME_MS, KINDS, streams_of
 
@@ -35,6 +33,7 @@ IMPOSSIBLE = {
     (State.CONNECTING, Signal.PROVEN),
     (State.CONNECTING, Signal.WANTING),
     (State.CONNECTING, Signal.MUTE),
+    (State.CONNECTING, Signal.INFERIOR),
     (State.CONNECTING, Signal.AGED),
     (State.CONNECTING, Signal.REFUSED),
     (State.PROBING, Signal.OPENED),
@@ -43,15 +42,18 @@ IMPOSSIBLE = {
     (State.LIVE, Signal.OPENED),
     (State.LIVE, Signal.PROVEN),
     (State.LIVE, Signal.MUTE),
+    (State.LIVE, Signal.INFERIOR),
     (State.LIVE, Signal.OVERDUE),
     (State.DRAINING, Signal.OPENED),
     (State.DRAINING, Signal.PROVEN),
     (State.DRAINING, Signal.WANTING),
     (State.DRAINING, Signal.MUTE),
+    (State.DRAINING, Signal.INFERIOR),
     (State.DRAINING, Signal.AGED),
     (State.DEAD, Signal.PROVEN),
     (State.DEAD, Signal.WANTING),
     (State.DEAD, Signal.MUTE),
+    (State.DEAD, Signal.INFERIOR),
     (State.DEAD, Signal.AGED),
     (State.DEAD, Signal.OVERDUE),
 }
@@ -127,19 +129,71 @@ def test_half_a_socket_goes_live_and_asks_for_a_replacement() -> None:
     assert "btcusdt@markPrice@1s" in subject.reason
 
 
+def test_a_connection_that_has_less_than_the_one_it_is_to_replace_is_given_up() -> None:
+    """The new one proves itself on every stream before the old one goes; one that has more than that one may replace."""
+    for there, expected in ((True, (Action.CLOSE, Action.LOST)), (False, (Action.ANNOUNCE, Action.REPLACE))):
+        subject = session()
+        subject.rival = lambda stream, now_ms, there=there: there
+        subject.signal(Signal.OPENED, 0)
+        feed(subject, 9_700, *WATCHED[:2])
+
+        assert expected == subject.tick(FIRST_FRAME_MS)
+
+
+def test_a_connection_is_not_live_before_every_subscription_is_answered() -> None:
+    """A thin stream proves nothing by its silence: the answer does, or the deadline of the first frames."""
+    subject = session()
+    subject.signal(Signal.OPENED, 0)
+    subject.asking = True
+    feed(subject, 100, *WATCHED)
+    assert () == subject.tick(200)
+    feed(subject, FIRST_FRAME_MS - 100, *WATCHED)
+    assert () == subject.tick(FIRST_FRAME_MS - 1)
+    subject.asking = False
+    assert (Action.ANNOUNCE,) == subject.tick(FIRST_FRAME_MS - 1)
+
+
+def test_streams_come_and_go_on_a_living_connection() -> None:
+    """A later one owes its first frame from its own subscription on; one that is dropped owes nothing."""
+    subject = session()
+    subject.signal(Signal.OPENED, 0)
+    feed(subject, 10, *WATCHED)
+    subject.tick(20)
+    subject.add(["ethusdt@bookTicker"], 50_000)
+    subject.drop(WATCHED)
+
+    assert [] == subject.silent(50_000 + FIRST_FRAME_MS - 1)
+    assert ["ethusdt@bookTicker"] == subject.silent(50_000 + FIRST_FRAME_MS)
+    assert not subject.flows(WATCHED[0], 30)
+
+
+def test_a_rate_is_that_of_the_last_minute() -> None:
+    """A market that fell asleep is judged by its sleep, and by its waking when it wakes."""
+    watch = Watch(stream="x@bookTicker", kind=KINDS["bookTicker"], symbol="X")
+    now_ms = 0
+    for gap_ms, expected in ((100, 2_800), (2_000, 40_000), (50, 2_800)):
+        until = now_ms + 90_000
+        while now_ms < until:
+            now_ms += gap_ms
+            watch.saw(now_ms * 1_000_000)
+            watch.measure()
+        assert expected == watch.silence_limit_ms()
+
+
 def test_a_stream_that_falls_silent_asks_once_for_a_replacement() -> None:
-    """A muted stream of a steady feed is noticed after 3 s, and the same silence is reported once."""
+    """A muted stream of a steady feed is noticed within 3 s, and the same silence is reported once."""
     subject = session()
     subject.signal(Signal.OPENED, 0)
     feed(subject, 10, *WATCHED)
     subject.tick(20)
     for at_ms in range(100, 3_000, 100):
         feed(subject, at_ms, *WATCHED)
-    for at_ms in range(3_000, 5_900, 100):
+        subject.tick(at_ms)
+    for at_ms in range(3_000, 5_800, 100):
         feed(subject, at_ms, *WATCHED[1:])
         assert () == subject.tick(at_ms)
 
-    assert (Action.REPLACE,) == subject.tick(6_000)
+    assert (Action.REPLACE,) == subject.tick(5_900)
     feed(subject, 6_000, *WATCHED[1:])
     assert () == subject.tick(6_100)
     assert ["btcusdt@bookTicker"] == subject.silent(6_100)
@@ -150,6 +204,7 @@ def test_a_thin_stream_is_given_the_time_its_own_gaps_allow() -> None:
     watch = Watch(stream="x@bookTicker", kind=KINDS["bookTicker"], symbol="X")
     for number in range(11):
         watch.saw(number * 2_000_000_000)
+    watch.measure()
 
     assert 40_000 == watch.silence_limit_ms()
     assert 0 == Watch(stream="!contractInfo", kind=KINDS["!contractInfo"], symbol="").silence_limit_ms()
@@ -204,14 +259,3 @@ def test_rotation_comes_once_at_its_age() -> None:
 def test_rotation_age_is_within_its_range(fraction: float) -> None:
     """22 to 23.5 hours."""
     assert MIN_ROTATION_MS <= rotation_age_ms(fraction) <= MAX_ROTATION_MS
-
-
-def test_control_messages_hold_a_hundred_names() -> None:
-    """Every stream once, ids rise."""
-    streams = [f"s{number}usdt@aggTrade" for number in range(230)]
-    messages = [json.loads(message) for message in subscribe_messages(streams, first_id=7)]
-
-    assert [7, 8, 9] == [message["id"] for message in messages]
-    assert streams == [name for message in messages for name in message["params"]]
-    assert [100, 100, 30] == [len(message["params"]) for message in messages]
-    assert {"SUBSCRIBE"} == {message["method"] for message in messages}

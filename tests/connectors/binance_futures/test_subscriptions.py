@@ -11,6 +11,8 @@ from connectors.binance_futures.subscriptions import (
     CONFIGURED,
     KINDS,
     PER_SYMBOL,
+    Subscriptions,
+    Tier,
     check_configured,
     kind_of,
     plan,
@@ -51,6 +53,64 @@ def test_every_stream_is_on_exactly_one_socket_of_its_route(count: int, per_sock
 def test_two_hundred_symbols_take_six_sockets() -> None:
     """The normal load of the connector."""
     assert 6 == len(plan([f"S{number}USDT" for number in range(200)]))
+
+
+def test_beyond_two_hundred_symbols_books_wait_for_a_shortlist() -> None:
+    """500 symbols: a book needs a snapshot of weight 20, so the last 300 have none until somebody asks."""
+    groups = plan([f"S{number}USDT" for number in range(500)])
+    streams = [stream for group in groups for stream in group.streams]
+
+    assert 2 + 5 * 200 + 4 * 300 == len(streams)
+    assert 12 == len(groups)
+
+
+def test_the_highest_wish_counts_and_the_end_of_one_leaves_the_others() -> None:
+    """Reference-counted by owner: closing a position never unsubscribes what the scanner or another position needs."""
+    subject = Subscriptions(["BTCUSDT"])
+    assert subject.want("position", "XRPUSDT", Tier.HELD)
+    assert not subject.want("scanner", "XRPUSDT", Tier.UNIVERSE)
+    added = {stream for change in subject.settle() for stream in change.add}
+    assert set(streams_of("XRPUSDT", Tier.HELD)) == added
+    assert ("XRPUSDT",) == subject.held
+
+    assert subject.want("position", "XRPUSDT", None)
+    assert ["xrpusdt@depth@100ms"] == [stream for change in subject.settle() for stream in change.remove]
+    assert subject.want("scanner", "XRPUSDT", None)
+    assert 4 == sum(len(change.remove) for change in subject.settle())
+    assert ("BTCUSDT",) == subject.symbols
+    assert [] == subject.settle()
+    with pytest.raises(UnknownStream):
+        subject.want("scanner", "BAD/NAME", Tier.HELD)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 25), st.sampled_from([None, *Tier])), min_size=1, max_size=80
+    )
+)
+def test_whatever_is_wished_the_sockets_carry_exactly_the_union(wishes: list[tuple[str, int, Tier | None]]) -> None:
+    """No wish disturbs a stream that stays wanted; no socket is over its limit; changes tell every difference."""
+    subject = Subscriptions(["S0USDT"], per_socket=7)
+    carried = {stream: group.name for group in subject.groups for stream in group.streams}
+    wanted: dict[tuple[str, str], Tier] = {("configuration", "S0USDT"): Tier.SHORTLISTED}
+    for owner, number, tier in wishes:
+        symbol = f"S{number}USDT"
+        subject.want(owner, symbol, tier)
+        if tier is None:
+            wanted.pop((owner, symbol), None)
+        else:
+            wanted[owner, symbol] = tier
+        for change in subject.settle():
+            for stream in change.remove:
+                assert change.group.name == carried.pop(stream)
+            for stream in change.add:
+                assert stream not in carried
+                carried[stream] = change.group.name
+        assert carried == {stream: group.name for group in subject.groups for stream in group.streams}
+        assert all(0 < len(group.streams) <= 7 for group in subject.groups)
+    expected = {stream for (_, symbol), tier in wanted.items() for stream in streams_of(symbol, tier)}
+
+    assert expected == {stream for stream in carried if stream[0] != "!"}
 
 
 def test_configured_names_are_the_ones_of_the_configuration_file() -> None:
