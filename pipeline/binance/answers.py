@@ -80,6 +80,7 @@ def instrument_of(raw: bytes | msgspec.Raw) -> Instrument:
         max_market_lots=amount_e8(market.max_qty, "MARKET_LOT_SIZE.maxQty") // step,
         min_notional_e8=amount_e8(notional.notional, "MIN_NOTIONAL.notional") if notional is not None else 0,
         delivery_ms=info.delivery_date,
+        onboard_ms=info.onboard_date,
     )
 
 

@@ -393,6 +393,7 @@ class SymbolInfo(msgspec.Struct, frozen=True, rename="camel"):
     filters: list[Filter]
     contract_type: str = ""
     delivery_date: Time = Milliseconds(0)
+    onboard_date: Time = Milliseconds(0)
     quote_asset: str = ""
     margin_asset: str = ""
 

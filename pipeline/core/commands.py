@@ -80,13 +80,28 @@ class ClosePosition(msgspec.Struct, frozen=True, tag="close_position"):
     reason: str
 
 
+class ReducePosition(msgspec.Struct, frozen=True, tag="reduce_position"):
+    """
+    Close a part now: market reduce-only, ``lots`` in all, in slices of at most ``slice_lots``, one after the other.
+
+    Stops stay; decide states the rails for the rest when the fills are told (new before old). Nothing is repeated: what
+    a slice was refused for, or left in doubt by, is told and ends it, for a part too much cannot be taken back.
+    """
+
+    position: str
+    side: Side
+    lots: Lots
+    slice_lots: Lots
+    reason: str
+
+
 class Sweep(msgspec.Struct, frozen=True, tag="sweep"):
     """After flat: cancel every leftover of the position, entries and targets first, stops last."""
 
     position: str
 
 
-Intent = OpenBracket | MoveStop | PlaceTarget | CancelLeg | ClosePosition | Sweep
+Intent = OpenBracket | MoveStop | PlaceTarget | CancelLeg | ClosePosition | ReducePosition | Sweep
 
 
 class RequestData(msgspec.Struct, frozen=True, tag="request_data"):
@@ -94,14 +109,15 @@ class RequestData(msgspec.Struct, frozen=True, tag="request_data"):
     Ask the executor for a REST answer; it comes back as an ``inputs`` line of the symbol.
 
     ``kind``: ``depth`` (limit 1000), ``klines`` (5m, ``limit``), ``premium_index``, ``open_interest``,
-    ``exchange_info`` or ``audit`` (positionRisk + openOrders + openAlgoOrders, lane ``query``). ``held`` symbols come
-    first.
+    ``exchange_info`` or ``audit`` (positionRisk + openOrders + openAlgoOrders, lane ``query``); ``account`` (symbol
+    ``*``) answers into the topic ``account``, with the transfers since ``since_ms``. ``held`` symbols come first.
     """
 
     kind: str
     limit: int = 0
     held: bool = False
     expires_ms: Milliseconds = Milliseconds(0)
+    since_ms: Milliseconds = Milliseconds(0)
 
 
 class AnswerAdmission(msgspec.Struct, frozen=True, tag="answer_admission"):
@@ -114,7 +130,11 @@ class AnswerAdmission(msgspec.Struct, frozen=True, tag="answer_admission"):
 
 
 class ReportPosition(msgspec.Struct, frozen=True, tag="report_position"):
-    """Tell account about the open position (at changes and once a second): state, quantity, open PnL at mark."""
+    """
+    Tell account about the open position (at changes and once a second): state, quantity, open PnL at mark.
+
+    ``far`` is the level of rail (a): what is lost at most if the venue fills there (0: not told).
+    """
 
     position: str
     state: str
@@ -122,6 +142,32 @@ class ReportPosition(msgspec.Struct, frozen=True, tag="report_position"):
     entry_price: E8
     stop: Ticks
     open_pnl: E8
+    far: Ticks = Ticks(0)
+
+
+class ReportSignal(msgspec.Struct, frozen=True, tag="report_signal"):
+    """
+    Tell account what a closed 5m bar says about the symbol (domain section 5): it ranks them all and admits the prime.
+
+    ``stage`` is prime | watch | none; a ``fresh`` prime asks for an entry, a maintained one does not. Scores are
+    thousandths: ``score`` is E, ``strength`` 0 to 100,000, ``odds`` P of the side. ``liquidity`` and ``independence``
+    are factors L and I in whole points, −1 when they are not ready. ``price`` is the touch, ``stop_bps`` the planned
+    stop distance (0: not known). ``refused`` names the gates that refuse, in the order of the table.
+    """
+
+    bar_ms: Milliseconds
+    stage: str
+    fresh: bool
+    side: Side
+    score: int
+    strength: int
+    odds: int
+    coverage: int
+    liquidity: int
+    independence: int
+    price: E8
+    refused: list[str]
+    levels: tuple[Ticks, Ticks, Ticks] = (Ticks(0), Ticks(0), Ticks(0))
 
 
 class ReportTrade(msgspec.Struct, frozen=True, tag="report_trade"):
@@ -129,7 +175,7 @@ class ReportTrade(msgspec.Struct, frozen=True, tag="report_trade"):
     The whole story of a position that is now flat (topic ``trades``); money in E8 USDT, times in log ms.
 
     ``realised`` is before fees, ``reason`` the exit rule (X-id) that ended it, ``outcome`` a word for people
-    (target, trailing_stop, hard_stop, breakeven_stop, killed, closed_by_hand, time, external).
+    (``reporting.words.OUTCOMES``).
     """
 
     position: str
@@ -163,7 +209,7 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
     text: str
 
 
-Output = Intent | RequestData | AnswerAdmission | ReportPosition | ReportTrade | Alert | Note
+Output = Intent | RequestData | AnswerAdmission | ReportPosition | ReportSignal | ReportTrade | Alert | Note
 
 
 class Decision(msgspec.Struct, frozen=True):

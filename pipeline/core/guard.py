@@ -188,8 +188,8 @@ def keep_targets(turn: Turn) -> None:
     position = turn.position
     if not position.frozen or (position.stage is not Stage.OPEN and position.stage is not Stage.PARTIAL):
         return
-    if position.lots <= 0 or state.mode is TradingMode.HALTED:
-        return
+    if position.lots <= 0 or state.mode is TradingMode.HALTED or position.leave_rule:
+        return  # a gentle leave has taken the first target's place (X8)
     minimum = max(1, turn.instrument.min_lots)
     first = position.entered * state.policy.first_target_share_permille // 1_000
     single = position.entered < SINGLE_TARGET_BELOW * minimum or first < minimum

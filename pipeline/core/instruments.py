@@ -26,6 +26,7 @@ class Instrument(msgspec.Struct, frozen=True, gc=False):
     max_market_lots: int
     min_notional_e8: int
     delivery_ms: int = 0
+    onboard_ms: int = 0  # when the venue listed it, 0: not told
 
     @property
     def trading(self) -> bool:

@@ -45,6 +45,10 @@ class Basis(StrEnum):
     INITIAL = "S0"
     BREAKEVEN = "S_be"
     CHANDELIER = "S_ch"
+    SWING = "S_sw"
+    FACTORS = "S_f"
+    WALL = "S_w"
+    TIME = "S_time"
 
 
 class Order(msgspec.Struct):
@@ -100,6 +104,31 @@ class Dispute(msgspec.Struct):
     since_ms: int
     from_read: bool
     confirmed: bool = False
+
+
+class Holding(msgspec.Struct):
+    """
+    Since when, and for how many events of its kind, the condition of one exit rule has held without a break.
+
+    Times as the rule counts them (log time, close of a bar, venue time of a mark); ``told`` once it has fired.
+    """
+
+    since_ms: int = 0
+    last_ms: int = 0
+    count: int = 0
+    told: bool = False
+
+
+class Step(msgspec.Struct):
+    """
+    One step of the take-profit ladder: its price in ticks (0 until e is frozen), its distance from e as planned, and
+    the share of the entered quantity that it takes.
+    """
+
+    distance: int
+    share_permille: int
+    price: int = 0
+    done: bool = False
 
 
 class Position(msgspec.Struct):
@@ -180,6 +209,35 @@ class Position(msgspec.Struct):
     last_exit: str = ""  # client id of the newest order of ours that reduced
     reported_ms: int = 0
     reported: tuple[str, int, int] = ("", 0, 0)
+    # what exit rules remember (core/exits); everything in log time
+    holdings: dict[str, Holding] = msgspec.field(default_factory=dict)
+    judged_bar_ms: int = 0  # close of the newest scored bar that the rules have judged
+    bar_score: int | None = None  # side · E on it, thousandths of a point
+    marks_ms: list[int] = msgspec.field(default_factory=list)  # when, and what, the marks of the last minute were (X5)
+    marks_e8: list[int] = msgspec.field(default_factory=list)
+    reductions: dict[str, str] = msgspec.field(default_factory=dict)  # intent of a partial close → its rule
+    flow_reduced: bool = False  # X9 acts once
+    thin: bool = False  # X11 has acted; armed again by its own row
+    wall_reduced: bool = False  # X19 acts once
+    cascade_trail: bool = False  # X18 has begun
+    wall_id: int = 0  # the wall that the stop leans on (S_w), and the level it gave
+    wall_e8: int = 0
+    walls_lost: list[int] = msgspec.field(default_factory=list)  # walls that no candidate may lean on again
+    blind_ms: int = 0  # X4: since when neither marks nor user data are good enough to judge by; 0: they are
+    prove_ms: int = 0  # X4: sight came back then; the rails must be proven by a read that is newer
+    user_lost_ms: int = 0
+    leave_rule: str = ""  # X8: a gentle leave is under way
+    leave_outcome: str = ""
+    leave_intent: str = ""
+    leave_until_ms: int = 0
+    # what the owner wishes for this position (override or template)
+    template: str = ""
+    stop_pinned: bool = False
+    left_alone: bool = False
+    disabled_exits: tuple[str, ...] = ()
+    ladder: list[Step] = msgspec.field(default_factory=list)
+    target_permille: int = 1_000  # the first target's distance as a share of the planned one (dynamic target)
+    target_trails: bool = False  # the last target was given up for the trailing stop
 
     @property
     def lots(self) -> int:
@@ -188,8 +246,8 @@ class Position(msgspec.Struct):
 
     @property
     def trailing(self) -> bool:
-        """True once the chandelier carries the stop (X15: "not trailing")."""
-        return self.basis is Basis.CHANDELIER
+        """True once the chandelier carries the stop, or the last target was given up for it (X15: "not trailing")."""
+        return self.basis is Basis.CHANDELIER or self.target_trails
 
     @property
     def terminal_without_fill(self) -> bool:

@@ -22,7 +22,7 @@ def state_text(state: SymbolState, position: Position) -> str:
     words = [position.stage.value]
     if position.lots > 0 and not protected(position):
         words.append("UNPROTECTED")
-    if position.lots > 0 and not mark_fresh(state):
+    if position.lots > 0 and (position.blind_ms or position.prove_ms or not mark_fresh(state)):
         words.append("DEGRADED")
     if state.mode is TradingMode.HALTED or state.halted:
         words.append("HALTED")
@@ -47,5 +47,6 @@ def report(turn: Turn) -> None:
             entry_price=E8(position.entry_e8 or entry_price_e8(position)),
             stop=Ticks(position.stop),
             open_pnl=E8(open_pnl_e8(position, turn.instrument, mark)),
+            far=Ticks(position.far),
         )
     )

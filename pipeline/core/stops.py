@@ -7,6 +7,7 @@ position and mirrored by the sign: a level times the sign is the larger the tigh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -42,20 +43,27 @@ class StopView(msgspec.Struct, frozen=True):
     atr_1h_e8: int
     tick_e8: int
     first_target_done: bool
+    bars: int = 0  # closed 5m bars since the first fill
+    swing_e8: int = 0  # last swing against the position that was confirmed after the entry
+    score: int | None = None  # side · E now, thousandths of a point
+    bar_score: int | None = None  # side · E on the newest scored bar
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A level the stop could take, in E8."""
+    """A level the stop could take, in E8; ``wall_id`` names the wall that it leans on (S_w)."""
 
     basis: Basis
     level_e8: int
+    wall_id: int = 0
 
 
 class StopMove(msgspec.Struct, frozen=True):
-    """The stop tightens to ``trigger`` (ticks)."""
+    """The stop tightens to ``trigger`` (ticks); the last two name the wall that it leans on and the level it gave."""
 
     basis: Basis
     trigger: int
+    level_e8: int = 0
+    wall_id: int = 0
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -65,22 +73,85 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 def candidates(view: StopView, policy: Policy) -> list[Candidate]:
-    """Every enabled candidate but S0, which the current stop already is."""
-    sign = view.side.sign
-    gain = max(0, (view.best_mark_e8 - view.entry_e8) * sign)
+    """
+    Every enabled candidate but S0, which the current stop already is, and S_w, which needs the book (``exits.walls``).
+
+    Each row of ``CANDIDATES`` is one line of domain 6.4; what it needs and is not known leaves it out.
+    """
     found: list[Candidate] = []
-    if view.first_target_done or gain * 1_000 >= policy.breakeven_at_r_permille * view.risk_e8:
-        fees = view.entry_e8 * 2 * policy.taker_fee_e8 // ONE_E8  # in as taker, out by a market stop
-        found.append(
-            Candidate(Basis.BREAKEVEN, view.entry_e8 + sign * (fees + BREAKEVEN_TICKS * view.tick_e8)),
-        )
-    if view.atr_1h_e8 and gain * 1_000 >= policy.chandelier_from_r_permille * view.risk_e8:
-        for from_r_permille, factor_permille in CHANDELIER_FACTORS:
-            if gain * 1_000 >= from_r_permille * view.risk_e8:
-                level = view.best_mark_e8 - sign * (factor_permille * view.atr_1h_e8 // 1_000)
-                found.append(Candidate(Basis.CHANDELIER, level))
-                break
+    for basis, level_of in CANDIDATES:
+        level = level_of(view, policy)
+        if level:
+            found.append(Candidate(basis, level))
     return found
+
+
+def gain_e8(view: StopView) -> int:
+    """MFE as a distance."""
+    return max(0, (view.best_mark_e8 - view.entry_e8) * view.side.sign)
+
+
+def price_of(view: StopView) -> int:
+    """x of the domain: the middle, or the mark while there is no fresh quote."""
+    return view.mid_e8 or view.mark_e8
+
+
+def breakeven(view: StopView, policy: Policy) -> int:
+    """S_be = e + round-trip fees + 2 ticks: in as taker, out by a market stop."""
+    fees = view.entry_e8 * 2 * policy.taker_fee_e8 // ONE_E8
+    return view.entry_e8 + view.side.sign * (fees + BREAKEVEN_TICKS * view.tick_e8)
+
+
+def _breakeven(view: StopView, policy: Policy) -> int:
+    """S_be once TP1 has filled or MFE ≥ 1 R."""
+    if view.first_target_done or gain_e8(view) * 1_000 >= policy.breakeven_at_r_permille * view.risk_e8:
+        return breakeven(view, policy)
+    return 0
+
+
+def _chandelier(view: StopView, policy: Policy) -> int:
+    """S_ch = HH − k · A with k by the best gain."""
+    gain = gain_e8(view) * 1_000
+    if not view.atr_1h_e8 or gain < policy.chandelier_from_r_permille * view.risk_e8:
+        return 0
+    for from_r_permille, factor_permille in CHANDELIER_FACTORS:
+        if gain >= from_r_permille * view.risk_e8:
+            return view.best_mark_e8 - view.side.sign * (factor_permille * view.atr_1h_e8 // 1_000)
+    return 0
+
+
+def _swing(view: StopView, policy: Policy) -> int:
+    """S_sw = last swing confirmed after the entry − 0.25 · a, only if side · E > 0 or the level lies above S_be."""
+    if not view.swing_e8 or not view.atr_5m_e8:
+        return 0
+    sign = view.side.sign
+    level = view.swing_e8 - sign * (policy.swing_clearance_atr5m_permille * view.atr_5m_e8 // 1_000)
+    if (view.score is not None and view.score > 0) or (level - breakeven(view, policy)) * sign > 0:
+        return level
+    return 0
+
+
+def _factors(view: StopView, policy: Policy) -> int:
+    """S_f = x − 0.8 · A while side · E ≤ −15 on the newest closed bar."""
+    if not view.atr_1h_e8 or view.bar_score is None or view.bar_score > -policy.factor_stop_points * 1_000:
+        return 0
+    return price_of(view) - view.side.sign * (policy.factor_stop_atr_permille * view.atr_1h_e8 // 1_000)
+
+
+def _time(view: StopView, policy: Policy) -> int:
+    """S_time = x − 0.8 · R when 72 bars are over and MFE < 1 R."""
+    if view.bars < policy.time_stop_bars or gain_e8(view) * 1_000 >= policy.time_stop_gain_r_permille * view.risk_e8:
+        return 0
+    return price_of(view) - view.side.sign * (policy.time_stop_r_permille * view.risk_e8 // 1_000)
+
+
+CANDIDATES: Final[tuple[tuple[Basis, Callable[[StopView, Policy], int]], ...]] = (
+    (Basis.BREAKEVEN, _breakeven),
+    (Basis.CHANDELIER, _chandelier),
+    (Basis.SWING, _swing),
+    (Basis.FACTORS, _factors),
+    (Basis.TIME, _time),
+)
 
 
 def ratchet(
@@ -90,16 +161,17 @@ def ratchet(
     now: int,
     changes: list[int],
     forced: bool = False,
+    extra: tuple[Candidate, ...] = (),
 ) -> StopMove | Kept:
     """
     The steps of domain 6.4 in their order.
 
-    ``changes`` are the log times of earlier moves; ``forced`` is an X-rule, which bypasses steps 3 and 4. The result
-    never loosens the stop.
+    ``changes`` are the log times of earlier moves; ``forced`` is an X-rule, which bypasses steps 3 and 4; ``extra`` are
+    candidates that follow from more than the view. The result never loosens the stop.
     """
     sign = view.side.sign
     current = view.stop * view.tick_e8 * sign
-    best = max(candidates(view, policy), key=lambda c: c.level_e8 * sign, default=None)
+    best = max((*candidates(view, policy), *extra), key=lambda c: c.level_e8 * sign, default=None)
     if best is None or best.level_e8 * sign <= current:
         return Kept("1 monotone")
     near = min(view.mark_e8 * sign, view.mid_e8 * sign) if view.mid_e8 else view.mark_e8 * sign
@@ -126,7 +198,12 @@ def ratchet(
     trigger = level // view.tick_e8 * sign  # 5: floor of the signed level is away from the price on both sides
     if trigger * sign <= view.stop * sign:
         return Kept("5 rounded away")
-    return StopMove(basis=best.basis, trigger=trigger)
+    return StopMove(
+        basis=best.basis,
+        trigger=trigger,
+        level_e8=best.level_e8 if best.wall_id else 0,
+        wall_id=best.wall_id,
+    )
 
 
 def through(side: Side, *, trigger_e8: int, mark_e8: int) -> bool:

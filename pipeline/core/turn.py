@@ -7,6 +7,8 @@ here, in order, from the line's position and the symbol's log identity.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipeline.core.commands import Alert, Note, Output
 from pipeline.core.events import Stamp
 from pipeline.core.identity import cause, output_id
@@ -14,11 +16,14 @@ from pipeline.core.instruments import Instrument
 from pipeline.core.positions import Position
 from pipeline.core.state import SymbolState
 
+if TYPE_CHECKING:
+    from pipeline.core.exits.view import Seen
+
 
 class Turn:
     """The folding of one line for one symbol. ``now`` is log time in ms, already advanced by the line."""
 
-    __slots__ = ("causes", "ids", "now", "outputs", "rules", "stamp", "state")
+    __slots__ = ("causes", "ids", "now", "outputs", "rules", "seen", "stamp", "state")
 
     def __init__(self, state: SymbolState, stamp: Stamp) -> None:
         self.state = state
@@ -28,6 +33,7 @@ class Turn:
         self.ids: list[str] = []
         self.rules: list[str] = []
         self.causes: list[str] = []
+        self.seen: Seen | None = None  # what the factors say, as the exit rules read it once (``exits.view``)
 
     @property
     def cause(self) -> str:

@@ -21,7 +21,7 @@ from pipeline.binance import requests
 from pipeline.binance.errors import Reaction, ReadFailed
 from pipeline.binance.requests import AlgoOrder, AlgoType
 from pipeline.core import identity
-from pipeline.core.commands import ClosePosition, OpenBracket
+from pipeline.core.commands import ClosePosition, OpenBracket, ReducePosition
 from pipeline.core.events import Leg, Side, Verdict
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Lots, Milliseconds, NotADecimal, Ticks, parse_e8
@@ -33,6 +33,7 @@ from pipeline.wire.records import IntentRecord
 
 SECOND_READ_MS: Final = 1_000
 PAUSE_MS: Final = 100
+SLICE_PAUSE_MS: Final = 1_000  # between two slices of a partial close: the book fills up again
 EVIDENCE_MS: Final = 300
 LOOK_MS: Final = 300  # a market close waits this long for a read or a cancelled target, however busy the venue is
 REFUSALS_BEFORE_FALLBACK: Final = 4
@@ -83,6 +84,42 @@ class Closer:
         whatever of our log rests without an owner is swept with it. It is not put under guard.
         """
         return _unknown(record, name, side=Side.BUY, lots=0)
+
+    # -------------------------------------------------------------------------------------------------- reduce
+
+    def reduce(self, record: IntentRecord, intent: ReducePosition, position: Guarded) -> None:
+        """Close a part at market in slices; a close of everything pre-empts it between two slices."""
+        self._desk.spawn(self._reduce(record, intent, position), f"reduce {record.id}")
+
+    def reduce_interrupted(self, record: IntentRecord, position: Guarded) -> None:
+        """After a restart nobody knows how much of it was done, and too much cannot be taken back: it ends here."""
+        self._sender.refuse(self._purpose(position, record.id, 0), "interrupted by a restart; the rest is not taken")
+        self._sender.settle(record.id, symbol=position.symbol, position=position.id)
+
+    async def _reduce(self, record: IntentRecord, intent: ReducePosition, position: Guarded) -> None:
+        desk, symbol = self._desk, position.symbol
+        most = min(intent.slice_lots, desk.instruments[symbol].max_market_lots)
+        left, crowded = int(intent.lots), False
+        while left:
+            async with desk.chain(symbol, Leg.CLOSE):
+                if position.closing or position.flat or position.swept:
+                    self._sender.refuse(self._purpose(position, record.id, left), "position is closing")
+                    break
+                piece = min(left, most)
+                sent = await self._slice(position, record.id, piece)
+            if sent.outcome.verdict is Verdict.ACCEPTED:
+                left -= piece
+            elif sent.reaction is Reaction.REDUCE_CROWDED and not crowded:
+                crowded = True  # the targets use the reduce-only budget up; decide states them anew for the rest
+                await self._cancel_targets(position, record.id)
+                continue
+            else:
+                text = f"{position.id}: {left} of {intent.lots} lots were not taken ({sent.outcome.verdict.value})"
+                desk.alert("reduction_incomplete", "warning", text, symbol)
+                break
+            if left:
+                await asyncio.sleep(SLICE_PAUSE_MS / 1_000)
+        self._sender.settle(record.id, symbol=symbol, position=position.id)
 
     async def _close(self, position: Guarded, intent: str, *, asked: bool) -> None:
         async with self._desk.chain(position.symbol, Leg.CLOSE):

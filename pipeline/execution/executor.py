@@ -20,7 +20,7 @@ import structlog
 
 from pipeline.binance.errors import ReadFailed, VenueFailure
 from pipeline.core import identity
-from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, Sweep
+from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, ReducePosition, Sweep
 from pipeline.core.events import Leg
 from pipeline.core.identity import intent_of, leg_of
 from pipeline.core.rate_limits import Budget, Lane, Window
@@ -55,6 +55,7 @@ LANE_OF: Final = {
     PlaceTarget: Lane.CLOSE,
     CancelLeg: Lane.CANCEL,
     ClosePosition: Lane.CLOSE,
+    ReducePosition: Lane.CLOSE,
     Sweep: Lane.CANCEL,
 }
 
@@ -287,6 +288,11 @@ class Executor:
                     self._targets.cancel(record, position)
             case ClosePosition():
                 self._closer.start(position, intent=record.id, asked=True, reason=intent.reason)
+            case ReducePosition():
+                if not 0 < intent.slice_lots <= intent.lots:
+                    self._refuse(record, "invalid: a part is a quantity, taken in slices of it")
+                else:
+                    self._closer.reduce(record, intent, position)
             case Sweep():
                 desk.spawn(self._closer.sweep(record, position), f"sweep {record.id}")
             case _:
@@ -295,7 +301,7 @@ class Executor:
     def _refuse(self, record: IntentRecord, reason: str) -> None:
         intent = record.intent
         assert not isinstance(intent, OpenBracket)
-        leg = Leg.CLOSE if isinstance(intent, ClosePosition | Sweep) else intent.leg
+        leg = Leg.CLOSE if isinstance(intent, ClosePosition | ReducePosition | Sweep) else intent.leg
         purpose = Purpose(
             intent=record.id,
             position=intent.position,

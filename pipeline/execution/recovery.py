@@ -16,7 +16,7 @@ import structlog
 from pipeline.binance import requests
 from pipeline.binance.errors import ReadFailed
 from pipeline.core import identity
-from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, Sweep
+from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, ReducePosition, Sweep
 from pipeline.core.events import Leg, Verdict
 from pipeline.core.rate_limits import Lane
 from pipeline.core.rescale import Grid
@@ -305,6 +305,8 @@ class Recovery:
                     self._targets.cancel(record, position)
                 case ClosePosition():
                     self._closer.start(position, intent=record.id, asked=True, reason=intent.reason)
+                case ReducePosition():
+                    self._closer.reduce_interrupted(record, position)
                 case Sweep():
                     self._desk.spawn(self._closer.sweep(record, position), f"sweep {record.id}")
 

@@ -16,6 +16,19 @@ OUTCOMES = {
     "time": "by the time limit",
     "external": "by somebody else",
     "emergency": "by the watchdog",
+    "day_loss": "by the day's loss limit",
+    "margin": "by the margin ratio",
+    "drawdown": "by the drawdown limit",
+    "cascade": "by a liquidation cascade",
+    "reversal": "by a reversal of the factors",
+    "flow": "by a reversal of the flow",
+    "regime": "by a broken regime",
+    "liquidity": "by a collapse of liquidity",
+    "wall": "by an opposing wall",
+    "funding": "before funding",
+    "no_progress": "without progress",
+    "instrument": "before delivery",
+    "tightened_stop": "by tightened stop",
 }
 
 

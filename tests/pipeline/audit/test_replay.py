@@ -21,17 +21,25 @@ from tests.data import REPOSITORY
 from tests.pipeline.audit.logs import FOLD, IDENTITY, PARTITION, SYMBOL, entries, life, replayed
 
 
+# Rules about factors, funding, walls and the end of a contract: the obliging venue of this log has no market for them.
+# Their stories, and the proof that each has one, are in tests/sessions.
+TOLD_ELSEWHERE = {
+    *("X5", "X8", "X9", "X10", "X11", "X12", "X13", "X14", "X16", "X17", "X18", "X19", "APART"),
+}
+TOLD_HERE = sorted({rule.id for rule in exits.RULES} - TOLD_ELSEWHERE)
+
+
 def replaced(row: Entry, value: bytes) -> Entry:
     return msgspec.structs.replace(row, value=value)
 
 
 def test_an_untouched_log_is_equal() -> None:
-    """More than a thousand decisions of every exit rule there is, and every byte that was read."""
+    """More than a thousand decisions of every exit rule that needs no factors, and every byte that was read."""
     result = replayed(entries())
 
     assert result.report.equal, result.differences[:3]
     assert result.report.decisions > 1_000
-    assert {rule.id for rule in exits.RULES} <= {rule for row in life().decisions for rule in row.rules}
+    assert set(TOLD_HERE) <= {rule for row in life().decisions for rule in row.rules}
     assert (len(life().records), len(life().decisions)) == (result.report.lines, result.report.decisions)
     assert {SYMBOL: life().fold.states[SYMBOL].chain} == result.digests
     assert ([], {}, 0) == (result.warnings, result.other_folds, result.quarantined)
@@ -125,7 +133,7 @@ def test_two_decisions_at_one_place_contradict_each_other() -> None:
     assert "log_ms" == result.differences[0].field
 
 
-@pytest.mark.parametrize("rule", sorted({rule.id for rule in exits.RULES}))
+@pytest.mark.parametrize("rule", TOLD_HERE)
 def test_a_rule_that_was_changed_makes_it_fail(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
     """A rule taken out of the code: the first decision it made in this log is named."""
     expected = next((row for row in life().decisions if rule in row.rules), None)
