@@ -57,6 +57,8 @@ class BookImage(msgspec.Struct, frozen=True):
     bids: dict[int, int]
     asks: dict[int, int]
     buffer: list[DepthDiff]
+    known_bid: int = 0
+    known_ask: int = 0
 
 
 class Book:
@@ -64,6 +66,8 @@ class Book:
     Two sides of price → quantity, with the sorted prices derived from them (ascending on both sides).
 
     The dicts are the book; ``bid_prices`` and ``ask_prices`` only make best and top cheap and are never stored.
+    ``known_bid`` and ``known_ask`` are the last prices of the snapshot: beyond them a level without an entry may hold
+    orders that no diff has touched yet (0: no snapshot).
     """
 
     __slots__ = (
@@ -73,6 +77,8 @@ class Book:
         "bids",
         "buffer",
         "event_ms",
+        "known_ask",
+        "known_bid",
         "last_update_id",
         "resyncs",
         "status",
@@ -83,6 +89,8 @@ class Book:
         self.last_update_id = 0
         self.event_ms = 0
         self.resyncs = 0
+        self.known_bid = 0
+        self.known_ask = 0
         self.bids: dict[int, int] = {}
         self.asks: dict[int, int] = {}
         self.bid_prices: list[int] = []
@@ -125,6 +133,8 @@ class Book:
             bids=self.bids,
             asks=self.asks,
             buffer=self.buffer,
+            known_bid=self.known_bid,
+            known_ask=self.known_ask,
         )
 
     @classmethod
@@ -140,6 +150,8 @@ class Book:
         book.bid_prices = sorted(book.bids)
         book.ask_prices = sorted(book.asks)
         book.buffer = list(image.buffer)
+        book.known_bid = image.known_bid
+        book.known_ask = image.known_ask
         return book
 
 
@@ -186,6 +198,8 @@ def apply_snapshot(book: Book, snapshot: DepthSnapshot) -> BookOutcome:
     book.asks = {price: lots for price, lots in snapshot.asks if lots}
     book.bid_prices = sorted(book.bids)
     book.ask_prices = sorted(book.asks)
+    book.known_bid = book.bid_prices[0] if book.bid_prices else 0
+    book.known_ask = book.ask_prices[-1] if book.ask_prices else 0
     book.last_update_id = snapshot.last_update_id
     book.event_ms = snapshot.event_ms
     book.status = BookStatus.FIRST
@@ -281,6 +295,8 @@ def _drop(book: Book) -> None:
     book.status = BookStatus.WAITING
     book.resyncs += 1
     book.last_update_id = 0
+    book.known_bid = 0
+    book.known_ask = 0
     book.bids = {}
     book.asks = {}
     book.bid_prices = []
