@@ -31,6 +31,7 @@ from pipeline.configuration import (
     read_json,
     wrong,
 )
+from pipeline.core.account_state import RiskRules
 from pipeline.core.policies import Policy
 from pipeline.core.units import E8, ONE_E8
 
@@ -160,6 +161,7 @@ class Settings(msgspec.Struct, frozen=True):
     performance: Performance
     config_digest: str
     venue: str
+    risk: RiskRules = RiskRules()
     session_timeout_s: int = 6
     metrics_port: int = 0
     kafka_security: str = "PLAINTEXT"
@@ -263,6 +265,44 @@ def _guard_money(
         "and cancelled without asking; positions opened by hand on these symbols will be adopted"
     )
     return problems, notices
+
+
+class VenueAccess(msgspec.Struct, frozen=True):
+    """What the emergency tools need: the venue, its keys, and where this machine keeps its switch file."""
+
+    rest_url: str
+    ws_url: str
+    api_key: Secret
+    api_secret: Secret
+    data_directory: Path
+    venue: str
+
+
+def venue_access(environ: Mapping[str, str]) -> VenueAccess:
+    """
+    Read the venue's part of the environment alone: a wrong configuration file or broker must not stop a kill.
+
+    Raises:
+        ConfigurationError: an address or key cannot be read, or the real venue is not allowed (PERPGUARD_REAL_MONEY).
+    """
+    reader = _Environment(environ)
+    rest_url = reader.url("PERPGUARD_REST_URL", DEFAULT_REST_URL, ("http", "https"))
+    ws_url = reader.url("PERPGUARD_WS_URL", DEFAULT_WS_URL, ("ws", "wss"))
+    key, secret = reader.secret("PERPGUARD_API_KEY"), reader.secret("PERPGUARD_API_SECRET")
+    venue = venue_of(rest_url)
+    if venue == "local" and not key and not secret:
+        key, secret = Secret(SIMULATOR_KEY), Secret(SIMULATOR_SECRET)
+    if venue == "real" and environ.get(REAL_MONEY, "") != "yes":
+        reader.problems.append(
+            f"PERPGUARD_REST_URL: found {rest_url!r}, the real venue, where orders cost money; "
+            f"allowed: another venue, or {REAL_MONEY}=yes"
+        )
+    if not key or not secret:
+        reader.problems.append("PERPGUARD_API_KEY, PERPGUARD_API_SECRET: both are needed (or their _FILE)")
+    if reader.problems:
+        raise ConfigurationError(reader.problems)
+    directory = Path(reader.text("PERPGUARD_DATA_DIRECTORY", "data"))
+    return VenueAccess(rest_url, ws_url, key, secret, directory, venue)
 
 
 def _digest(values: Mapping[str, Json]) -> str:
@@ -386,6 +426,7 @@ def _assemble(values: Mapping[str, Json], outer: Mapping[str, Json]) -> Settings
         cache=Cache(**_nested(values, "cache")),
         rate_limit=RateLimitConfig(**_nested(values, "rate_limit")),
         performance=Performance(**_nested(values, "performance")),
+        risk=RiskRules(**_nested(values, "risk")),
         config_digest=digest,
         warnings=(
             *(f'data_source.ws_streams: "{s}" is {STREAMS[s]}' for s in streams if STREAMS[s]),
