@@ -9,7 +9,7 @@ hash, so that another line of code elsewhere leaves most seeds as they were.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -92,7 +92,7 @@ SHAPES: Final[dict[str, tuple[tuple[int, int], ...]]] = {
 }
 
 
-def draw(seed: int, sites: Sequence[tuple[str, str, int]]) -> Plan:
+def draw(seed: int, sites: Sets) -> Plan:
     """The plan of a seed; *sites* are the await points that a kill may stand at."""
     rides = random.Random(f"{seed}/rides")
     return Plan(
@@ -116,8 +116,196 @@ def _ride(rng: random.Random, symbol: str) -> Ride:
     )
 
 
-def _faults(seed: int, sites: Sequence[tuple[str, str, int]]) -> list[Fault]:
-    return []
+_POST_ORDER: Final = {"method": "POST", "path": "/fapi/v1/order"}
+_POST_ALGO: Final = {"method": "POST", "path": "/fapi/v1/algoOrder"}
+_DELETE_ORDER: Final = {"method": "DELETE", "path": "/fapi/v1/order"}
+_DELETE_ALGO: Final = {"method": "DELETE", "path": "/fapi/v1/algoOrder"}
+_WRITES: Final = (_POST_ORDER, _POST_ORDER, _POST_ALGO, _POST_ALGO, _POST_ALGO, _DELETE_ALGO, _DELETE_ORDER)
+_READS: Final = tuple(
+    {"method": "GET", "path": path}
+    for path in (
+        "/fapi/v3/positionRisk",
+        "/fapi/v1/openAlgoOrders",
+        "/fapi/v1/openOrders",
+        "/fapi/v1/order",
+        "/fapi/v1/algoOrder",
+        "/fapi/v1/exchangeInfo",
+        "/fapi/v1/time",
+    )
+)
+_MAY_HAVE_BEEN: Final = (
+    "hold_before",
+    "hold_after",
+    "drop_connection_before",
+    "drop_connection_after",
+    "503_unknown_executed",
+    "503_unknown_not_executed",
+    "timeout_executed",
+    "timeout_not_executed",
+)
+_WAS_NOT: Final = ("503_unavailable", "503_internal", "throttle", "429", "418", "status")
+_EVENTS: Final = ("ORDER_TRADE_UPDATE", "ALGO_UPDATE", "ACCOUNT_UPDATE", "TRADE_LITE")
+_EVENT_FAULTS: Final = ("lose_event", "delay_event", "duplicate_event")
+_TOPICS: Final = ("inputs", "intents", "account", "attempts")
+
+
+def _faults(seed: int, sites: Sets) -> list[Fault]:
+    found: list[Fault] = []
+    for number, (share, make) in enumerate(_GENERATORS):
+        rng = random.Random(f"{seed}/{number}")
+        while rng.random() < share:
+            found.append(make(seed, rng, sites))
+            share /= 3
+    return found
+
+
+def _at(rng: random.Random) -> int:
+    return rng.randint(FIRST_MS, TRADING_MS)
+
+
+def _kill_execute(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    place = Place(*choose(seed, f"{rng.random()}", sites.execute), passes=rng.choice((0, 0, 1, 2, 5)))
+    return Fault("kill", rng.choice((0, _at(rng), _at(rng))), "execute", rng.randint(150, 1_500), place=place)
+
+
+def _kill_account(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    place = Place(*choose(seed, f"{rng.random()}", sites.account), passes=rng.choice((0, 1, 3, 9)))
+    return Fault("kill", _at(rng), "account", rng.randint(150, 1_500), place=place)
+
+
+def _kill_other(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("kill", _at(rng), rng.choice(("decide", "decide", "connector")), rng.randint(150, 1_500))
+
+
+def _freeze(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    place = Place(*choose(seed, f"{rng.random()}", sites.execute), passes=rng.choice((0, 1, 2)))
+    return Fault("freeze", _at(rng), "execute", rng.choice((120, 700, 1_500, 3_000)), place=place)
+
+
+def _freeze_other(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("freeze", _at(rng), rng.choice(("decide", "account", "connector")), rng.randint(200, 3_000))
+
+
+def _twin(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    chosen = choose(seed, f"{rng.random()}", sites.writes if rng.random() < 0.5 else sites.execute)
+    place = Place(*chosen, passes=rng.choice((0, 0, 1, 2)))
+    length = rng.choice((rng.randint(800, 3_000), rng.randint(6_000, 9_500)))
+    return Fault("twin", _at(rng), "execute", length, amount=rng.randint(50, 700), place=place)
+
+
+def _stop(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("stop", _at(rng), "execute", rng.randint(150, 1_000))
+
+
+def _doubtful(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    action = rng.choice(_MAY_HAVE_BEEN)
+    milliseconds = rng.choice((300, 900, 2_500, 5_500)) if action.startswith("hold") else 0
+    return _rule(rng, action, rng.choice(_WRITES), milliseconds)
+
+
+def _not_executed(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    action = rng.choice(_WAS_NOT)
+    match = rng.choice(_WRITES)
+    if action == "throttle":
+        match = _POST_ORDER
+    code = rng.choice((-1021, -1021, -1001)) if action == "status" else 0
+    return _rule(rng, action, match, rng.choice((1_000, 2_000)), code=code)
+
+
+def _bad_read(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    action = rng.choice((*_MAY_HAVE_BEEN, *_WAS_NOT[:2]))
+    return _rule(rng, action, rng.choice(_READS), rng.choice((300, 2_500)), count=rng.choice((1, 2, 3)))
+
+
+def _vanish(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return _rule(rng, "vanish", _POST_ALGO, 0)
+
+
+def _event(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    match = {"event": rng.choice(_EVENTS)}
+    if rng.random() < 0.7:
+        match["stream"] = rng.choice(("connector", "execute"))
+    return _rule(rng, rng.choice(_EVENT_FAULTS), match, rng.choice((5, 80, 700, 2_500)), count=rng.choice((1, 2, 5)))
+
+
+def _rule(
+    rng: random.Random, action: str, match: dict[str, str], milliseconds: int, *, code: int = 0, count: int = 0
+) -> Fault:
+    return Fault(
+        "rule",
+        _at(rng),
+        milliseconds=milliseconds,
+        amount=count or rng.choice((1, 1, 1, 2, 3)),
+        action=action,
+        code=code,
+        match=match,
+    )
+
+
+def _cut(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("cut", _at(rng), rng.choice(("market", "user", "execute")), rng.choice((200, 1_500, 4_000)))
+
+
+def _broker(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("broker", _at(rng), milliseconds=rng.choice((100, 400, 1_200, 3_500)))
+
+
+def _slow(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("slow", _at(rng), rng.choice(_TOPICS), rng.randint(500, 3_000), amount=rng.choice((20, 150, 900)))
+
+
+def _again(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("again", _at(rng), "intents", amount=rng.randint(1, 8))
+
+
+def _stick(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("stick", _at(rng), rng.choice(SYMBOLS), amount=rng.choice((1, 1, 2)))
+
+
+def _skew(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("skew", 0, "execute", amount=rng.randint(-400, 400))
+
+
+def _jump(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("jump", _at(rng), rng.choice(SYMBOLS), amount=rng.choice((-150, -90, -30, 30, 90, 150)))
+
+
+def _refuse(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("refuse", _at(rng), milliseconds=rng.choice((50, 300, 1_500)))
+
+
+class Sets(msgspec.Struct, frozen=True):
+    """Await points: of the executor, of the account, and those of the executor between a check and a write."""
+
+    execute: tuple[tuple[str, str, int], ...]
+    account: tuple[tuple[str, str, int], ...]
+    writes: tuple[tuple[str, str, int], ...]
+
+
+Generator = Callable[[int, random.Random, Sets], Fault]
+# How likely a seed has one; each further one is a third as likely as the one before.
+_GENERATORS: Final[tuple[tuple[float, Generator], ...]] = (
+    (0.75, _kill_execute),
+    (0.25, _kill_account),
+    (0.20, _kill_other),
+    (0.15, _freeze),
+    (0.08, _freeze_other),
+    (0.12, _twin),
+    (0.06, _stop),
+    (0.70, _doubtful),
+    (0.50, _not_executed),
+    (0.25, _bad_read),
+    (0.05, _vanish),
+    (0.60, _event),
+    (0.20, _cut),
+    (0.15, _broker),
+    (0.15, _slow),
+    (0.10, _again),
+    (0.10, _stick),
+    (0.10, _skew),
+    (0.15, _jump),
+    (0.08, _refuse),
+)
 
 
 def choose(seed: int, salt: str, sites: Sequence[tuple[str, str, int]]) -> tuple[str, str, int]:

@@ -15,12 +15,35 @@ from connectors.exchange_simulator.endpoints import ROUTES
 from connectors.exchange_simulator.instruments import default_instrument
 from connectors.exchange_simulator.ledger import Ledger
 from connectors.exchange_simulator.venue import Venue, VenueSettings
-from pipeline.chaos.virtual_plan import SYMBOLS, TRADING_MS, Plan, Ride
+from connectors.exchange_simulator.faults import FaultRule
+from pipeline.agents import execute as execute_agent
+from pipeline.chaos.virtual_plan import SYMBOLS, TRADING_MS, Fault, Plan, Ride, Sets
 from pipeline.core.events import Side
+from pipeline.execution import (
+    cancelling,
+    closing,
+    data,
+    desk,
+    entries,
+    evidence,
+    executor,
+    in_doubt,
+    kafka_journal,
+    lanes,
+    lease,
+    rails,
+    recovery,
+    sender,
+    targets,
+)
 from pipeline.settings import Settings, load
+from pipeline.streaming import lines as line_publisher
+from pipeline.streaming import runner
+from pipeline.virtual import workers
 from pipeline.virtual.clock import START_MS, VirtualLoop, run
 from pipeline.virtual.log import VirtualKafka
 from pipeline.virtual.market import Leg, SparseMarket
+from pipeline.virtual.processes import Site, Watch
 from pipeline.virtual.venue import VirtualVenue
 from pipeline.virtual.workers import STREAMS, Account, Connector, Decide, Execute, Worker, World
 from pipeline.wire import records
@@ -38,12 +61,64 @@ CLOSE_EVERY_MS: Final = 5_000
 LOOK_S: Final = 0.25
 
 
+EXECUTE_WATCH: Final = Watch(
+    (
+        cancelling,
+        closing,
+        data,
+        desk,
+        entries,
+        evidence,
+        executor,
+        in_doubt,
+        kafka_journal,
+        lanes,
+        lease,
+        rails,
+        recovery,
+        sender,
+        targets,
+        execute_agent,
+        line_publisher,
+    )
+)
+ACCOUNT_WATCH: Final = Watch((runner, workers))
+# What only runs with sockets, Faust or a broker of its own, and what is another role's.
+_ELSEWHERE: Final = (
+    "KafkaJournal.start",
+    "KafkaJournal.stop",
+    "Execute.",
+    "register.",
+    "LinePublisher.flush",
+    "PartitionRunner.close",
+    "Connector.",
+    "Decide.",
+    "VirtualJournal.",
+    "VirtualOutput.stop",
+)
+
+
+def sites() -> Sets:
+    """The await points at which plans may kill."""
+    own = [site for site in EXECUTE_WATCH.sites if not site[1].startswith(_ELSEWHERE)]
+    account = [site for site in ACCOUNT_WATCH.sites if not site[1].startswith(_ELSEWHERE)]
+    writes = [site for site in own if site[1] in ("Sender._place_once", "Sender._exchange", "Sender._write_ahead")]
+    return Sets(tuple(own), tuple(account), tuple(writes))
+
+
 def settings() -> Settings:
     """What every role is configured with; stops may move every second, so that a short run has moves."""
     found = load({"PERPGUARD_SYMBOLS": ",".join(SYMBOLS), "PERPGUARD_ROLE": "all"})
     policy = msgspec.structs.replace(found.policy, ratchet_interval_ms=1_000, ratchet_per_minute=60)
     limits = msgspec.structs.replace(found.limits, entries_per_minute=60)
     return msgspec.structs.replace(found, policy=policy, limits=limits)
+
+
+class Spell(msgspec.Struct, frozen=True):
+    """A time in which nobody could act: no executor was alive and awake, or the exchange refused everything."""
+
+    start_ms: int
+    end_ms: int
 
 
 class Traces(msgspec.Struct):
@@ -57,6 +132,9 @@ class Traces(msgspec.Struct):
     quiet: bool
     faults: list[tuple[str, BaseException]]
     steps: int
+    spells: list[Spell] = []
+    reached: list[Site] = []  # await points at which something was killed or frozen
+    takeovers: int = 0
 
 
 Makers = Mapping[str, Callable[..., Worker]]
@@ -72,6 +150,14 @@ class Run:
         self._makers = dict(ROLES) | dict(makers)
         self._disk = disk
         self.running: dict[str, Worker] = {}
+        self._began: dict[str, int] = {}
+        self._restart: dict[str, int] = {}  # role → exchange ms at which it is started again
+        self._gone: list[Worker] = []
+        self._spells: list[Spell] = []
+        self._absent_since: int | None = None
+        self._reached: list[Site] = []
+        self._takeovers = 0
+        self._ahead_ms = sum(fault.amount for fault in plan.faults if fault.kind == "skew")
 
     async def main(self, loop: VirtualLoop) -> Traces:
         """Set the world up, trade, disturb, bring all flat, wait until it is quiet."""
@@ -98,23 +184,42 @@ class Run:
         self.loop = loop
         self._random = random.Random(f"{seed}/driver")
         self._commands = 0
+        self.venue.on_bite = self._bitten
         driver = loop.create_task(self.venue.run())
         for role in ROLES:
             self.start(role)
+        for fault in self.plan.faults:
+            loop.call_later(fault.at_ms / 1_000, self._do, fault)
+        supervisor = loop.create_task(self._supervise())
         traders = [loop.create_task(self._trade(symbol)) for symbol in SYMBOLS]
         await asyncio.sleep((TRADING_MS + 3_000) / 1_000)
         for trader in traders:
             trader.cancel()
         quiet = await self._quieten()
-        for task in (driver, *traders):
+        for task in (driver, supervisor, *traders):
             if task.done() and not task.cancelled() and task.exception() is not None:
                 raise task.exception()  # type: ignore[misc]
+        ended_ms = self.now_ms
         driver.cancel()
-        for worker in self.running.values():
+        supervisor.cancel()
+        every = [*self._gone, *self.running.values()]
+        for worker in every:
             worker.process.kill()
-        steps = sum(worker.process.steps for worker in self.running.values())
+        await asyncio.sleep(0.05)
+        for worker in every:
+            worker.process.bury()
         return Traces(
-            self.plan, kafka, self.ledger, self.venue.bites, self.now_ms, quiet, self.world.faults, steps
+            self.plan,
+            kafka,
+            self.ledger,
+            self.venue.bites,
+            ended_ms,
+            quiet,
+            self.world.faults,
+            sum(worker.process.steps for worker in every),
+            self._spells,
+            self._reached,
+            self._takeovers,
         )
 
     @property
@@ -122,11 +227,191 @@ class Run:
         """Exchange ms."""
         return START_MS + self.loop.passed_us // 1_000
 
-    def start(self, role: str) -> Worker:
+    def start(self, role: str, **options: Any) -> Worker:  # Any: of the role
         """Start a process of a role."""
-        worker = self.running[role] = self._makers[role](self.world, f"{role}-{len(self.world.tables)}{self.world.incarnation()}")
+        if role in self.running:
+            self._gone.append(self.running[role])
+        if role == "execute":
+            options.setdefault("ahead_ms", self._ahead_ms)
+        name = f"{role}-{self.world.incarnation()}"
+        worker = self.running[role] = self._makers[role](self.world, name, **options)
+        worker.process.watched = EXECUTE_WATCH if role == "execute" else ACCOUNT_WATCH
         worker.begin()
+        if role == "execute":
+            self._present()
         return worker
+
+    async def _supervise(self) -> None:
+        """Start again what ended, as a cluster would."""
+        while True:
+            for role, worker in list(self.running.items()):
+                if worker.process.dead:
+                    due = self._restart.setdefault(role, self.now_ms + 300)
+                    if self.now_ms >= due:
+                        del self._restart[role]
+                        self.start(role, **self._options(worker))
+            await asyncio.sleep(0.05)
+
+    def _options(self, worker: Worker) -> dict[str, Any]:  # Any: of the role
+        return {"machine": worker.machine} if isinstance(worker, Execute) else {}
+
+    # -------------------------------------------------------------------------------------------- disturbing
+
+    def _do(self, fault: Fault) -> None:
+        act = getattr(self, f"_{fault.kind}")
+        act(fault)
+
+    def _bite(self, fault: Fault) -> None:
+        self.venue.bite(fault.name)
+
+    def _bitten(self, rule: FaultRule) -> None:
+        if rule.action in ("429", "418"):  # the exchange told us to be silent for so long
+            seconds = max(1, rule.milliseconds // 1_000)
+            self._spells.append(Spell(self.now_ms, self.now_ms + seconds * 1_000 + 300))
+
+    def _absent(self) -> None:
+        if self._absent_since is None:
+            self._absent_since = self.now_ms
+
+    def _present(self) -> None:
+        if self._absent_since is not None:
+            self._spells.append(Spell(self._absent_since, self.now_ms))
+            self._absent_since = None
+
+    def _at_place(self, fault: Fault, act: Callable[[], None]) -> None:
+        """Do *act* when the process of the target stands at the fault's place; at once without one."""
+        place = fault.place
+        if place is None:
+            act()
+            return
+        wanted: Site = (place.file, place.function, place.ordinal)
+        passes = place.passes
+
+        def trap(sites: list[Site]) -> None:
+            nonlocal passes
+            if wanted not in sites:
+                return
+            passes -= 1
+            if passes < 0:
+                process.trap = None
+                self._reached.append(wanted)
+                act()
+
+        process = self.running[fault.target].process
+        process.trap = trap
+
+    def _kill(self, fault: Fault) -> None:
+        worker = self.running[fault.target]
+
+        def kill() -> None:
+            self._bite(fault)
+            self._restart[fault.target] = self.now_ms + fault.milliseconds
+            worker.process.kill()
+            if fault.target == "execute":
+                self._absent()
+
+        self._at_place(fault, kill)
+
+    def _freeze(self, fault: Fault) -> None:
+        worker = self.running[fault.target]
+
+        def freeze() -> None:
+            self._bite(fault)
+            worker.process.freeze()
+            if fault.target == "execute":
+                self._absent()
+            self.loop.call_later(fault.milliseconds / 1_000, thaw)
+
+        def thaw() -> None:
+            worker.process.thaw()
+            if fault.target == "execute" and self.running["execute"] is worker:
+                self._present()
+
+        self._at_place(fault, freeze)
+
+    def _twin(self, fault: Fault) -> None:
+        worker = self.running[fault.target]
+
+        def freeze() -> None:
+            self._bite(fault)
+            worker.process.freeze()
+            self._absent()
+            self.loop.call_later(fault.amount / 1_000, take_over)
+            self.loop.call_later(fault.milliseconds / 1_000, worker.process.thaw)
+
+        def take_over() -> None:
+            if self.running["execute"] is worker:
+                self._takeovers += 1
+                self.start("execute", machine=f"{worker.machine}x" if isinstance(worker, Execute) else "x")
+
+        self._at_place(fault, freeze)
+
+    def _stop(self, fault: Fault) -> None:
+        worker = self.running["execute"]
+        if isinstance(worker, Execute) and worker.ready.is_set() and not worker.process.dead:
+            self._bite(fault)
+            self._restart["execute"] = self.now_ms + fault.milliseconds
+            worker.process.spawn(worker.close(), "SIGTERM")
+            worker.process.on_death(self._absent)
+
+    def _rule(self, fault: Fault) -> None:
+        rule = FaultRule(
+            action=fault.action,
+            match=dict(fault.match),
+            milliseconds=fault.milliseconds,
+            count=max(1, fault.amount),
+            status=400 if fault.code == -1021 else 503,
+            code=fault.code or None,
+        )
+        self.venue.faults.add([rule])
+
+    def _cut(self, fault: Fault) -> None:
+        self._bite(fault)
+        if fault.target == "execute":
+            socket = getattr(self.running["execute"], "socket", None)
+            if socket is not None:
+                socket.open = False
+                self.loop.call_later(fault.milliseconds / 1_000, setattr, socket, "open", True)
+            return
+        connector = self.running["connector"]
+        assert isinstance(connector, Connector)
+        connector.cut(fault.target)
+
+        def restore() -> None:
+            if not connector.process.dead:
+                connector.restore()
+
+        self.loop.call_later(fault.milliseconds / 1_000, restore)
+
+    def _broker(self, fault: Fault) -> None:
+        self._bite(fault)
+        self.world.kafka.away(fault.milliseconds)
+
+    def _slow(self, fault: Fault) -> None:
+        self._bite(fault)
+        self.world.kafka.hold_ms[fault.target] = fault.amount
+        self.loop.call_later(fault.milliseconds / 1_000, self.world.kafka.hold_ms.pop, fault.target, None)
+
+    def _again(self, fault: Fault) -> None:
+        reader = getattr(self.running["execute"], "reader", None)
+        if reader is not None and reader.offset:
+            self._bite(fault)
+            reader.again(max(0, reader.offset - fault.amount))
+
+    def _stick(self, fault: Fault) -> None:
+        self._bite(fault)
+        self.venue.venue.conditional.stuck_triggers[fault.target] = fault.amount
+
+    def _skew(self, fault: Fault) -> None:
+        self._bite(fault)
+
+    def _jump(self, fault: Fault) -> None:
+        self._bite(fault)
+        self.market.ride(fault.target, [Leg(1, fault.amount)], now_ms=self.now_ms)
+
+    def _refuse(self, fault: Fault) -> None:
+        self.venue.refusing_until = self.loop.time() + fault.milliseconds / 1_000
+        self._spells.append(Spell(self.now_ms, self.now_ms + fault.milliseconds))
 
     # --------------------------------------------------------------------------------------------- trading
 

@@ -24,6 +24,7 @@ START_MS: Final = 1_790_771_372_000  # 2026-09-30T12:02:52Z: an instant like any
 BOOTED_MS: Final = 1_000_000
 THREAD_SECONDS: Final = 0.002  # a small file written and synchronised to the disk
 MICROSECONDS: Final = 1_000_000
+BEHIND: Final = 2.0 / MICROSECONDS  # timers of one instant have no order: what must come later comes this much later
 
 
 class Stuck(Exception):

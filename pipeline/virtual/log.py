@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from aiokafka import TopicPartition
 
-from pipeline.virtual.clock import VirtualClock, VirtualLoop
+from pipeline.virtual.clock import BEHIND, VirtualClock, VirtualLoop
 from pipeline.virtual.processes import Process
 from pipeline.wire.topics import Topic, partition_of
 
@@ -123,7 +123,7 @@ class VirtualProducer:
         where = (topic, 0 if partition is None else partition)
         flying = _Flying(where[0], where[1], key or b"", value, loop.create_future())
         self._flying.setdefault(where, deque()).append(flying)
-        at = max(self._clear_at.get(where, 0.0), loop.time() + kafka.road())
+        at = max(self._clear_at.get(where, 0.0) + BEHIND, loop.time() + kafka.road())
         self._clear_at[where] = at
         loop.call_at(at, self._land, where)
         future: asyncio.Future[Stored] = flying.acknowledged
@@ -281,7 +281,7 @@ class Table:
             nonlocal clear_at
             durable: asyncio.Future[None] = loop.create_future()
             flying.append((key, value, durable))
-            clear_at = max(clear_at, loop.time() + kafka.road() + kafka.road())
+            clear_at = max(clear_at + BEHIND, loop.time() + kafka.road() + kafka.road())
             loop.call_at(clear_at, land)
             return durable
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dis
+import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 _CURRENT: Final[ContextVar[Process | None]] = ContextVar("process", default=None)
 
-Site = tuple[str, str, int]  # (file, function, line) of an await point
+Site = tuple[str, str, int]  # (file, function, ordinal) of an await point: the how-manieth of its function, by lines
 
 
 class Process:
@@ -94,39 +95,46 @@ class Watch:
     """The await points of some modules: ``sites`` lists them all, ``where`` tells at which a suspended task stands."""
 
     def __init__(self, modules: Iterable[ModuleType]) -> None:
-        self.sites: dict[Site, None] = {}
-        self._files: dict[str, str] = {}
+        self._names: dict[tuple[str, str, int], Site] = {}  # (path, function, line) →
+        self._files: frozenset[str] = frozenset()
         for module in modules:
             assert module.__file__ is not None
             path = Path(module.__file__)
-            self._files[module.__file__] = short = f"{path.parent.name}/{path.name}"
-            code = compile(path.read_bytes(), module.__file__, "exec")
-            self.sites.update(dict.fromkeys(_sites(code, short)))
+            self._files |= {module.__file__}
+            found: dict[str, dict[int, None]] = {}
+            for function, line in _sites(compile(path.read_bytes(), module.__file__, "exec")):
+                found.setdefault(function, {})[line] = None
+            for function, known in found.items():
+                for ordinal, line in enumerate(sorted(known)):
+                    site = (f"{path.parent.name}/{path.name}", function, ordinal)
+                    self._names[module.__file__, function, line] = site
+        self.sites: tuple[Site, ...] = tuple(sorted(self._names.values()))
 
     def where(self, inner: Any) -> list[Site]:  # Any: a coroutine, or what it awaits
         """Every await point of these modules at which a suspended coroutine stands, outermost first."""
         found: list[Site] = []
         while inner is not None:
             frame = getattr(inner, "cr_frame", None)
-            if frame is not None:
-                short = self._files.get(frame.f_code.co_filename)
-                if short is not None:
-                    found.append((short, frame.f_code.co_qualname, frame.f_lineno))
+            if frame is not None and frame.f_code.co_filename in self._files:
+                code = frame.f_code
+                site = self._names.get((code.co_filename, code.co_qualname, frame.f_lineno))
+                if site is not None:
+                    found.append(site)
             inner = getattr(inner, "cr_await", None)
         return found
 
 
-def _sites(code: CodeType, file: str) -> Iterator[Site]:
-    """Every await point of a code object and those inside it."""
-    if code.co_flags & 0x80:  # CO_COROUTINE
+def _sites(code: CodeType) -> Iterator[tuple[str, int]]:
+    """Function and line of every await point of a code object and those inside it."""
+    if code.co_flags & inspect.CO_COROUTINE:
         for instruction in dis.get_instructions(code):
             if instruction.opname == "YIELD_VALUE" and instruction.positions is not None:
                 line = instruction.positions.lineno
                 if line is not None:
-                    yield (file, code.co_qualname, line)
+                    yield (code.co_qualname, line)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _sites(constant, file)
+            yield from _sites(constant)
 
 
 class _Watched(Coroutine[Any, Any, Any]):

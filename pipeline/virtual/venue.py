@@ -30,7 +30,7 @@ from pipeline.binance.requests import Request as Asked
 from pipeline.binance.requests import Security, canonical, server_time
 from pipeline.binance.rest import Answer, sign
 from pipeline.core.units import Milliseconds
-from pipeline.virtual.clock import START_MS, VirtualClock, VirtualLoop
+from pipeline.virtual.clock import BEHIND, START_MS, VirtualClock, VirtualLoop
 from pipeline.virtual.processes import Process
 
 Json: TypeAlias = Any  # the venue's JSON
@@ -70,6 +70,7 @@ class VirtualVenue:
         self.faults = FaultPlan()
         self.bites: dict[str, int] = {}
         self.refusing_until = 0.0  # nothing is answered but "the connection was refused"
+        self.on_bite: Callable[[FaultRule], None] = _nobody
         self._clock = VirtualClock(loop)
         self._random = random
         self._tick_ms = tick_ms
@@ -154,7 +155,7 @@ class VirtualVenue:
 
     def _send(self, socket: Socket, data: bytes) -> None:
         low, high = STREAM_US
-        at = max(socket.clear_at, self.loop.time() + self._random.randint(low, high) / 1_000_000)
+        at = max(socket.clear_at + BEHIND, self.loop.time() + self._random.randint(low, high) / 1_000_000)
         socket.clear_at = at
         self.loop.call_at(at, self._receive, socket, data)
 
@@ -185,6 +186,7 @@ class VirtualVenue:
             answer(self._ask(asked))
             return
         self.bite(rule.action if rule.action != "status" else f"status {rule.code}")
+        self.on_bite(rule)
         action = REQUEST_ACTIONS[rule.action]
         if action.holds == "before":
             self.loop.call_later(rule.milliseconds / 1_000, self._answer_faulty, asked, rule, attributes, answer)
@@ -222,6 +224,10 @@ class VirtualVenue:
         reply = self.venue.request(asked, now)
         self.deliver()
         return reply
+
+
+def _nobody(_: FaultRule) -> None:
+    """Nobody listens."""
 
 
 def _event_attributes(event: Json) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -423,7 +424,7 @@ class Execute(Worker):
         self.clock = VirtualClock(world.loop, ahead_ms=ahead_ms)
         self.ready = asyncio.Event()
         self.superseded = False
-        self._machine = machine
+        self.machine = machine
         self._frames: asyncio.Queue[bytes] = asyncio.Queue()
 
     def fault(self, error: BaseException) -> None:
@@ -440,7 +441,7 @@ class Execute(Worker):
         output = VirtualOutput(world, self.process)
         outbox = KafkaOutbox(output, now_ns=self.clock.now_ns)
         journal = type(self).make_journal(
-            world, self.process, spill=world.disk / self._machine / "attempts.jsonl", on_fault=self.fault
+            world, self.process, spill=world.disk / self.machine / "attempts.jsonl", on_fault=self.fault
         )
         await journal.start()
         self.executor = executor = type(self).make_executor(
@@ -480,9 +481,7 @@ class Execute(Worker):
         while True:
             message = await self.reader.next()
             record = records.decode_intent(message.value)
-            self.executor.submit(record).add_done_callback(
-                lambda _, offset=message.offset: commits.done(offset)  # type: ignore[misc]
-            )
+            self.executor.submit(record).add_done_callback(partial(_commit, commits, message.offset))
 
     async def _data(self) -> None:
         reader = Reader(
@@ -495,6 +494,11 @@ class Execute(Worker):
         """SIGTERM: last words, end of the epoch."""
         await self.executor.close()
         self.process.kill()
+
+
+def _commit(commits: Commits, offset: int, _: asyncio.Future[None]) -> None:
+    """The journal holds an intent."""
+    commits.done(offset)
 
 
 def _read_result(future: asyncio.Future[None]) -> None:
