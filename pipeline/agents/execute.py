@@ -21,6 +21,7 @@ from pipeline.execution.desk import Limits
 from pipeline.execution.executor import Executor
 from pipeline.execution.kafka_journal import KafkaJournal
 from pipeline.execution.ports import OutboxUnavailable, SystemClock
+from pipeline.execution.switch import Switch
 from pipeline.settings import Settings
 from pipeline.streaming.app import WorkerApp, source
 from pipeline.streaming.clients import client_arguments
@@ -112,6 +113,7 @@ class Execute:
             api_secret=settings.api_secret.reveal(),
             now_ms=clock.now_ms,
         )
+        name = f"{settings.instance}-{base62(time.time_ns())}"
         self.executor = Executor(
             journal=self._journal,
             venue=self._venue,
@@ -120,8 +122,9 @@ class Execute:
             limits=limits_of(settings),
             symbols=settings.symbols,
             budget=budget_of(settings),
-            name=f"{settings.instance}-{base62(time.time_ns())}",
+            name=name,
             ws_url=settings.ws_url,
+            switch=Switch(settings.data_directory, name),
             on_taken=self.outbox.begin,
             on_fault=partial(end_process, "execute"),
         )

@@ -187,6 +187,8 @@ class Entries:
         desk, limits = self._desk, self._desk.limits
         if desk.lease.lost.is_set():
             return "another executor took over"
+        if desk.lease.switched_off:
+            return desk.lease.switched_off
         if desk.lease.risk_wait_ms:
             return "stale: the predecessor's lease still runs"
         late = self._late(record, bracket)

@@ -38,6 +38,8 @@ from pipeline.execution.ports import Clock, Journal, JournalUnavailable, Outbox,
 from pipeline.execution.rails import Rails
 from pipeline.execution.recovery import Recovery
 from pipeline.execution.sender import Purpose, Sender
+from pipeline.execution.switch import Switch
+from pipeline.execution.switch_watch import SwitchWatch
 from pipeline.execution.targets import Targets
 from pipeline.execution.user_stream import UserStream
 from pipeline.wire.records import Attempted, AttemptRecord, DataIntentRecord, IntentRecord
@@ -66,7 +68,7 @@ class Executor:
 
     *on_fault* is called with an exception that should not be (the process must end, architecture 3 point 7) and when
     another executor took over (``Superseded``), *on_taken* with the epoch once it is ours. Without *ws_url* it has no
-    user stream of its own.
+    user stream of its own; *switch* is the switch file of this machine (tests have none).
     """
 
     def __init__(
@@ -82,11 +84,12 @@ class Executor:
         name: str,
         ws_url: str = "",
         lease_ms: int = LEASE_MS,
+        switch: Switch | None = None,
         on_taken: Callable[[int], None] = lambda _: None,
         on_fault: Callable[[BaseException], None],
     ) -> None:
         self.lanes = Lanes(Window(budget), clock)
-        self.lease = Lease(journal, clock, executor=name, lease_ms=lease_ms)
+        self.lease = Lease(journal, clock, executor=name, lease_ms=lease_ms, switch=switch)
         self.desk = Desk(
             journal=journal,
             venue=venue,
@@ -127,6 +130,8 @@ class Executor:
         predecessor_ms = desk.index.lease_ms
         desk.journal.follow(self._journalled)
         await self.lease.take(known_epoch=desk.index.epoch, predecessor_lease_ms=predecessor_ms)
+        if self.lease.switch is not None:
+            self._loop(SwitchWatch(desk, self.lease.switch).run(), "switch")
         self._on_taken(self.lease.epoch)
         self._loop(self.lease.renew(), "lease")
         self._loop(self._watch_lease(), "epoch")

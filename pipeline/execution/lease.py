@@ -11,6 +11,8 @@ Rules (architecture 2.4):
    reduces may go at once. An ``EpochEnded`` of the old one makes the wait unnecessary.
 5. The venue is the fence: a request's timestamp is taken at the lease check and its recvWindow is what is left of the
    lease at most, so that one written after a pause is refused (−1021).
+6. Beside the log stands the switch file of this machine (``execution.switch``): while a kill holds it nothing is sent,
+   and in another state than active nothing that can add to a position, until somebody resumes.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from pipeline.core.events import TradingMode
 from pipeline.core.units import Milliseconds
 from pipeline.execution.ports import Clock, Journal, JournalUnavailable
+from pipeline.execution.switch import Permission, Switch
 from pipeline.wire.records import AttemptRecord, EpochEnded, EpochStarted, LeaseRenewed
 
 LEASE_MS: Final = 6_000
@@ -32,11 +36,14 @@ SHORTEST_WINDOW_MS: Final = 50  # less would be refused by the road alone
 class Lease:
     """The right to act of one executor; ``epoch`` is 0 before ``take``."""
 
-    def __init__(self, journal: Journal, clock: Clock, *, executor: str, lease_ms: int = LEASE_MS) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, *, executor: str, lease_ms: int = LEASE_MS, switch: Switch | None = None
+    ) -> None:
         self._journal = journal
         self._clock = clock
         self._executor = executor
         self._lease_ms = lease_ms
+        self.switch = switch
         self.epoch = 0
         self.lost = asyncio.Event()
         self._highest = 0
@@ -113,10 +120,22 @@ class Lease:
         """
         if self.lost.is_set():
             return None
+        if self.switch is not None and (permission := self.switch.permission()) is not Permission.ALL:
+            return None if risk or permission is Permission.NOTHING else RECEIVE_WINDOW_MS
         if not risk:
             return RECEIVE_WINDOW_MS
         window = min(RECEIVE_WINDOW_MS, self.left_ms)
         return window if window >= SHORTEST_WINDOW_MS and not self.risk_wait_ms else None
+
+    @property
+    def switched_off(self) -> str:
+        """Why the switch file lets no risk go, for people; "" when it does."""
+        if self.switch is None or self.switch.permission() is Permission.ALL:
+            return ""
+        state = self.switch.state
+        if state.mode is TradingMode.ACTIVE:
+            return f"switch: held by {state.holder}"
+        return f"switch: {state.mode.value} ({state.reason}); perpguard resume lifts it"
 
     def _stamp(self) -> Milliseconds:
         at_ms = self._clock.now_ms()

@@ -72,6 +72,7 @@ class Switch:
         self.name = name
         self._stamp: tuple[int, int, int] | None = (-1, -1, -1)
         self.state = SwitchState()
+        self._instead = ""  # the holder whose place could not be taken because the disk refuses writes
         self._lock: IO[bytes] | None = None
 
     # ---- reading
@@ -87,7 +88,7 @@ class Switch:
     def permission(self) -> Permission:
         """What this process may send now; a file that nobody holds (a kill has ended) binds by its state alone."""
         state = self.look()
-        if state.holder not in (self.name, ""):
+        if state.holder not in (self.name, "", self._instead):
             return Permission.NOTHING
         return Permission.ALL if state.mode is TradingMode.ACTIVE else Permission.REDUCE
 
@@ -117,11 +118,22 @@ class Switch:
     # ---- writing
 
     def claim(self) -> bool:
-        """Take the file over for this executor, its state as it was; False while a kill holds it."""
-        with self._writing():
-            if self.killing():
-                return False
-            self._write(msgspec.structs.replace(self.look(), epoch=self.look().epoch + 1, holder=self.name))
+        """
+        Take the file over for this executor, its state as it was; False while a kill holds it.
+
+        Raises OSError if it cannot be written (disk full): the state binds as if it had been taken, and protecting goes
+        on. The lease in the log says which of two executors acts.
+        """
+        if self.killing():
+            return False
+        try:
+            with self._writing():
+                state = self.look()
+                self._write(msgspec.structs.replace(state, epoch=state.epoch + 1, holder=self.name))
+        except OSError:
+            holder = self.look().holder
+            self._instead = "" if self.killing() else holder
+            raise
         return True
 
     def seize(self, mode: TradingMode, reason: str) -> SwitchState:

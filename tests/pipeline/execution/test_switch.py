@@ -130,3 +130,18 @@ def test_a_process_frozen_while_it_writes_does_not_stop_a_kill(tmp_path: Path) -
     finally:
         process.kill()
         process.wait(5)
+
+
+def test_a_full_disk_stops_no_protection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of a dead executor cannot be replaced: its successor acts under the state that stands there."""
+    Switch(tmp_path, "executor-1").claim()
+    successor = Switch(tmp_path, "executor-2")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        successor.claim()
+
+    assert Permission.ALL is successor.permission()
