@@ -72,6 +72,7 @@ BENCHMARKS: Final = MappingProxyType(
         "rest": "pipeline.benchmarks.rest:rest",
         "decide": "pipeline.benchmarks.decide:decide",
         "executor": "pipeline.benchmarks.executor:executor",
+        "kill": "pipeline.benchmarks.kill:kill",
         "replay": "pipeline.benchmarks.replay:replay",
         "simulator": "pipeline.benchmarks.simulator:simulator",
     }
@@ -82,6 +83,7 @@ SUMMARIES: Final = MappingProxyType(
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "core": "decode and step of one frame of each kind, one exit evaluation; in process",
         "executor": "intent acknowledged in Kafka to order on the wire; execute worker, real Kafka, simulated exchange",
+        "kill": "kill switch: five positions flat, Kafka dead, executor frozen; simulated exchange",
         "decide": "frames folded by a worker on one core, through real Kafka and Faust",
         "replay": "lines folded again from raw records on one core; in process, no Kafka",
         "simulator": "the simulated exchange: frames, orders, acknowledgement over loopback, memory, virtual time",

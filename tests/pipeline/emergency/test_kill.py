@@ -16,7 +16,7 @@ from pipeline.emergency.kill import Kill, Outcome, Proof, Step
 from pipeline.emergency.venue import PlainVenue
 from tests.simulator import SignedClient, simulator_inside, until
 
-QUANTITY = {"BTCUSDT": "0.010", "ETHUSDT": "0.300", "SOLUSDT": "5", "BNBUSDT": "0.50", "XRPUSDT": "300"}
+QUANTITY = {"BTCUSDT": "0.010", "ETHUSDT": "0.300", "SOLUSDT": "5", "XRPUSDT": "300", "DOGEUSDT": "5000"}
 
 
 @asynccontextmanager
