@@ -67,7 +67,8 @@ class Book:
 
     The dicts are the book; ``bid_prices`` and ``ask_prices`` only make best and top cheap and are never stored.
     ``known_bid`` and ``known_ask`` are the last prices of the snapshot: beyond them a level without an entry may hold
-    orders that no diff has touched yet (0: no snapshot).
+    orders that no diff has touched yet (0: no snapshot). ``changed``, never stored: whether the diff or snapshot just
+    folded did anything at all.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Book:
         "bid_prices",
         "bids",
         "buffer",
+        "changed",
         "event_ms",
         "known_ask",
         "known_bid",
@@ -96,6 +98,7 @@ class Book:
         self.bid_prices: list[int] = []
         self.ask_prices: list[int] = []
         self.buffer: list[DepthDiff] = []
+        self.changed = False
 
     @property
     def whole(self) -> bool:
@@ -163,11 +166,13 @@ def apply_diff(book: Book, diff: DepthDiff) -> BookOutcome:
     diff kept in the buffer, and a snapshot wanted.
     """
     status = book.status
+    book.changed = True
     if status is BookStatus.SYNCED:
         if diff.previous_final_update_id != book.last_update_id:
             return _rule_5_follows(book, diff)
     elif status is BookStatus.FIRST:
         if _rule_3_older(diff, last_update_id=book.last_update_id):
+            book.changed = False
             return BookOutcome.STALE
         if not _rule_4_first(diff, last_update_id=book.last_update_id):
             _drop(book)
@@ -176,8 +181,8 @@ def apply_diff(book: Book, diff: DepthDiff) -> BookOutcome:
         book.status = BookStatus.SYNCED
     else:
         book.status = BookStatus.WAITING
-        _buffer(book, diff)
-        return BookOutcome.BUFFERED
+        book.changed = _buffer(book, diff)
+        return BookOutcome.BUFFERED if book.changed else BookOutcome.STALE
     return _change(book, diff)
 
 
@@ -188,6 +193,7 @@ def apply_snapshot(book: Book, snapshot: DepthSnapshot) -> BookOutcome:
     A snapshot nobody waits for (a second answer to one question) is STALE and changes nothing. TOO_OLD: the caller
     asks again, with back-off (each try weighs 20).
     """
+    book.changed = not book.whole
     if book.whole:
         return BookOutcome.STALE
     waiting = [d for d in book.buffer if not _rule_3_older(d, last_update_id=snapshot.last_update_id)]
@@ -230,6 +236,7 @@ def _rule_4_first(diff: DepthDiff, *, last_update_id: int) -> bool:
 def _rule_5_follows(book: Book, diff: DepthDiff) -> BookOutcome:
     """Rule 5 is broken: an old diff again is STALE (a second connection), anything else a GAP: discard, go to 2."""
     if diff.final_update_id <= book.last_update_id:
+        book.changed = False
         return BookOutcome.STALE
     _drop(book)
     _buffer(book, diff)
@@ -241,17 +248,18 @@ def _rule_6_too_old(diff: DepthDiff, *, last_update_id: int) -> bool:
     return diff.first_update_id > last_update_id
 
 
-def _buffer(book: Book, diff: DepthDiff) -> None:
-    """Rule 1: keep diffs that chain; one that does not chain makes those before it useless."""
+def _buffer(book: Book, diff: DepthDiff) -> bool:
+    """Rule 1: keep diffs that chain; one that does not makes those before it useless. False for one that is there."""
     if book.buffer:
         last = book.buffer[-1]
         if diff.final_update_id <= last.final_update_id:
-            return
+            return False
         if diff.previous_final_update_id != last.final_update_id:
             book.buffer.clear()
     if len(book.buffer) == BUFFER_LIMIT:
         del book.buffer[0]
     book.buffer.append(diff)
+    return True
 
 
 def _change(book: Book, diff: DepthDiff) -> BookOutcome:

@@ -85,7 +85,8 @@ def _quote(factors: FactorState, event: Quote, state: SymbolState, _: FactorPara
 
 
 def _book(factors: FactorState, _: DepthDiff | DepthSnapshot, state: SymbolState, parameters: FactorParameters) -> None:
-    factor_set.on_book(factors, state.book, now_ms=state.log_ms, parameters=parameters)
+    if state.book.changed:  # else an old diff of a second connection
+        factor_set.on_book(factors, state.book, now_ms=state.log_ms, parameters=parameters)
 
 
 def _mark(factors: FactorState, event: MarkPrice, state: SymbolState, parameters: FactorParameters) -> None:

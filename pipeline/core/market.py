@@ -6,6 +6,8 @@ What follows for an open position is decided elsewhere (``engine`` calls ``exits
 
 from __future__ import annotations
 
+from typing import Final
+
 from pipeline.core.bars import add_closed, backfill
 from pipeline.core.book import BookOutcome, apply_diff, apply_snapshot
 from pipeline.core.data_requests import answered, ask, ask_what_is_missing
@@ -24,14 +26,33 @@ from pipeline.core.events import (
 )
 from pipeline.core.feeds import BARS, DEPTH, INSTRUMENT, MARK, QUOTE, break_feeds, heal
 from pipeline.core.rescale import rescale
+from pipeline.core.state import SymbolState
 from pipeline.core.turn import Turn
+
+BELIEVED_MS: Final = 60_000
+
+
+def _is_old(state: SymbolState, feed: str, event: Quote | MarkPrice, known: Quote | MarkPrice) -> bool:
+    """
+    True for the same again, and for what a slow second connection still had.
+
+    Ids may start again: after a loss of the feed a lower one is believed when the venue's time went on, and anything
+    once nothing newer has come for a minute (its time may have been set back too).
+    """
+    if event == known:
+        return True
+    if feed not in state.feeds:
+        return event.event_ms < known.event_ms or isinstance(event, Quote)
+    stamp = state.quote_stamp if feed == QUOTE else state.mark_stamp
+    waited = stamp is not None and state.log_ms - stamp.at_ms > BELIEVED_MS
+    return event.event_ms < known.event_ms and not waited
 
 
 def quote(turn: Turn, event: Quote) -> None:
-    """Take a newer best bid and ask; an older one (second connection) is dropped by its update id."""
+    """Take a newer best bid and ask; an older one, or the same again (second connection), is dropped by its id."""
     state = turn.state
     known = state.quote
-    if known is not None and event.update_id < known.update_id and QUOTE not in state.feeds:
+    if known is not None and event.update_id <= known.update_id and _is_old(state, QUOTE, event, known):
         return
     state.quote = event
     state.quote_stamp = turn.stamp
@@ -40,10 +61,10 @@ def quote(turn: Turn, event: Quote) -> None:
 
 
 def mark_price(turn: Turn, event: MarkPrice) -> bool:
-    """Take a newer mark price; returns False for an older one."""
+    """Take a newer mark price; returns False for an older one, or the same again (second connection)."""
     state = turn.state
     known = state.mark
-    if known is not None and event.event_ms < known.event_ms and MARK not in state.feeds:
+    if known is not None and event.event_ms <= known.event_ms and _is_old(state, MARK, event, known):
         return False
     state.mark = event
     state.mark_stamp = turn.stamp

@@ -82,6 +82,7 @@ def test_a_lost_mark_stream_closes_entries_until_the_next_mark() -> None:
     session = ready()
     session.say(Malformed(stream="btcusdt@markPrice@1s", reason="off the grid"))
     assert "mark is not whole" in blocks(session)
+    session.wait(10)
 
     session.mark(50_000)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from pipeline.core.commands import Note, RequestData
 from pipeline.core.events import Bars, DepthDiff, DepthSnapshot, FeedLost, InstrumentChanged, OpenInterest
+from pipeline.core.feeds import QUOTE
 from pipeline.core.units import ONE_E8, Lots, Milliseconds
 from tests.sessions.script import INSTRUMENT, Session, bars
 from tests.sessions.test_endings import closed_bar
@@ -42,10 +43,38 @@ def test_after_a_lost_stream_any_quote_counts() -> None:
     assert known is not None
     session.say(FeedLost(stream="public-0", reason="cut"))
 
-    session.say(msgspec.structs.replace(known, update_id=1))
+    session.say(msgspec.structs.replace(known, update_id=1, event_ms=known.event_ms + 1))
 
     assert session.state.quote is not None
     assert 1 == session.state.quote.update_id
+
+
+def test_after_a_lost_stream_what_a_slow_connection_still_had_is_not_believed() -> None:
+    """The same quote again, or an older one, heals nothing: only after a minute of nothing else is it the venue's."""
+    session = ready()
+    known = session.state.quote
+    assert known is not None
+    session.say(FeedLost(stream="public-0", reason="cut"))
+    older = msgspec.structs.replace(known, update_id=known.update_id - 1, event_ms=known.event_ms - 5)
+
+    for late in (known, older):
+        session.say(late)
+        assert (known, True) == (session.state.quote, QUOTE in session.state.feeds)
+    session.wait(60_001)
+    session.say(older)
+
+    assert (older, False) == (session.state.quote, QUOTE in session.state.feeds)
+
+
+def test_the_same_mark_again_is_no_news() -> None:
+    """Two connections bring each mark twice: the rules are asked once."""
+    session = ready()
+    known, stamp = session.state.mark, session.state.mark_stamp
+    assert known is not None
+    session.wait(1)
+
+    assert [] == session.say(known)
+    assert stamp is session.state.mark_stamp
 
 
 def test_an_older_mark_is_dropped() -> None:
