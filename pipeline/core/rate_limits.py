@@ -236,6 +236,13 @@ def admit(window: Window, cost: Cost, now: int) -> Admit | WaitUntil:
     return Admit()
 
 
+def resume_day(window: Window, now: int, day: int, used: int) -> None:
+    """Go on with the daily budget of a predecessor: *used* of it on *day* (days since 1970); another day is over."""
+    now = _advance(window, now)
+    if now // DAY_MS == day:
+        window.day_used = max(window.day_used, used)
+
+
 def release(window: Window, cost: Cost) -> None:
     """An admitted request was answered or given up."""
     if cost.lane.background:

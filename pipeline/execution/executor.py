@@ -19,7 +19,7 @@ from typing import Final, assert_never
 import structlog
 
 from pipeline.binance.errors import ReadFailed, VenueFailure
-from pipeline.core import identity
+from pipeline.core import identity, rate_limits
 from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, ReducePosition, Sweep
 from pipeline.core.events import Leg
 from pipeline.core.identity import intent_of, leg_of
@@ -127,6 +127,9 @@ class Executor:
         self._loops.append(contact)
         for record in await desk.journal.read(desk.index.restore):
             desk.index.apply(record)
+        desk.entries_ms = list(desk.index.entries_ms)
+        rate_limits.resume_day(self.lanes.window, desk.clock.now_ms(), *desk.index.day)
+        self.lease.usage = lambda: (self.lanes.window.day, self.lanes.window.day_used)
         predecessor_ms = desk.index.lease_ms
         desk.journal.follow(self._journalled)
         await self.lease.take(known_epoch=desk.index.epoch, predecessor_lease_ms=predecessor_ms)

@@ -31,6 +31,7 @@ from pipeline.wire.records import (
     encode,
 )
 
+MINUTE_MS: Final = 60_000
 KNOWN_INTENTS: Final = 50_000  # ids kept; an older one that came again would be refused as stale anyway
 RAILS: Final = (Leg.FAR, Leg.WORKING)
 _NEVER_WAS: Final = frozenset({Verdict.REJECTED, Verdict.REFUSED, Verdict.ABSENT})
@@ -115,6 +116,8 @@ class _Image(msgspec.Struct):
     outcomes: dict[str, list[AttemptEnded]]
     ordinals: dict[str, dict[Leg, int]]
     settled: list[str]
+    entries_ms: list[int] = []
+    day: tuple[int, int] = (0, 0)
 
 
 _image_encoder: Final = msgspec.msgpack.Encoder()
@@ -131,6 +134,8 @@ class JournalIndex:
         self.unsettled: dict[str, IntentRecord] = {}
         self.positions: dict[str, PositionJournal] = {}
         self.outcomes: dict[str, list[AttemptEnded]] = {}  # of unsettled intents, to be told again at a start
+        self.entries_ms: list[int] = []  # when entries of the last minute were written ahead
+        self.day = (0, 0)  # (day, used of the daily budget), as said last
         self._ordinals: dict[str, dict[Leg, int]] = {}  # intent → leg → last attempt number
         self._settled: dict[str, None] = {}
 
@@ -150,6 +155,8 @@ class JournalIndex:
                 outcomes=self.outcomes,
                 ordinals=self._ordinals,
                 settled=list(self._settled),
+                entries_ms=self.entries_ms,
+                day=self.day,
             )
         )
 
@@ -161,6 +168,7 @@ class JournalIndex:
         self.positions, self.outcomes = known.positions, known.outcomes
         self._ordinals = known.ordinals
         self._settled = dict.fromkeys(known.settled)
+        self.entries_ms, self.day = list(known.entries_ms), known.day
 
     def apply(self, record: AttemptRecord) -> None:
         """Take one record in the order of the log."""
@@ -172,7 +180,7 @@ class JournalIndex:
                 if record.epoch == self.epoch:
                     self.lease_ms = 0
             case LeaseRenewed():
-                pass
+                self.day = max(self.day, (record.day, record.day_used))
             case Attempted():
                 self._attempted(record)
             case AttemptEnded():
@@ -210,6 +218,8 @@ class JournalIndex:
                 )
         if record.action != "place":
             return
+        if record.leg is Leg.ENTRY:
+            self._count_entry(record.at_ms)
         position = self.positions.get(record.position)
         if position is None and record.intent in self._settled:
             return  # an old record that comes again
@@ -221,6 +231,13 @@ class JournalIndex:
             for ended in self.outcomes.get(record.intent, ()):
                 if ended.outcome.client_id == record.client_id:
                     _end(placed, ended.outcome)
+
+    def _count_entry(self, at_ms: int) -> None:
+        """Entries of the newest minute, once each: records may come again behind an image."""
+        if at_ms not in self.entries_ms:
+            self.entries_ms.append(at_ms)
+        newest = max(self.entries_ms)
+        self.entries_ms = [known for known in self.entries_ms if known > newest - MINUTE_MS]
 
     def _ended(self, record: AttemptEnded) -> None:
         outcome = record.outcome

@@ -18,6 +18,7 @@ Rules (architecture 2.4):
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from pipeline.core.events import TradingMode
@@ -44,6 +45,7 @@ class Lease:
         self._executor = executor
         self._lease_ms = lease_ms
         self.switch = switch
+        self.usage: Callable[[], tuple[int, int]] = lambda: (0, 0)  # (day, used), told with each renewal
         self.epoch = 0
         self.lost = asyncio.Event()
         self._highest = 0
@@ -89,7 +91,10 @@ class Lease:
         """Renew until lost; a renewal that fails is tried again, and the lease runs out meanwhile."""
         while not self.lost.is_set():
             await asyncio.sleep(RENEW_MS / 1_000)
-            record = LeaseRenewed(epoch=self.epoch, executor=self._executor, at_ms=self._stamp())
+            day, used = self.usage()
+            record = LeaseRenewed(
+                epoch=self.epoch, executor=self._executor, at_ms=self._stamp(), day=day, day_used=used
+            )
             try:
                 await self._journal.append(record)
             except JournalUnavailable:

@@ -126,6 +126,9 @@ class Rails:
             wanted.sent = True
             if position.flat or position.swept:
                 self._sender.refuse(self._purpose(position, leg, wanted), "position is flat")
+            elif looser := self._looser(position, leg, wanted):
+                self._sender.refuse(self._purpose(position, leg, wanted), looser)
+                self._desk.alert("stop_loosened", "critical", f"{wanted.intent}: {looser}", position.symbol)
             elif not position.plausible(wanted.trigger):
                 self._sender.refuse(self._purpose(position, leg, wanted), "invalid: a price on another scale")
             elif leg is Leg.FAR:
@@ -134,6 +137,19 @@ class Rails:
                 await self._move_working(position, wanted)
             if wanted.record is not None:
                 self._sender.settle(wanted.intent, symbol=position.symbol, position=position.id)
+
+    def _looser(self, position: Guarded, leg: Leg, wanted: WantedRail) -> str:
+        """
+        Why a wish from the log would take a stop away from the price, "" if it does not.
+
+        Stops only tighten (domain 6.4). Whoever can write to ``intents`` must not be able to more than that; the
+        executor's own wishes (``record`` None) state what was journalled.
+        """
+        sign = position.side.sign
+        resting = [order.trigger * sign for order in position.live(leg)]
+        if wanted.record is None or not resting or wanted.trigger * sign >= max(resting):
+            return ""
+        return f"looser: {wanted.trigger} is further from the price than {max(resting) * sign}, which rests"
 
     async def _move_working(self, position: Guarded, wanted: WantedRail) -> None:
         old = position.live(Leg.WORKING, doubtful=True)

@@ -49,11 +49,17 @@ class EpochStarted(msgspec.Struct, frozen=True, tag="epoch"):
 
 
 class LeaseRenewed(msgspec.Struct, frozen=True, tag="lease"):
-    """The executor of *epoch* is alive."""
+    """
+    The executor of *epoch* is alive; of its own daily budget it has used ``day_used`` on ``day`` (days since 1970).
+
+    A successor goes on from that figure: a budget that began anew with each start would be none.
+    """
 
     epoch: int
     executor: str
     at_ms: Milliseconds
+    day: int = 0
+    day_used: int = 0
 
 
 class EpochEnded(msgspec.Struct, frozen=True, tag="epoch_ended"):
