@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core import entries, evidence, exits, factor_feed, guard, market, reports
+from pipeline.core import entries, evidence, exits, factor_feed, guard, market, reports, wall_watch
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import Alert, Decision, Output
 from pipeline.core.data_requests import ask_what_is_missing, failed
@@ -191,17 +191,20 @@ def _on_quote(turn: Turn, event: Quote) -> None:
 
 
 def _on_trade(turn: Turn, event: Trade) -> None:
-    """A trade by itself decides nothing: the factors count it (``factor_feed``)."""
+    """A trade by itself decides nothing: the factors count it (``factor_feed``), and the wall at its price."""
+    wall_watch.traded(turn.state, event)
 
 
 def _on_mark_price(turn: Turn, event: MarkPrice) -> None:
     if market.mark_price(turn, event) and turn.state.position is not None:
         evidence.watch_marks(turn)
+        wall_watch.mark_moved(turn.state)
         _after(turn, moved=True)
 
 
 def _on_bar(turn: Turn, event: Bar) -> None:
     if market.bar(turn, event):
+        wall_watch.bar_closed(turn.state, event)
         _bars_grew(turn)
 
 
@@ -224,6 +227,8 @@ def _on_ticked(turn: Turn, event: Ticked) -> None:
     state = turn.state
     if event.compute or state.position is not None:
         factor_feed.score(state)
+    if state.walls is not None or state.position is not None or state.shortlisted:
+        wall_watch.watch(turn)
     if turn.now >= state.wake_ms:
         _tell_foreign(turn)
         ask_what_is_missing(turn)

@@ -18,9 +18,11 @@ from pipeline.core.events import MarkPrice, Quote, Stamp, TradingMode
 from pipeline.core.factor_set import FactorState
 from pipeline.core.identity import symbol_tag
 from pipeline.core.instruments import Instrument
+from pipeline.core.liquidation_map import LiquidationMap
 from pipeline.core.policies import Policy
 from pipeline.core.positions import Position
 from pipeline.core.scores import Scores
+from pipeline.core.walls import WallState
 
 SCHEMA = 2  # changes with the meaning of any field below; part of the fold digest through this file's bytes
 
@@ -64,6 +66,7 @@ class SymbolState(msgspec.Struct):
     mode: TradingMode = TradingMode.REDUCE_ONLY
     mode_reason: str = "no trading state read yet"
     mode_ms: int = -1
+    shortlisted: bool = False
     instrument: Instrument | None = None
     feeds: dict[str, str] = msgspec.field(default_factory=dict)
     quote: Quote | None = None
@@ -82,6 +85,8 @@ class SymbolState(msgspec.Struct):
     unknown_fills: list[str] = msgspec.field(default_factory=list)
     factors: FactorState | None = None  # every accumulator of the factors; None until the instrument is known
     scores: Scores | None = None  # what decisions read of them, as of the symbol's last turn
+    walls: WallState | None = None  # of the order book, while a position is held or the symbol is shortlisted
+    liquidations: LiquidationMap | None = None  # where liquidations were, and by a model may be
 
 
 def new_state(symbol: str, *, log_identity: str = "") -> SymbolState:

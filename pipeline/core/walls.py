@@ -166,6 +166,8 @@ class WallState(msgspec.Struct):
     resyncs: int = -1
     bids: WallSide = msgspec.field(default_factory=WallSide)
     asks: WallSide = msgspec.field(default_factory=WallSide)
+    day_close_ms: int = 0  # the bar up to which ``day_quote_e8`` (USDT of 24 h) was added up
+    day_quote_e8: int = 0
     bands: list[Band] = msgspec.field(default_factory=list)
     endings: list[Ending] = msgspec.field(default_factory=list)
 
@@ -237,8 +239,8 @@ def sample(
         1,
     )
     ended: list[Ending] = []
-    for side in (Side.BUY, Side.SELL):
-        _sample_side(walls, book, side, now_ms=now_ms, twice_mid=twice_mid, least=least, ended=ended)
+    for which in (Side.BUY, Side.SELL):
+        _sample_side(walls, book, which, now_ms=now_ms, twice_mid=twice_mid, least=least, ended=ended)
     walls.sampled_ms = now_ms
     walls.endings = [e for e in walls.endings if now_ms - e.at_ms < ENDINGS_MS][-ENDINGS_KEPT:]
     walls.bands = [*_bands(walls, Side.BUY, now_ms=now_ms), *_bands(walls, Side.SELL, now_ms=now_ms)]
