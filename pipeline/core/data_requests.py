@@ -15,7 +15,7 @@ from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import RequestData
 from pipeline.core.feeds import BARS, USER
 from pipeline.core.orders import ENDED
-from pipeline.core.positions import Stage
+from pipeline.core.positions import STATEMENT_GRACE_MS, Stage
 from pipeline.core.state import DataAsk, SymbolState
 from pipeline.core.turn import Turn
 from pipeline.core.units import Milliseconds
@@ -127,8 +127,6 @@ def _audit_wanted(state: SymbolState, now: int) -> bool:
     position = state.position
     if position is None:
         return False
-    if position.dispute is not None and position.dispute.from_read:
-        return True
     if position.entry_missing_ms >= 0 and not position.entry_ended:
         return True
     if any(order.missing_ms >= 0 and order.status not in ENDED for order in position.orders.values()):
@@ -140,9 +138,11 @@ def _next_audit_ms(state: SymbolState) -> int:
     position = state.position
     if position is None:
         return 0
-    if position.stage is Stage.CLOSING or (not position.entry_ended and position.lots <= 0):
-        return position.audit_ms + HURRIED_AUDIT_MS
-    return position.audit_ms + state.policy.audit_interval_ms
+    hurried = position.stage is Stage.CLOSING or (not position.entry_ended and position.lots <= 0)
+    due = position.audit_ms + (HURRIED_AUDIT_MS if hurried else state.policy.audit_interval_ms)
+    if position.dispute is not None and position.dispute.from_read:  # the events that explain it get their moment
+        return min(due, position.dispute.since_ms + STATEMENT_GRACE_MS)
+    return due
 
 
 def _mark_silent(state: SymbolState, now: int) -> bool:

@@ -343,10 +343,13 @@ def state_quantity(position: Position, *, lots: int, event_ms: int, now: int, fr
     """
     Hold the venue's statement (signed by the position) against the ledger.
 
-    A statement older than our newest fill is history. One that agrees ends a dispute.
+    A statement older than our newest fill is history. One of the very millisecond may be of a part of that fill that
+    arrives late (an order that takes several levels states each): like a read, it alone proves nothing. One that agrees
+    ends a dispute.
     """
     if event_ms < position.fill_ms:
         return
+    from_read = from_read or event_ms == position.fill_ms
     if lots == position.lots:
         position.dispute = None
         return

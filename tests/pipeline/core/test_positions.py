@@ -122,6 +122,16 @@ def test_a_statement_waits_for_the_fill_that_explains_it() -> None:
     assert (-4, 6) == (adopt_quantity(unexplained, 6), unexplained.lots)
 
 
+def test_a_statement_of_the_fills_own_millisecond_proves_nothing_alone() -> None:
+    """An order that took two levels states 6, then 10, in one millisecond: 6 coming last changes nothing by itself."""
+    made = position(entered=10)
+    state_quantity(made, lots=6, event_ms=100, now=1_000, from_read=False)
+    assert settled_dispute(made, now=60_000) is None
+
+    state_quantity(made, lots=10, event_ms=700, now=2_000, from_read=True)  # the read that it led to
+    assert made.dispute is None
+
+
 def test_a_fill_after_the_statement_moves_the_dispute_with_it() -> None:
     """By hand 3 went out at 200, our target filled 2 at 300: what is in dispute stays 3."""
     made = position(entered=10)
