@@ -279,6 +279,7 @@ _LEAST: Final = {
     "policy.last_target_permille": (1_001, "the last target lies beyond the first"),
     "policy.stop_min_ticks": (1, "a stop needs a distance"),
     "policy.ratchet_per_minute": (1, "a stop must be able to move"),
+    "policy.factor_turns_per_tick": (1, "a symbol without a position must have its turn"),
 }
 
 

@@ -24,6 +24,7 @@ NEUTRAL = Scores(
     vetoes_short=(),
     regime="flat",
     trend="flat",
+    market_trend="flat",
     crowded=False,
     blocks_entries=False,
     carry_extreme=0,

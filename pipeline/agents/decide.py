@@ -22,7 +22,7 @@ from pipeline.streaming.log_ranges import LogRanges
 from pipeline.streaming.producer import OutputProducer
 from pipeline.streaming.tables import BytesTable
 from pipeline.wire.lines import EVERY_SYMBOL
-from pipeline.wire.outputs import Outgoing, quarantine_record, records_of, seal_record
+from pipeline.wire.outputs import Outgoing, factors_record, quarantine_record, records_of, seal_record
 from pipeline.wire.records import Anchor, Manifest, encode
 from pipeline.wire.topics import ANCHORS, INPUTS, INTENTS
 
@@ -52,6 +52,7 @@ class DecideFolding:
         """Fold one record; intents come first, whatever else the same record led to."""
         applied = self._fold.apply_record(offset=offset, append_ms=append_ms, value=value)
         outputs = self._outputs(applied.decisions)
+        outputs += [factors_record(record, self._fold.partition) for record in applied.factors]
         outputs += [quarantine_record(record) for record in applied.quarantined]
         if applied.sealed is not None:
             outputs.append(seal_record(applied.sealed))
@@ -65,6 +66,10 @@ class DecideFolding:
             for outgoing in records_of(decision, self._fold.log_identity):
                 (intents if outgoing.topic is INTENTS else others).append(outgoing)
         return intents + others
+
+    def turns(self) -> tuple[str, ...]:
+        """The symbols whose scores the next tick line shall ask for."""
+        return self._fold.turns()
 
     def declare_gap(self, *, offset: int, lost: int) -> list[Outgoing]:
         """
@@ -136,7 +141,9 @@ def register(
     universe = frozenset(settings.symbols)
 
     async def tick(partition: int, now_ms: int) -> Any:  # Any: a future nobody reads
-        return ticks.publish(EVERY_SYMBOL, partition=partition, tick=now_ms)
+        runner = agent.runners.get(partition)
+        turns = runner.folding.turns() if runner is not None and isinstance(runner.folding, DecideFolding) else ()
+        return ticks.publish(EVERY_SYMBOL, partition=partition, tick=now_ms, turns=turns)
 
     app.before_start += [producer.start, ranges.start]
     agent = GuardedAgent(

@@ -40,6 +40,7 @@ from pipeline.core.events import (
     DepthDiff,
     Event,
     InstrumentChanged,
+    Liquidation,
     Malformed,
     MarkPrice,
     OrderUpdated,
@@ -278,6 +279,19 @@ def _contract_info(decoder: FrameDecoder, payload: payloads.ContractInfo) -> Eve
     return InstrumentChanged(instrument=instrument)
 
 
+def _liquidation(decoder: FrameDecoder, payload: payloads.ForceOrder) -> Event | None:
+    order = payload.order
+    if order.symbol != decoder.symbol or payload.contract_kind == payloads.COIN_M:
+        return None  # an all-market frame: each partition picks its own
+    filled = decoder.lots[order.filled]
+    return Liquidation(
+        side=side_of(order.side, "o.S"),
+        price=positive_e8(order.average_price if filled else order.price, "o.ap" if filled else "o.p"),
+        lots=Lots(filled or decoder.lots[order.quantity]),
+        trade_ms=order.trade_ms,
+    )
+
+
 def _known(_: FrameDecoder, __: Any) -> Event | None:  # Any: whatever the kind carries
     """Known, checked in shape, and nothing the core folds (yet)."""
     return None
@@ -370,7 +384,7 @@ _MARK = _kind(payloads.MarkPriceUpdate, _mark_price, "p:e i:e r:e")
 _KLINE = _kind(payloads.KlineUpdate, _bar, "k.o:t k.h:t k.l:t k.c:t k.v:l k.V:l k.q:e k.Q:e")
 _TICKER = _kind(payloads.Ticker, _known)
 _MINI_TICKER = _kind(payloads.MiniTicker, _known)
-_FORCE_ORDER = _kind(payloads.ForceOrder, _known)
+_FORCE_ORDER = _kind(payloads.ForceOrder, _liquidation, "o.q:l o.z:l o.ap:e o.p:e")
 _CONTRACT = _kind(payloads.ContractInfo, _contract_info)
 
 # Suffix of a stream of the symbol → kind (venue sheet 2). ``depth@0ms`` is of recordings.

@@ -24,7 +24,7 @@ import msgspec
 
 from pipeline.binance.answers import UNREADABLE, decode_answer
 from pipeline.binance.decode import FrameDecoder, decoder_of
-from pipeline.core import engine
+from pipeline.core import engine, factor_set
 from pipeline.core import state as states
 from pipeline.core.commands import Decision
 from pipeline.core.events import (
@@ -38,13 +38,23 @@ from pipeline.core.events import (
     TradingMode,
     TradingStateSet,
 )
+from pipeline.core.factor_feed import REFERENCES, is_due
 from pipeline.core.identity import cause
 from pipeline.core.instruments import Instrument
+from pipeline.core.scores import Scores
 from pipeline.core.state import SymbolState
-from pipeline.core.units import Milliseconds
+from pipeline.core.units import E8, Milliseconds
 from pipeline.wire import lines
 from pipeline.wire.lines import EVERY_SYMBOL, WRITERS, Line
-from pipeline.wire.records import Anchor, Manifest, QuarantineRecord, SegmentSealed, record_digest
+from pipeline.wire.records import (
+    Anchor,
+    FactorsRecord,
+    Manifest,
+    QuarantineRecord,
+    SegmentSealed,
+    factor_rows,
+    record_digest,
+)
 from pipeline.wire.topics import partition_of
 
 SEAL_RECORDS: Final = 256  # a seal covers at most this many records
@@ -53,6 +63,7 @@ QUARANTINED_BYTES: Final = 512 * 1024  # of a refused line at most: base64 of it
 FLOOD_LINES: Final = 1_000  # refused lines of one symbol: from here on only every so many is copied to quarantine
 STRANGERS: Final = 1_000  # symbols outside the universe that are told apart
 MAX_NANOSECONDS: Final = 2**63 - 1
+NAMED_CALLS: Final = 4  # ticks until a symbol may be named again whose line has not come back
 KINDS: Final = tuple(name for name in WRITERS if name != "frame")
 
 
@@ -60,12 +71,14 @@ class Applied(msgspec.Struct):
     """
     What one record led to, in the order of its lines. ``sealed`` is set now and then (``PartitionFold.seal``).
 
-    ``decisions`` go out by ``wire.outputs.records_of``, ``quarantined`` to ``quarantine``, ``sealed`` to ``anchors``.
+    ``decisions`` go out by ``wire.outputs.records_of``, ``quarantined`` to ``quarantine``, ``sealed`` to ``anchors``,
+    ``factors`` to ``factors``.
     """
 
     decisions: list[Decision]
     quarantined: list[QuarantineRecord]
     sealed: SegmentSealed | None = None
+    factors: list[FactorsRecord] = msgspec.field(default_factory=list)
 
 
 class _Source(msgspec.Struct, frozen=True, gc=False):
@@ -101,6 +114,8 @@ class PartitionFold:
         self._unsealed: list[str] = []
         self._first_unsealed = 0
         self._sealed_ms = 0
+        self._calls = 0
+        self._named: dict[str, tuple[int, Scores | None]] = {}  # call, and the scores known then
 
     # ------------------------------------------------------------------------------------------------------ records
 
@@ -175,6 +190,7 @@ class PartitionFold:
             if line.n > expected:
                 events.append(SourceGap(source=line.src, missing=line.n - expected))
         state.sources[source] = (line.inc, line.n)
+        shown = state.shown
         try:
             if frame:
                 instrument = state.instrument
@@ -195,6 +211,8 @@ class PartitionFold:
         self.dirty[state.symbol] = None
         if decision is not None:
             applied.decisions.append(decision)
+        if state.shown is not shown and state.shown is not None and not state.halted:
+            applied.factors.append(_published(state, stamp))
         for event in events:
             if type(event) is Malformed or type(event) is DataFailed:
                 self._quarantine_refused(event, line, state.symbol, raw, stamp, applied)
@@ -279,6 +297,29 @@ class PartitionFold:
                 cause=cause(partition=self.partition, offset=offset, line=number),
             )
         )
+
+    # ------------------------------------------------------------------------------------------------- turns of factors
+
+    def turns(self) -> tuple[str, ...]:
+        """
+        The symbols that the next tick line shall name: those whose scores are due, Bitcoin and Ether first.
+
+        One that was named lately waits, because its line may still be on the way. Nothing is decided here: what counts
+        is the line, and a symbol that is never named is only scored later.
+        """
+        self._calls += 1
+        found: list[str] = []
+        limit = 0
+        for symbol in sorted(self.states, key=_references_first):
+            state = self.states[symbol]
+            limit = limit or state.policy.factor_turns_per_tick
+            if len(found) >= limit:
+                break
+            named, before = self._named.get(symbol, (-NAMED_CALLS, None))
+            if is_due(state) and not (self._calls < named + NAMED_CALLS and state.scores is before):
+                found.append(symbol)
+                self._named[symbol] = (self._calls, state.scores)
+        return tuple(found)
 
     # -------------------------------------------------------------------------------------- checkpoints, seals, anchors
 
@@ -367,6 +408,7 @@ def _kind_of(line: Line, frame: bytes) -> str:
         and line.admission is None
         and line.close is None
         and line.lost is None
+        and line.reference is None
     ):
         return "frame"
     found = "frame" if frame else ""
@@ -386,8 +428,8 @@ def _why_refused(line: Line, kind: str) -> str:
     return f"at {line.at} or n {line.n} is out of range"
 
 
-def _ticked(_: SymbolState, __: Line, ___: Stamp) -> list[Event]:
-    return [Ticked()]
+def _ticked(state: SymbolState, line: Line, _: Stamp) -> list[Event]:
+    return [Ticked(compute=state.symbol in line.turns)]
 
 
 def _trading_state(_: SymbolState, line: Line, __: Stamp) -> list[Event]:
@@ -433,8 +475,27 @@ _EVENTS: Final[dict[str, Callable[[SymbolState, Line, Stamp], list[Event]]]] = {
     "admission": _as_it_is("admission"),
     "close": _as_it_is("close"),
     "lost": _as_it_is("lost"),
+    "reference": _as_it_is("reference"),
 }
-_FOR_EVERY_SYMBOL: Final = frozenset({"tick", "state", "lost", "close"})
+_FOR_EVERY_SYMBOL: Final = frozenset({"tick", "state", "lost", "close", "reference"})
+
+
+def _references_first(symbol: str) -> tuple[bool, str]:
+    return symbol not in REFERENCES, symbol
+
+
+def _published(state: SymbolState, stamp: Stamp) -> FactorsRecord:
+    """The record of the scores that were just computed; computing once more gives the same floats (40 µs)."""
+    factors, scores, shown = state.factors, state.scores, state.shown
+    assert factors is not None and scores is not None and shown is not None, state.symbol
+    return FactorsRecord(
+        symbol=state.symbol,
+        cause=cause(partition=stamp.partition, offset=stamp.offset, line=stamp.line),
+        at_ms=Milliseconds(scores.at_ms),
+        price=E8(shown.price_e8),
+        factors=factor_rows(factor_set.values(factors, now_ms=scores.at_ms)),
+        scores=scores,
+    )
 
 
 def _fault(error: Exception) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pipeline.core.events import Leg, Side
+from pipeline.core.events import Leg, ReferenceBars, Side
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 
 
@@ -194,6 +194,12 @@ class ReportTrade(msgspec.Struct, frozen=True, tag="report_trade"):
     outcome: str
 
 
+class ShareBars(msgspec.Struct, frozen=True, tag="share_bars"):
+    """Closed bars of Bitcoin or Ether on their way to every symbol: a line for each partition of ``inputs``."""
+
+    bars: ReferenceBars
+
+
 class Alert(msgspec.Struct, frozen=True, tag="alert"):
     """A word for people (topic ``alerts``); ``code`` is a stable name, ``severity`` info | warning | critical."""
 
@@ -209,7 +215,7 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
     text: str
 
 
-Output = Intent | RequestData | AnswerAdmission | ReportPosition | ReportSignal | ReportTrade | Alert | Note
+Output = Intent | RequestData | AnswerAdmission | ReportPosition | ReportSignal | ReportTrade | ShareBars | Alert | Note
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.core import entries, evidence, exits, factor_feed, guard, market, reports, wall_watch
 from pipeline.core.bars import BAR_MS
-from pipeline.core.commands import Alert, Decision, Output
+from pipeline.core.commands import Alert, Decision, Output, ShareBars
 from pipeline.core.data_requests import ask_what_is_missing, failed
 from pipeline.core.events import (
     AlgoUpdated,
@@ -30,6 +30,7 @@ from pipeline.core.events import (
     Event,
     FeedLost,
     InstrumentChanged,
+    Liquidation,
     Malformed,
     MarkPrice,
     OpenInterest,
@@ -38,6 +39,7 @@ from pipeline.core.events import (
     PositionUpdated,
     Quote,
     Reconciled,
+    ReferenceBars,
     RequestEnded,
     SourceGap,
     Stamp,
@@ -195,6 +197,10 @@ def _on_trade(turn: Turn, event: Trade) -> None:
     wall_watch.traded(turn.state, event)
 
 
+def _on_input_of_factors(turn: Turn, event: Liquidation | ReferenceBars) -> None:
+    """Nothing but the factors reads it."""
+
+
 def _on_mark_price(turn: Turn, event: MarkPrice) -> None:
     if market.mark_price(turn, event) and turn.state.position is not None:
         evidence.watch_marks(turn)
@@ -225,8 +231,8 @@ def _bars_grew(turn: Turn) -> None:
 
 def _on_ticked(turn: Turn, event: Ticked) -> None:
     state = turn.state
-    if event.compute or state.position is not None:
-        factor_feed.score(state)
+    if (event.compute or state.position is not None) and factor_feed.score(state):
+        _bar_scored(turn)
     if state.walls is not None or state.position is not None or state.shortlisted:
         wall_watch.watch(turn)
     if turn.now >= state.wake_ms:
@@ -234,6 +240,13 @@ def _on_ticked(turn: Turn, event: Ticked) -> None:
         ask_what_is_missing(turn)
     if state.position is not None:
         _after(turn)
+
+
+def _bar_scored(turn: Turn) -> None:
+    """The scores speak of a newly closed bar: what is asked once a bar is asked here."""
+    shared = factor_feed.bars_to_share(turn.state)
+    if shared is not None:
+        turn.emit(ShareBars(bars=shared), rule="share_bars")
 
 
 def _tell_foreign(turn: Turn) -> None:
@@ -287,6 +300,8 @@ HANDLERS: Final[dict[type, Callable[[Turn, Any], object]]] = {
     Bar: _on_bar,
     Bars: _on_bars,
     OpenInterest: market.open_interest,
+    Liquidation: _on_input_of_factors,
+    ReferenceBars: _on_input_of_factors,
     InstrumentChanged: market.instrument_changed,
     Malformed: market.not_whole,
     SourceGap: market.not_whole,

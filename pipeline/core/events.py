@@ -136,6 +136,34 @@ class OpenInterest(msgspec.Struct, frozen=True, gc=False, tag="open_interest"):
     event_ms: Milliseconds
 
 
+class Liquidation(msgspec.Struct, frozen=True, gc=False, tag="liquidation"):
+    """
+    One liquidation order of the market (``forceOrder``): a sample, at most one a second (domain section 2).
+
+    SELL means that a long was liquidated. ``price`` is the average price, the order's own while nothing was filled;
+    ``lots`` what was filled, else what was asked.
+    """
+
+    side: Side
+    price: E8
+    lots: Lots
+    trade_ms: Milliseconds
+
+
+class ReferenceBars(msgspec.Struct, frozen=True, tag="reference_bars"):
+    """
+    Closed bars of Bitcoin or Ether for every other symbol (domain 4.10), written by the worker that folds them.
+
+    ``closes`` are those of unbroken bars, oldest first, the newest one opened at ``open_ms``; in ticks of that symbol,
+    so only their ratios mean something here. ``trend`` is its label (up, down, flat; empty while T is missing).
+    """
+
+    symbol: str
+    open_ms: Milliseconds
+    closes: list[int]
+    trend: str = ""
+
+
 class InstrumentChanged(msgspec.Struct, frozen=True, tag="instrument_changed"):
     """What exchangeInfo (or contractInfo) now says about the symbol."""
 
@@ -374,6 +402,8 @@ Event = (
     | Bar
     | Bars
     | OpenInterest
+    | Liquidation
+    | ReferenceBars
     | InstrumentChanged
     | OrderUpdated
     | AlgoUpdated

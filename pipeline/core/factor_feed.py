@@ -2,7 +2,8 @@
 The only place that says which event of a symbol feeds which of its factors, and that keeps both in its state.
 
 ``fold`` comes after the event has been folded into the symbol's own state (book, bars, log time), because it reads
-them. It decides nothing and changes nothing but the factors; a symbol without an instrument has none.
+them. It decides nothing and changes nothing but the factors; a symbol without an instrument has none. ``score`` is
+called when it is the symbol's turn.
 """
 
 from __future__ import annotations
@@ -20,63 +21,104 @@ from pipeline.core.events import (
     DepthSnapshot,
     Event,
     InstrumentChanged,
+    Liquidation,
     MarkPrice,
     OpenInterest,
     Quote,
+    ReferenceBars,
     Trade,
 )
 from pipeline.core.factor_set import FactorState
+from pipeline.core.factors.independence import BITCOIN, ETHER
 from pipeline.core.factors.parameters import DEFAULT, FactorParameters
+from pipeline.core.instruments import Instrument
+from pipeline.core.scores import Shown
 from pipeline.core.state import SymbolState
+from pipeline.core.units import Milliseconds
+
+REFERENCES: Final = (BITCOIN, ETHER)
+SHARED_BARS: Final = 289  # as many closes as give the 288 returns of domain 4.10
 
 
 def fold(state: SymbolState, event: Event) -> None:
-    """Feed an event of a kind in ``INPUTS`` to the factors of *state*; scores of former factors are dropped."""
-    before = state.factors
-    state.factors = feed(before, event, state)
-    if state.factors is not before:
-        state.scores = None
+    """
+    Feed an event of a kind in ``INPUTS`` to the factors of *state*.
+
+    At the first event after the instrument became known, and after its tick or lot size changed, they begin anew from
+    the bars at hand, and scores of former factors are dropped.
+    """
+    instrument = state.instrument
+    if instrument is None:
+        return
+    factors = state.factors
+    if factors is None or factors.tick_e8 != instrument.tick_e8 or factors.step_e8 != instrument.step_e8:
+        factors = _begin(state, instrument, DEFAULT)
+        if isinstance(event, Bar | Bars):
+            return  # it is among the bars they begin from
+    INPUTS[type(event)](factors, event, state, DEFAULT)
+
+
+def _begin(state: SymbolState, instrument: Instrument, parameters: FactorParameters) -> FactorState:
+    factors = factor_set.new_factor_state(
+        state.symbol, tick_e8=instrument.tick_e8, step_e8=instrument.step_e8, parameters=parameters
+    )
+    if state.bars.bars and not state.bars.gapped:
+        factor_set.rebuild(factors, state.bars.bars, now_ms=state.log_ms, parameters=parameters)
+    state.factors, state.scores, state.shown = factors, None, None
+    return factors
+
+
+# ------------------------------------------------------------------------------------------------------------- turns
 
 
 def score(state: SymbolState) -> bool:
-    """It is the symbol's turn: bring its scores up to log time. Returns False while it has no factors."""
+    """
+    It is the symbol's turn: bring its scores up to log time, and note in ``shown`` when they are to be published.
+
+    Returns True when they speak of a newly closed bar; a rule about closed bars counts one then.
+    """
     if state.factors is None:
         return False
-    state.scores = scores.refreshed(state.scores, state.factors, now_ms=state.log_ms, parameters=DEFAULT)
-    return True
+    known = state.scores
+    found = state.scores = scores.refreshed(known, state.factors, now_ms=state.log_ms, parameters=DEFAULT)
+    price = _price_e8(state)
+    if scores.is_news(state.shown, found, price_e8=price, moved_bps=state.policy.factor_publish_bps):
+        state.shown = Shown(at_ms=found.at_ms, bar_close_ms=found.bar_close_ms, price_e8=price)
+    return found.bar_close_ms > (0 if known is None else known.bar_close_ms)
 
 
 def is_due(state: SymbolState) -> bool:
     """True when a symbol without a position waits for its turn (one with a position has it at every tick)."""
-    return state.position is None and scores.is_due(
-        state.scores, state.factors, now_ms=state.log_ms, serve_ms=DEFAULT.serve_ms
+    return (
+        state.position is None
+        and not state.halted
+        and scores.is_due(state.scores, state.factors, now_ms=state.log_ms, serve_ms=DEFAULT.serve_ms)
     )
 
 
-def feed(
-    factors: FactorState | None, event: Event, state: SymbolState, *, parameters: FactorParameters = DEFAULT
-) -> FactorState | None:
-    """
-    Fold *event*, which *state* has folded already, and return the factors to keep.
-
-    They are the same object, except at the first event after the instrument became known and after its tick or lot size
-    changed: then they begin anew from the bars at hand.
-    """
-    instrument = state.instrument
-    if instrument is None:
+def bars_to_share(state: SymbolState) -> ReferenceBars | None:
+    """What other symbols read of Bitcoin and Ether; None for every other symbol and while the bars are not whole."""
+    history = state.bars
+    if state.symbol not in REFERENCES or state.scores is None or history.gapped or len(history.bars) < 2:
         return None
-    if factors is None or factors.tick_e8 != instrument.tick_e8 or factors.step_e8 != instrument.step_e8:
-        factors = factor_set.new_factor_state(
-            state.symbol, tick_e8=instrument.tick_e8, step_e8=instrument.step_e8, parameters=parameters
-        )
-        if state.bars.bars and not state.bars.gapped:
-            factor_set.rebuild(factors, state.bars.bars, now_ms=state.log_ms, parameters=parameters)
-        if isinstance(event, Bar | Bars | InstrumentChanged):
-            return factors
-    feeder = INPUTS.get(type(event))
-    if feeder is not None:
-        feeder(factors, event, state, parameters)
-    return factors
+    bars = history.bars[-SHARED_BARS:]
+    return ReferenceBars(
+        symbol=state.symbol,
+        open_ms=Milliseconds(bars[-1].open_ms),
+        closes=[bar.close for bar in bars],
+        trend=state.scores.trend,
+    )
+
+
+def _price_e8(state: SymbolState) -> int:
+    if state.mark is not None:
+        return state.mark.mark
+    if state.quote is not None and state.instrument is not None:
+        return (state.quote.bid + state.quote.ask) * state.instrument.tick_e8 // 2
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------ inputs
 
 
 def _quote(factors: FactorState, event: Quote, state: SymbolState, _: FactorParameters) -> None:
@@ -90,8 +132,10 @@ def _book(factors: FactorState, _: DepthDiff | DepthSnapshot, state: SymbolState
 
 
 def _mark(factors: FactorState, event: MarkPrice, state: SymbolState, parameters: FactorParameters) -> None:
+    """A mark price is also a sign of life of the route that carries liquidations: their silence means none."""
     if event is state.mark:
         factor_set.on_mark(factors, event, now_ms=state.log_ms, parameters=parameters)
+        factor_set.on_liquidation_socket(factors, now_ms=state.log_ms, parameters=parameters)
 
 
 def _trade(factors: FactorState, event: Trade, state: SymbolState, _: FactorParameters) -> None:
@@ -104,6 +148,23 @@ def _open_interest(factors: FactorState, event: OpenInterest, state: SymbolState
     )
 
 
+def _liquidation(factors: FactorState, event: Liquidation, state: SymbolState, parameters: FactorParameters) -> None:
+    factor_set.on_liquidation(
+        factors,
+        side=event.side,
+        price_e8=event.price,
+        lots=event.lots,
+        trade_ms=event.trade_ms,
+        now_ms=state.log_ms,
+        parameters=parameters,
+    )
+
+
+def _reference(factors: FactorState, event: ReferenceBars, state: SymbolState, _: FactorParameters) -> None:
+    if event.symbol != state.symbol:
+        factor_set.on_reference_bars(factors, event, [] if state.bars.gapped else state.bars.bars)
+
+
 def _bar(factors: FactorState, event: Bar, state: SymbolState, parameters: FactorParameters) -> None:
     if not event.closed:
         return
@@ -112,14 +173,15 @@ def _bar(factors: FactorState, event: Bar, state: SymbolState, parameters: Facto
 
 
 def _bars(factors: FactorState, _: Bars, state: SymbolState, parameters: FactorParameters) -> None:
-    """The history was merged with a REST answer: one late bar is folded, anything else is built again (20 ms)."""
+    """The history was merged with a REST answer: one late bar is folded, anything else is built again (10 ms)."""
     history = state.bars
     if history.gapped or not history.bars:
         return
     newest = history.bars[-1]
-    if not factors.hole and newest.open_ms == factors.bar_open_ms:
+    whole = not factors.hole and factors.bars.prices.bars + 1 >= len(history.bars)  # else older bars came to light
+    if whole and newest.open_ms == factors.bar_open_ms:
         return
-    if not factors.hole and newest.open_ms == factors.bar_open_ms + BAR_MS:
+    if whole and newest.open_ms == factors.bar_open_ms + BAR_MS:
         ranges = factor_set.ranges_of(history)
         factor_set.on_closed_bar(factors, newest, ranges=ranges, now_ms=state.log_ms, parameters=parameters)
         return
@@ -127,7 +189,7 @@ def _bars(factors: FactorState, _: Bars, state: SymbolState, parameters: FactorP
 
 
 def _begins(_: FactorState, __: InstrumentChanged, ___: SymbolState, ____: FactorParameters) -> None:
-    """Nothing but the beginning, which ``feed`` has made."""
+    """Nothing but the beginning, which ``fold`` has made."""
 
 
 # Which events are inputs of factors; nothing else is.
@@ -138,6 +200,8 @@ INPUTS: Final[dict[type, Callable[[FactorState, Any, SymbolState, FactorParamete
     MarkPrice: _mark,
     Trade: _trade,
     OpenInterest: _open_interest,
+    Liquidation: _liquidation,
+    ReferenceBars: _reference,
     Bar: _bar,
     Bars: _bars,
     InstrumentChanged: _begins,

@@ -21,7 +21,7 @@ from pipeline.core import composite
 from pipeline.core.bars import ATR_PERIOD, BAR_MS, FLOOR_TICKS, BarHistory, Wilder, add_closed
 from pipeline.core.bars import rebuild as begin
 from pipeline.core.book import Book
-from pipeline.core.events import Bar, Level, MarkPrice, OpenInterest, Quote, Side, Trade
+from pipeline.core.events import Bar, Level, MarkPrice, OpenInterest, Quote, ReferenceBars, Side, Trade
 from pipeline.core.factors import (
     basis,
     fund_leading,
@@ -294,6 +294,26 @@ def on_reference_bar(state: FactorState, symbol: str, *, open_ms: int, close: fl
     state.independence.add(series, open_ms, close)
 
 
+def on_reference_bars(state: FactorState, shared: ReferenceBars, own: Sequence[Bar]) -> None:
+    """
+    Fold closed bars of Bitcoin or Ether as they were shared; *own* are this symbol's bars, for a history that is new.
+
+    Another symbol, or closes that cannot be, are refused: the writer is ours, so that is told by ``refused``.
+    """
+    independent = state.independence
+    series = {independence.BITCOIN: independent.bitcoin, independence.ETHER: independent.ether}.get(shared.symbol)
+    if series is None or len(shared.closes) < 2 or not all(0 < close < _LARGEST for close in shared.closes):
+        _refuse(state, "reference", f"{len(shared.closes)} closes of {shared.symbol[:20]} cannot be")
+        return
+    if shared.open_ms <= series.open_ms or shared.open_ms % BAR_MS:
+        return
+    state.versions.reference += 1
+    usable = [(bar.open_ms, float(bar.close)) for bar in own] if shared.open_ms - series.open_ms > BAR_MS else []
+    independent.share(series, shared.open_ms, shared.closes, usable)
+    if shared.symbol == independence.BITCOIN:
+        independent.market_trend, independent.market_trend_ms = shared.trend, shared.open_ms
+
+
 def on_quote(state: FactorState, quote: Quote, *, now_ms: int) -> None:
     """Fold a best bid and ask: microprice, order flow, the mid of the basis."""
     if not 0 < quote.bid < quote.ask or quote.bid_lots <= 0 or quote.ask_lots <= 0:
@@ -562,7 +582,7 @@ def _factors(
         found["C"] = kept("C", bar_version) or volume_delta.factor(
             bars.delta, parameters.volume_delta, ages.bar, **when
         )
-    version: tuple[int, ...] = (v.bar, v.interest, bool(state.hole))
+    version: tuple[int, ...] = (v.bar, v.interest, int(bool(state.hole)))
     if state.hole:
         found["O"] = missing(state.hole, asof_ms=close_ms, version=version)
     else:
@@ -588,7 +608,7 @@ def _factors(
     found["I"] = kept("I", version) or independence.factor(
         state.independence, state.symbol, parameters.independence, ages.bar, version=version, now_ms=now_ms
     )
-    version = (v.bar, v.interest, bool(state.hole))
+    version = (v.bar, v.interest, int(bool(state.hole)))
     found["F"] = kept("F", version) or fund_leading.factor(
         found["C"], found["O"], parameters.fund_leading, version=version, now_ms=now_ms
     )

@@ -116,6 +116,9 @@ class Policy(msgspec.Struct, frozen=True):
     trading_state_max_age_ms: Milliseconds = Milliseconds(30_000)
     late_line_ms: Milliseconds = Milliseconds(1_000)  # a line this much older than its append time is late
     audit_interval_ms: Milliseconds = Milliseconds(60_000)  # reconcile while a position is open (domain 6.7)
+    # factors (domain 4.13): symbols without a position that compute at one tick, and the move that publishes anew
+    factor_turns_per_tick: int = 8
+    factor_publish_bps: int = 10
     disabled_exits: tuple[str, ...] = ()
     # signals (domain section 5): off unless somebody asks for them; scores in points, shares in permille
     signals: bool = False

@@ -60,6 +60,7 @@ class Scores(msgspec.Struct, frozen=True):
     vetoes_short: tuple[str, ...]
     regime: str  # up_up, up_dn, dn_up, dn_dn, flat; empty while O is missing
     trend: str  # up, down, flat; empty while T is missing
+    market_trend: str  # the same of Bitcoin, empty while it is not known or two bars old
     crowded: bool
     blocks_entries: bool  # open interest above 1.5 × its average
     carry_extreme: int  # +1 longs pay, −1 shorts pay, 0 not extreme
@@ -96,6 +97,21 @@ class Scores(msgspec.Struct, frozen=True):
     def ready(self, letter: str) -> bool:
         """True when the factor has something to say."""
         return self.factors[letter].ready
+
+
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """What the scores stood on when they were last published (topic ``factors``)."""
+
+    at_ms: int
+    bar_close_ms: int
+    price_e8: int
+
+
+def is_news(shown: Shown | None, found: Scores, *, price_e8: int, moved_bps: int) -> bool:
+    """True when scores are to be published: a bar has closed, or the price moved by *moved_bps* (design document)."""
+    if shown is None or found.bar_close_ms != shown.bar_close_ms:
+        return True
+    return abs(price_e8 - shown.price_e8) * 10_000 >= moved_bps * shown.price_e8 and price_e8 != shown.price_e8
 
 
 def whole(x: float, unit: int = MILLI) -> int:
@@ -153,6 +169,7 @@ def scores_of(vector: FactorVector, factors: FactorState, *, parameters: FactorP
         vetoes_short=tuple(said.vetoes["short"]),
         regime=str(details["O"].get("label", "")),
         trend=str(details["T"].get("label", "")),
+        market_trend=_market_trend(factors),
         crowded=bool(details["O"].get("crowded", False)),
         blocks_entries=bool(details["O"].get("blocks_entries", False)),
         carry_extreme=int(details["B"].get("carry_extreme", 0)),
@@ -174,6 +191,11 @@ def scores_of(vector: FactorVector, factors: FactorState, *, parameters: FactorP
         until_ms=min(vector.at_ms + parameters.serve_ms, *(factor.steady_until_ms for factor in found.values())),
         **_companions(factors, now_ms=vector.at_ms),
     )
+
+
+def _market_trend(factors: FactorState) -> str:
+    market = factors.independence
+    return market.market_trend if market.market_trend_ms >= factors.bar_open_ms - BAR_MS else ""
 
 
 def _factor_score(factor: Factor) -> FactorScore:

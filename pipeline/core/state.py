@@ -21,7 +21,7 @@ from pipeline.core.instruments import Instrument
 from pipeline.core.liquidation_map import LiquidationMap
 from pipeline.core.policies import Policy
 from pipeline.core.positions import Position
-from pipeline.core.scores import Scores
+from pipeline.core.scores import Scores, Shown
 from pipeline.core.walls import WallState
 
 SCHEMA = 2  # changes with the meaning of any field below; part of the fold digest through this file's bytes
@@ -85,6 +85,7 @@ class SymbolState(msgspec.Struct):
     unknown_fills: list[str] = msgspec.field(default_factory=list)
     factors: FactorState | None = None  # every accumulator of the factors; None until the instrument is known
     scores: Scores | None = None  # what decisions read of them, as of the symbol's last turn
+    shown: Shown | None = None  # as of which they were last published
     walls: WallState | None = None  # of the order book, while a position is held or the symbol is shortlisted
     liquidations: LiquidationMap | None = None  # where liquidations were, and by a model may be
 

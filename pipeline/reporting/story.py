@@ -201,6 +201,8 @@ def said(output: Output, instrument: Instrument | None) -> str:
             net = words.money(output.realised - output.fees)
             how = f"{words.outcome(output.outcome)} ({output.reason})"
             return f"flat {how}: {net} USDT net, {output.stop_moves} stop moves"
+        case commands.ShareBars():
+            return f"share {len(output.bars.closes)} closes of {output.bars.symbol}"
         case commands.Alert():
             return f"{output.severity}: {output.text}"
         case commands.Note():

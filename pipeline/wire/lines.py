@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core.events import CloseRequested, EntryAdmitted, FeedLost, RequestEnded
+from pipeline.core.events import CloseRequested, EntryAdmitted, FeedLost, ReferenceBars, RequestEnded
 from pipeline.core.policies import Policy
 
 EVERY_SYMBOL: Final = "*"
@@ -49,7 +49,12 @@ class TradingStateLine(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One line; exactly one of the optional fields is set. ``frame`` is the venue's JSON, combined or bare."""
+    """
+    One line; exactly one of the optional fields is set. ``frame`` is the venue's JSON, combined or bare.
+
+    ``turns`` goes with ``tick``: the symbols whose turn it is to compute their scores (domain 4.13, chosen by the
+    worker and therefore in the log). ``reference`` goes to every symbol.
+    """
 
     at: int
     src: str
@@ -64,6 +69,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     state: TradingStateLine | None = None
     answer: Answer | None = None
     lost: FeedLost | None = None
+    reference: ReferenceBars | None = None
+    turns: tuple[str, ...] = ()
 
 
 # Who may write which kind (architecture 2.2: checked by the fold; the writer is the part of ``src`` before ``/``).
@@ -76,6 +83,7 @@ WRITERS: Final[dict[str, frozenset[str]]] = {
     "admission": frozenset({"account"}),
     "close": frozenset({"account"}),
     "state": frozenset({"account"}),
+    "reference": frozenset({"decide"}),
 }
 
 _encoder = msgspec.json.Encoder()

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import msgspec
 
+from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import (
     Alert,
     AnswerAdmission,
@@ -20,14 +21,16 @@ from pipeline.core.commands import (
     ReportPosition,
     ReportTrade,
     RequestData,
+    ShareBars,
     Sweep,
 )
 from pipeline.core.identity import cause
-from pipeline.wire import topics
+from pipeline.wire import lines, topics
 from pipeline.wire.records import (
     AdmissionAnswered,
     AlertRecord,
     DataIntentRecord,
+    FactorsRecord,
     IntentRecord,
     PositionReported,
     QuarantineRecord,
@@ -60,6 +63,9 @@ def records_of(decision: Decision, log_identity: str) -> list[Outgoing]:
     key = decision.symbol.encode()
     outgoing: list[Outgoing] = []
     for name, output in zip(decision.ids, decision.outputs, strict=True):
+        if isinstance(output, ShareBars):
+            outgoing += _shared(decision, output, log_identity)
+            continue
         for topic, record in _records(decision, place, name, output):
             outgoing.append(Outgoing(topic=topic, partition=None, key=key, value=encode(record)))
     outgoing.append(
@@ -107,10 +113,34 @@ def _records(decision: Decision, place: str, name: str, output: Output) -> list[
                 at_ms=decision.log_ms,
             )
             return [(topics.ALERTS, alert)]
-        case Note():
+        case Note() | ShareBars():
             return []
         case _:
             assert_never(output)
+
+
+def _shared(decision: Decision, output: ShareBars, log_identity: str) -> list[Outgoing]:
+    """
+    A line for every partition. Its number counts bars of the venue's time, so that one sent again is known by it, and
+    its time is the decision's own.
+    """
+    bars = output.bars
+    line = lines.encode(
+        lines.Line(
+            at=decision.log_ms * 1_000_000,
+            src=f"decide/{bars.symbol}",
+            inc=log_identity,
+            n=bars.open_ms // BAR_MS,
+            sym=lines.EVERY_SYMBOL,
+            reference=bars,
+        )
+    )
+    return [Outgoing(topics.INPUTS, partition, b"", line) for partition in range(topics.INPUT_PARTITIONS)]
+
+
+def factors_record(record: FactorsRecord, partition: int) -> Outgoing:
+    """Published factors on their way to people and the scanner."""
+    return Outgoing(topics.FACTORS, partition, record.symbol.encode(), encode(record))
 
 
 def quarantine_record(record: QuarantineRecord) -> Outgoing:

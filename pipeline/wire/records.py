@@ -8,6 +8,8 @@ import msgspec
 
 from pipeline.core.commands import Decision, Intent, ReportPosition, ReportTrade, RequestData
 from pipeline.core.events import Leg, RequestEnded, Side
+from pipeline.core.factor_set import FactorVector
+from pipeline.core.scores import Scores
 from pipeline.core.units import E8, Lots, Milliseconds
 
 # ------------------------------------------------------------------------------------- intents, intents.data
@@ -118,6 +120,51 @@ class IntentSettled(msgspec.Struct, frozen=True, tag="settled"):
 
 
 AttemptRecord = EpochStarted | LeaseRenewed | EpochEnded | Attempted | AttemptEnded | IntentSettled
+
+# -------------------------------------------------------------------------------------------------- factors
+
+
+class FactorRow(msgspec.Struct, frozen=True):
+    """One factor as it is published: ``core.factors.factor.Factor`` without what only its cache needs."""
+
+    value: float
+    quality: float
+    ready: bool
+    asof_ms: Milliseconds
+    input_version: tuple[int, ...]
+    detail: dict[str, float | str | bool]
+
+
+def factor_rows(vector: FactorVector) -> dict[str, FactorRow]:
+    """The rows of a vector by letter."""
+    return {
+        letter: FactorRow(
+            value=factor.value,
+            quality=factor.quality,
+            ready=factor.ready,
+            asof_ms=Milliseconds(factor.asof_ms),
+            input_version=factor.input_version,
+            detail=factor.detail,
+        )
+        for letter, factor in vector.factors.items()
+    }
+
+
+class FactorsRecord(msgspec.Struct, frozen=True):
+    """
+    All factors of a symbol as of the line ``cause`` (topic ``factors``, key = symbol), and the scores decisions read.
+
+    Published when a bar has closed or the price (``price``, E8) moved by 0.1 %. ``detail`` of a factor that is not
+    ready says why under ``missing``. Nothing decides on this record: the fold reads its own state.
+    """
+
+    symbol: str
+    cause: str
+    at_ms: Milliseconds
+    price: E8
+    factors: dict[str, FactorRow]
+    scores: Scores
+
 
 # -------------------------------------------------------------------------------------------------- account
 
@@ -352,6 +399,7 @@ decode_intent = msgspec.json.Decoder(IntentRecord).decode
 decode_data_intent = msgspec.json.Decoder(DataIntentRecord).decode
 decode_attempt = msgspec.json.Decoder(AttemptRecord).decode
 decode_account = msgspec.json.Decoder(AccountMessage).decode
+decode_factors = msgspec.json.Decoder(FactorsRecord).decode
 decode_decision = msgspec.json.Decoder(Decision).decode
 decode_trade = msgspec.json.Decoder(TradeRecord).decode
 decode_alert = msgspec.json.Decoder(AlertRecord).decode

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.core.events import Level
+from pipeline.core.scores import Scores
 from pipeline.core.units import E8, Milliseconds
+from pipeline.wire.records import FactorRow
 
 
 class PriceView(msgspec.Struct, frozen=True):
@@ -35,7 +37,11 @@ class BookView(msgspec.Struct, frozen=True):
 
 
 class FactorView(msgspec.Struct, frozen=True):
-    """Table ``factors``, key = symbol: what is estimated, and why entries are closed (empty: open)."""
+    """
+    Table ``factors``, key = symbol: what is estimated, and why entries are closed (empty: open).
+
+    ``factors`` as of ``log_ms``; ``scores`` are those that decisions read, of the symbol's last turn.
+    """
 
     symbol: str
     atr_5m: E8
@@ -45,3 +51,5 @@ class FactorView(msgspec.Struct, frozen=True):
     bars_ready: bool
     entry_blocks: list[str]
     log_ms: Milliseconds
+    factors: dict[str, FactorRow] = {}
+    scores: Scores | None = None

@@ -13,6 +13,7 @@ bar of which a reference never comes is left out of that regression.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -24,7 +25,8 @@ from pipeline.core.statistics import Comoments
 
 BITCOIN: Final = "BTCUSDT"
 ETHER: Final = "ETHUSDT"
-KEPT: Final = 4  # closes of each series that may wait for the others
+KEPT: Final = 4  # returns of each series that may wait for the others
+HISTORY: Final = 288  # of a history that comes in one piece; they wait for the other series until the next bar
 
 
 class IndependenceParameters(msgspec.Struct, frozen=True):
@@ -50,10 +52,32 @@ class Series(msgspec.Struct):
         follows = open_ms - self.open_ms == BAR_MS and self.close > 0.0
         if follows:
             self.returns[open_ms] = ln(close / self.close)
-            while len(self.returns) > KEPT:
-                del self.returns[next(iter(self.returns))]
+            self.trim(KEPT)
         self.open_ms, self.close = open_ms, close
         return follows
+
+    def extend(self, open_ms: int, closes: Sequence[float]) -> list[int]:
+        """
+        Take unbroken *closes*, oldest first, the newest opened at *open_ms*; returns the bars whose return is new.
+
+        The unit of the closes may differ from one call to the next: a return is taken of two closes of one call.
+        """
+        before, found = self.open_ms, []
+        first_ms = open_ms - (len(closes) - 1) * BAR_MS
+        start = max(1, (before - first_ms) // BAR_MS + 1, len(closes) - HISTORY)
+        for index in range(start, len(closes)):
+            at_ms = first_ms + index * BAR_MS
+            self.returns[at_ms] = ln(closes[index] / closes[index - 1])
+            found.append(at_ms)
+        if open_ms > before:
+            self.open_ms, self.close = open_ms, float(closes[-1])
+        self.trim(KEPT if len(found) <= 1 else HISTORY)
+        return found
+
+    def trim(self, count: int) -> None:
+        """Keep the newest *count* returns."""
+        while len(self.returns) > count:
+            del self.returns[next(iter(self.returns))]
 
 
 class Independence(msgspec.Struct):
@@ -66,11 +90,27 @@ class Independence(msgspec.Struct):
     ether: Series = msgspec.field(default_factory=Series)
     single_ms: int = 0  # open time of the last bar in each
     double_ms: int = 0
+    market_trend: str = ""  # Bitcoin's label, of the bar it was shared with
+    market_trend_ms: int = 0
 
     def add(self, series: Series, open_ms: int, close: float) -> None:
         """Take one closed bar of one of this state's series and fold what it completes."""
         if series.add(open_ms, close):
             self._complete(open_ms)
+
+    def share(self, series: Series, open_ms: int, closes: Sequence[float], own: Sequence[tuple[int, float]]) -> None:
+        """
+        Take shared closes of a reference and fold what they complete; *own* are (open time, close) of this symbol's
+        own bars, unbroken and oldest first: they stand in for returns that were dropped before the reference came.
+        """
+        found = series.extend(open_ms, closes)
+        if len(found) > 1 and len(own) > 1:
+            known = self.own.returns
+            past = {own[i][0]: ln(own[i][1] / own[i - 1][1]) for i in range(1, len(own)) if own[i][0] not in known}
+            self.own.returns = dict(sorted({**past, **known}.items()))
+            self.own.trim(HISTORY)
+        for at_ms in found:
+            self._complete(at_ms)
 
     def _complete(self, open_ms: int) -> None:
         own = self.own.returns.get(open_ms)

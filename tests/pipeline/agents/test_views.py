@@ -34,6 +34,8 @@ def test_market_rows_are_the_state_in_the_venues_units() -> None:
     assert (state.book.last_update_id, *state.book.top(LEVELS)) == (book.last_update_id, book.bids, book.asks)
     assert price.ask - price.bid == factors.spread
     assert factors.entry_blocks
+    assert set("TMSVCOBQLIF") == set(factors.factors)
+    assert all(row.ready or row.detail["missing"] for row in factors.factors.values())
 
 
 def test_symbol_without_instrument_has_no_rows() -> None:

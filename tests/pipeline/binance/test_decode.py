@@ -69,7 +69,9 @@ EXPECTED: dict[str, Event | None] = {
     ),
     "ticker": None,
     "miniTicker": None,
-    "forceOrder": None,
+    "forceOrder": events.Liquidation(
+        side=Side.SELL, price=E8(8_319_072_000_000), lots=Lots(214), trade_ms=Milliseconds(1790771380405)
+    ),
 }
 
 

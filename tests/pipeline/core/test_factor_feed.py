@@ -19,7 +19,6 @@ from pipeline.core.events import (
     Ticked,
     Trade,
 )
-from pipeline.core.factor_feed import feed
 from pipeline.core.factor_set import FactorState, values
 from pipeline.core.instruments import Instrument
 from pipeline.core.state import SymbolState
@@ -41,25 +40,28 @@ INSTRUMENT = Instrument(
 
 
 class Symbol:
-    """One symbol's engine and, beside it, its factors."""
+    """One symbol's engine with its factors."""
 
     def __init__(self, *, known: bool = True) -> None:
         self.state: SymbolState = engine.new_state("SOLUSDT")
-        self.factors: FactorState | None = None
         self.line = 0
         if known:
             self.tell(InstrumentChanged(INSTRUMENT), START_MS)
 
     def tell(self, event: Event, at_ms: int) -> None:
-        """Fold one event, first into the state, then into the factors."""
+        """Fold one event."""
         self.line += 1
         engine.step(self.state, event, Stamp(0, self.line, 0, Milliseconds(at_ms), Milliseconds(at_ms)))
-        self.factors = feed(self.factors, event, self.state)
 
     def close(self, bars: list[Bar]) -> None:
         """Bars of the stream, each told at its close."""
         for bar in bars:
             self.tell(bar, bar.open_ms + BAR_MS)
+
+    @property
+    def factors(self) -> FactorState | None:
+        """The factors, None while the instrument is not known."""
+        return self.state.factors
 
     @property
     def known(self) -> FactorState:

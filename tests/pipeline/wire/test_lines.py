@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.events import CloseRequested, EntryAdmitted, FeedLost, Leg, RequestEnded, Side, Verdict
+from pipeline.core.events import (
+    CloseRequested,
+    EntryAdmitted,
+    FeedLost,
+    Leg,
+    ReferenceBars,
+    RequestEnded,
+    Side,
+    Verdict,
+)
 from pipeline.core.policies import Policy
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 from pipeline.wire import lines
@@ -37,12 +46,13 @@ BODIES = {
     "state": TradingStateLine(mode="active", reason="", policy=Policy(stop_min_ticks=9)),
     "answer": Answer(kind="depth", request="r", body=msgspec.Raw(b'{"lastUpdateId":1}')),
     "lost": FeedLost(stream="public-0", reason="socket lost"),
+    "reference": ReferenceBars(symbol="BTCUSDT", open_ms=Milliseconds(300_000), closes=[5, 6], trend="up"),
 }
 
 
 def test_every_kind_has_a_writer_and_an_example_here() -> None:
     """The table of writers covers every optional field of a line."""
-    common = {"at", "src", "inc", "n", "sym"}
+    common = {"at", "src", "inc", "n", "sym", "turns"}
 
     assert set(Line.__struct_fields__) - common == set(WRITERS) == set(BODIES)
 
@@ -53,6 +63,14 @@ def test_a_line_of_each_kind_reads_back(kind: str) -> None:
     line = Line(at=5, src="connector/public-0", inc="a", n=1, sym="BTCUSDT", **{kind: BODIES[kind]})
 
     assert line == lines.decode(lines.encode(line))
+
+
+def test_a_tick_names_the_symbols_whose_turn_it_is() -> None:
+    """The names stand in the log, beside the tick; a tick that names nobody is as short as before."""
+    line = Line(at=5, src="decide/0", inc="a", n=1, sym="*", tick=7, turns=("BTCUSDT", "ETHUSDT"))
+
+    assert line == lines.decode(lines.encode(line))
+    assert b"turns" not in lines.encode(msgspec.structs.replace(line, turns=()))
 
 
 @given(JSON, st.integers(1, 2**60), st.integers(1, 2**40), st.text(max_size=12), st.text(max_size=12))

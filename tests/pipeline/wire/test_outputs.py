@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.core import commands
 from pipeline.core.commands import Decision, Output
-from pipeline.core.events import Leg, Side
+from pipeline.core.events import Leg, ReferenceBars, Side
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
-from pipeline.wire import records, topics
+from pipeline.wire import lines, records, topics
 from pipeline.wire.outputs import Outgoing, quarantine_record, records_of, seal_record
 
 EXAMPLES: list[tuple[Output, list[str]]] = [
@@ -63,6 +63,10 @@ EXAMPLES: list[tuple[Output, list[str]]] = [
         ),
         ["trades", "account"],
     ),
+    (
+        commands.ShareBars(bars=ReferenceBars(symbol="BTCUSDT", open_ms=Milliseconds(600_000), closes=[5, 6])),
+        ["inputs"] * topics.INPUT_PARTITIONS,
+    ),
     (commands.Alert(code="c", severity="info", text="t"), ["alerts"]),
     (commands.Note(code="c", text="t"), []),
 ]
@@ -95,8 +99,9 @@ def test_an_output_goes_to_its_topics_and_the_decision_comes_last(output: Output
     made = records_of(decision([output]), "abcdefg")
 
     assert [*names, "decisions"] == [record.topic.name for record in made]
-    assert [None] * len(names) + [5] == [record.partition for record in made]
-    assert {b"BTCUSDT"} == {record.key for record in made}
+    placed = list(range(len(names))) if isinstance(output, commands.ShareBars) else [None] * len(names)
+    assert [*placed, 5] == [record.partition for record in made]
+    assert {b"BTCUSDT"} == {record.key for record in made if record.topic is not topics.INPUTS}
     assert decision([output]) == records.decode_decision(made[-1].value)
 
 
@@ -109,6 +114,18 @@ def test_an_intent_carries_the_id_cause_and_log_time_of_its_output() -> None:
         id="abcdefg.57.2.tag1", symbol="BTCUSDT", cause="5/7/2", at_ms=Milliseconds(1_000), fold="f", intent=sweep
     )
     assert expected == records.decode_intent(made[0].value)
+
+
+def test_shared_bars_are_a_line_for_each_partition_that_is_known_when_it_comes_again() -> None:
+    """Source, incarnation and number follow from the bars alone, so a line sent again after a crash is a repeat."""
+    bars = ReferenceBars(symbol="BTCUSDT", open_ms=Milliseconds(600_000), closes=[5, 6], trend="up")
+    made = records_of(decision([commands.ShareBars(bars=bars)]), "abcdefg")[:-1]
+    line = lines.decode(made[0].value)
+
+    assert list(range(topics.INPUT_PARTITIONS)) == [outgoing.partition for outgoing in made]
+    assert 1 == len({outgoing.value for outgoing in made})
+    assert ("decide/BTCUSDT", "abcdefg", 2, "*") == (line.src, line.inc, line.n, line.sym)
+    assert (bars, 1_000_000_000) == (line.reference, line.at)
 
 
 def test_ids_of_another_log_are_refused() -> None:
