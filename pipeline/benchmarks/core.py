@@ -20,6 +20,7 @@ from pipeline.benchmarks.report import Figure, Measured, Options, figure, micros
 from pipeline.binance.answers import decode_answer, instrument_of
 from pipeline.binance.decode import FrameDecoder
 from pipeline.core import engine, exits
+from pipeline.core.book import Book
 from pipeline.core.events import Side, Stamp
 from pipeline.core.factor_set import FactorCache, FactorState
 from pipeline.core.state import SymbolState
@@ -75,8 +76,9 @@ def core(options: Options) -> Measured:
             options.repetitions,
         )
         figures[name] = figure(runs, "µs", must=must, aim=aim)
+    book = _deep_book()
     figures["walls_us"] = figure(
-        microseconds_each(lambda: _walls(count // 100), options.repetitions), "µs", must=2_000, aim=1_000
+        microseconds_each(lambda: _walls(book, max(20, count // 50)), options.repetitions), "µs", must=2_000, aim=1_000
     )
     return Measured(
         figures=figures,
@@ -207,13 +209,17 @@ def _fold_held(life: Life, frames: Sequence[bytes]) -> int:
     return len(frames)
 
 
-def _walls(count: int) -> int:
-    """The once-a-second look for walls on a book of 10,000 levels within ±2.5 % (BTCUSDT has 9,600 after 6 minutes)."""
-    walls = WallState(tick_e8=10_000_000, step_e8=100_000)
-    book = book_of_top(
+def _deep_book() -> Book:
+    """A book of 10,000 levels within ±2.5 % (the recorded BTCUSDT has 9,600 after six minutes)."""
+    return book_of_top(
         [(599_999 - 3 * i, 1 + i * 7_919 % 5_000) for i in range(5_000)],
         [(600_000 + 3 * i, 1 + i * 6_007 % 5_000) for i in range(5_000)],
     )
+
+
+def _walls(book: Book, count: int) -> int:
+    """The look for walls that a held or shortlisted symbol gets once a second."""
+    walls = WallState(tick_e8=10_000_000, step_e8=100_000)
     for second in range(count):
         sample_walls(
             walls, book, now_ms=START_MS + 1_000 * second, atr_1h_e8=300 * 10**8, own_lots=10, day_quote_e8=10**18
