@@ -12,6 +12,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -23,7 +24,7 @@ from pipeline.core.units import ONE_E8
 Json: TypeAlias = Any  # a parsed JSON value: its type is what this module finds out
 
 DEFAULT_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-SWITCHABLE: Final = tuple(rule.id for rule in RULES if not rule.vital)  # the others protect
+SWITCHABLE: Final = tuple(dict.fromkeys(rule.id for rule in RULES if not rule.vital))  # the others protect
 
 
 class ConfigurationError(Exception):
@@ -89,6 +90,55 @@ _EXITS: Check = _list_of(
 )
 
 
+MOST_STEPS: Final = 10
+
+
+def _is_ladder(value: Json) -> bool:
+    """Steps with rising distances; shares above 0 that come to the whole, the first of them at most a half."""
+    keys = {"distance_permille", "share_permille"}
+    if not isinstance(value, list) or len(value) > MOST_STEPS:
+        return False
+    if not all(isinstance(row, dict) and set(row) == keys and all(map(_is_integer, row.values())) for row in value):
+        return False
+    distances = [row["distance_permille"] for row in value]
+    shares = [row["share_permille"] for row in value]
+    rising = all(low < high for low, high in pairwise([0, *distances])) and max(distances, default=0) <= 10_000
+    whole = not value or (sum(shares) == 1_000 and all(0 < share <= 500 for share in shares[:-1]) and shares[-1] > 0)
+    return rising and whole and len(value) != 1
+
+
+def _is_template(value: Json) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+        return False
+    kinds: dict[str, Callable[[Json], bool]] = {
+        "name": lambda name: len(name) <= 40,
+        "ladder": _is_ladder,
+        "disabled_exits": _EXITS[1],
+        "pin_stop": _BOOLEAN[1],
+        "leave_alone": _BOOLEAN[1],
+    }
+    return all(name in kinds and kinds[name](content) for name, content in value.items())
+
+
+def _are_templates(value: Json) -> bool:
+    if not isinstance(value, list) or not all(map(_is_template, value)):
+        return False
+    names = [row["name"] for row in value]
+    return len(set(names)) == len(names)
+
+
+_LADDER: Check = (
+    'a list of {"distance_permille", "share_permille"}: none, or 2 to 10 steps with rising distances (1000 is the '
+    "first target's), shares that come to 1000, each but the last at most 500",
+    _is_ladder,
+)
+_TEMPLATES: Check = (
+    'a list of {"name", "ladder", "disabled_exits", "pin_stop", "leave_alone"} with different names, all but the name '
+    "optional",
+    _are_templates,
+)
+
+
 class Key(msgspec.Struct, frozen=True):
     """One key of the configuration file: its path, what stands there when nothing is said, what it means."""
 
@@ -103,6 +153,8 @@ _UNITS: Final[Mapping[str, tuple[str, int]]] = {
     "_bps": ("hundredths of a percent", 10_000),
     "_ticks": ("ticks", 1_000_000),
     "_bars": ("bars of 5 minutes", 100_000),
+    "_marks": ("mark prices", 1_000),
+    "_days": ("days", 10_000),
     "_ms": ("milliseconds", 86_400_000),
     "_e8": ("units of 10**-8", ONE_E8),
     "_per_minute": ("a minute", 10_000),
@@ -117,6 +169,10 @@ def _policy_keys() -> Iterator[Key]:
             continue
         if field.name == "disabled_exits":
             yield Key(path, list(default), "exit rules that are switched off", _EXITS)
+        elif field.name == "ladder":
+            yield Key(path, [], "steps of the targets; empty: two, by first_target_share and last_target", _LADDER)
+        elif field.name == "templates":
+            yield Key(path, [], "named wishes for positions (ladder, rules off, pinned stop, left alone)", _TEMPLATES)
         elif isinstance(default, bool):
             yield Key(path, default, "core.policies", _BOOLEAN)
         else:
@@ -271,6 +327,9 @@ _ORDERS: Final = (
     ("policy.stop_min_bps", "policy.stop_max_bps"),
     ("policy.breakeven_at_r_permille", "policy.chandelier_from_r_permille"),
     ("policy.time_limit_bars", "policy.time_limit_absolute_bars"),
+    ("policy.time_limit_new_coin_bars", "policy.time_limit_bars"),
+    ("policy.x8_points", "policy.x8_strong_points"),
+    ("policy.x11_liquidity_points", "policy.x11_rearm_points"),
     ("performance.max_positions", "limits.max_positions"),
 )
 # path → least value: below it the rule would turn into its opposite.

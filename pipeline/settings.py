@@ -408,12 +408,11 @@ def _assemble(values: Mapping[str, Json], outer: Mapping[str, Json]) -> Settings
     """The settings of values that were found right."""
     digest = _digest(values)
     policy = _nested(values, "policy")
-    policy["disabled_exits"] = tuple(policy["disabled_exits"])
     streams, standing = tuple(values["data_source.ws_streams"]), defaults()
     slots, tradable = values["performance.max_positions"], values["limits.symbols"]
     return Settings(
         **outer,
-        policy=Policy(digest=digest, **policy),
+        policy=msgspec.convert(policy | {"digest": digest}, Policy),
         limits=Limits(
             symbols=outer["symbols"] if tradable is None else tuple(tradable),
             max_notional_e8=E8(values["limits.max_notional_usdt"] * ONE_E8),

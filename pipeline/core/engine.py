@@ -36,6 +36,7 @@ from pipeline.core.events import (
     OpenInterest,
     OrderUpdated,
     PolicySet,
+    PositionOverridden,
     PositionUpdated,
     Quote,
     Reconciled,
@@ -43,6 +44,7 @@ from pipeline.core.events import (
     RequestEnded,
     SourceGap,
     Stamp,
+    SymbolResumed,
     Ticked,
     Trade,
     TradingMode,
@@ -158,13 +160,34 @@ def _fold(turn: Turn, event: Event) -> None:
 
 
 def _fold_halted(turn: Turn, event: Event) -> None:
-    """A halted symbol obeys two orders alone: the kill switch and a close by hand, each asked once."""
+    """A halted symbol obeys three orders alone: the kill switch and a close by hand, each asked once, and a resume."""
+    if isinstance(event, SymbolResumed):
+        _resume(turn, event)
+        return
     position = turn.state.position
     killed = isinstance(event, TradingStateSet) and event.mode is TradingMode.HALTED
     if position is None or position.close_rule or not (killed or isinstance(event, CloseRequested)):
         return
     position.close_rule = "X3" if killed else "HAND"
     exits.ask_close(turn)
+
+
+LOST_STREAMS: Final = ("public", "market", "private", "execute")  # words of core.feeds: together everything
+
+
+def _resume(turn: Turn, event: SymbolResumed) -> None:
+    """A person has looked: nothing that the halted symbol did not fold is trusted, all of it is asked for anew."""
+    state = turn.state
+    turn.alert("symbol_resumed", "warning", f"{event.command} ends the halt: {state.halted}")
+    state.halted = ""
+    state.wake_ms = 0
+    for stream in LOST_STREAMS:
+        market.not_whole(turn, FeedLost(stream=stream, reason="resumed after a halt"))
+    _after(turn)
+
+
+def _not_halted(turn: Turn, event: SymbolResumed) -> None:
+    turn.note("not_halted", f"{event.command}: the symbol was not halted")
 
 
 def _after(turn: Turn, *, moved: bool = False) -> None:
@@ -204,6 +227,7 @@ def _on_input_of_factors(turn: Turn, event: Liquidation | ReferenceBars) -> None
 def _on_mark_price(turn: Turn, event: MarkPrice) -> None:
     if market.mark_price(turn, event) and turn.state.position is not None:
         evidence.watch_marks(turn)
+        exits.note_mark(turn)
         wall_watch.mark_moved(turn.state)
         _after(turn, moved=True)
 
@@ -279,6 +303,7 @@ def _trading_state(turn: Turn, event: TradingStateSet) -> None:
     state.mode = event.mode
     state.mode_reason = event.reason
     state.mode_ms = turn.stamp.at_ms
+    state.shortlisted = state.symbol in event.shortlisted
 
 
 def _on_policy(turn: Turn, event: PolicySet) -> None:
@@ -318,4 +343,6 @@ HANDLERS: Final[dict[type, Callable[[Turn, Any], object]]] = {
     RequestEnded: _then_after(evidence.request_ended),
     EntryAdmitted: _then_after(entries.admitted),
     CloseRequested: _then_after(evidence.close_requested),
+    PositionOverridden: _then_after(exits.overridden),
+    SymbolResumed: _not_halted,
 }

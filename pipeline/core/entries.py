@@ -12,9 +12,11 @@ from typing import Final
 from pipeline.core.commands import AnswerAdmission, OpenBracket
 from pipeline.core.events import EntryAdmitted, Leg
 from pipeline.core.feeds import entry_blocks
+from pipeline.core.policies import Template
 from pipeline.core.positions import Position, Stage, Wish, ended_entry, entry_price_e8
 from pipeline.core.sizing import Plan, Refused, Wanted, plan_entry
 from pipeline.core.stops import tighter
+from pipeline.core.targets import place_ladder, planned_ladder
 from pipeline.core.turn import Turn
 from pipeline.core.units import Lots, Milliseconds, Ticks, format_e8
 
@@ -88,6 +90,8 @@ def _open(turn: Turn, event: EntryAdmitted, plan: Plan) -> None:
     turn.rest_on(state.quote_stamp)
     turn.rest_on(state.mark_stamp)
     turn.emit(AnswerAdmission(admission=event.admission, used=True, position=name, reason=""))
+    policy = state.policy
+    template = next((known for known in policy.templates if known.name == event.template), Template(name=""))
     state.position = Position(
         id=name,
         admission=event.admission,
@@ -101,6 +105,16 @@ def _open(turn: Turn, event: EntryAdmitted, plan: Plan) -> None:
         last_target_distance=plan.last_target_distance,
         asked_ms=turn.now,
         causes=[turn.cause],
+        template=template.name,
+        stop_pinned=template.pin_stop,
+        left_alone=template.leave_alone,
+        disabled_exits=template.disabled_exits,
+        ladder=planned_ladder(
+            policy,
+            first=plan.target_distance,
+            last=plan.last_target_distance,
+            steps=() if event.last_target else template.ladder or policy.ladder,
+        ),
         intents={name: Leg.ENTRY},
         initial_stop=plan.stop,
         audit_ms=turn.now,
@@ -171,8 +185,7 @@ def _freeze(turn: Turn, position: Position) -> None:
     position.entry_e8 = entry
     position.initial_stop = position.stop
     position.risk_e8 = abs(entry - instrument.price_e8(position.stop))
-    position.target = (entry * sign // instrument.tick_e8 + position.target_distance) * sign
-    position.last_target = (entry * sign // instrument.tick_e8 + position.last_target_distance) * sign
+    place_ladder(position, entry_ticks=entry * sign // instrument.tick_e8)
     position.frozen = True
     for cause in position.causes:
         turn.rest_on(cause)

@@ -325,10 +325,15 @@ class TradingMode(StrEnum):
 
 
 class TradingStateSet(msgspec.Struct, frozen=True, gc=False, tag="trading_state_set"):
-    """The account's trading state, repeated every few seconds into every partition."""
+    """
+    The account's trading state, repeated every few seconds into every partition.
+
+    ``shortlisted`` names the symbols that the ranking of all of them chose (domain section 7), best first.
+    """
 
     mode: TradingMode
     reason: str = ""
+    shortlisted: tuple[str, ...] = ()
 
 
 class PolicySet(msgspec.Struct, frozen=True, tag="policy_set"):
@@ -342,7 +347,12 @@ class EntryAdmitted(msgspec.Struct, frozen=True, tag="entry_admitted"):
     Account admitted an entry: the slot is reserved until decide answers ``used`` or ``declined``.
 
     ``lots`` 0 means: size by risk is not asked, take ``notional`` (USDT, E8). ``stop``, ``target`` and
-    ``last_target`` are price ticks, 0 = by the tables of domain 6.2. ``expires_ms`` is log time.
+    ``last_target`` are price ticks, 0 = by the tables of domain 6.2. ``expires_ms`` is log time. ``template`` names a
+    template of the policy (empty or unknown: none).
+
+    ``risk`` asks for size by risk: the USDT (E8) that may be lost between the entry and the working stop; ``notional``
+    then is the cap. ``max_loss`` bounds the loss at the far rail (portfolio heat that is left), 0: unbounded.
+    ``liquidity`` is the share in permille that thin liquidity leaves of the size by risk (domain section 5).
     """
 
     admission: str
@@ -353,6 +363,17 @@ class EntryAdmitted(msgspec.Struct, frozen=True, tag="entry_admitted"):
     target: Ticks
     last_target: Ticks
     expires_ms: Milliseconds
+    risk: E8 = E8(0)
+    max_loss: E8 = E8(0)
+    liquidity: int = 1_000
+    signal: bool = False
+    template: str = ""
+
+
+class SymbolResumed(msgspec.Struct, frozen=True, tag="symbol_resumed"):
+    """A person has looked at a symbol that was halted on a fault; everything is asked for anew and it goes on."""
+
+    command: str
 
 
 class CloseRequested(msgspec.Struct, frozen=True, tag="close_requested"):
@@ -360,6 +381,20 @@ class CloseRequested(msgspec.Struct, frozen=True, tag="close_requested"):
 
     command: str
     reason: str
+
+
+class PositionOverridden(msgspec.Struct, frozen=True, tag="position_overridden"):
+    """
+    A person wishes something for the open position alone; None leaves a wish as it is.
+
+    ``pin_stop``: the stop stays where it is. ``leave_alone``: nothing but protection acts. ``disabled_exits`` names
+    rules that are off for it (those that protect cannot be).
+    """
+
+    command: str
+    pin_stop: bool | None = None
+    leave_alone: bool | None = None
+    disabled_exits: tuple[str, ...] | None = None
 
 
 class Ticked(msgspec.Struct, frozen=True, gc=False, tag="ticked"):
@@ -414,7 +449,9 @@ Event = (
     | TradingStateSet
     | PolicySet
     | EntryAdmitted
+    | SymbolResumed
     | CloseRequested
+    | PositionOverridden
     | Ticked
     | Malformed
     | SourceGap

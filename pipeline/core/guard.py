@@ -16,6 +16,7 @@ from pipeline.core.events import Leg, TradingMode
 from pipeline.core.orders import ENDED, RESTING
 from pipeline.core.positions import RAIL_LEGS, Basis, Position, Stage, Wish, protected, proven_rail, rail_at_work
 from pipeline.core.stops import tighter
+from pipeline.core.targets import step_lots
 from pipeline.core.turn import Turn
 from pipeline.core.units import Lots, Ticks
 
@@ -191,24 +192,45 @@ def keep_targets(turn: Turn) -> None:
     if position.lots <= 0 or state.mode is TradingMode.HALTED or position.leave_rule:
         return  # a gentle leave has taken the first target's place (X8)
     minimum = max(1, turn.instrument.min_lots)
-    first = position.entered * state.policy.first_target_share_permille // 1_000
-    single = position.entered < SINGLE_TARGET_BELOW * minimum or first < minimum
     if not position.targets_asked:
         position.targets_asked = True
-        position.single_target = single
+        first = step_lots(position, 0)
+        position.single_target = position.entered < SINGLE_TARGET_BELOW * minimum or first < minimum
     if position.single_target:
         # one target takes everything at the nearest level: the position is too small to be divided
         _keep_target(turn, Leg.LAST_TARGET, price=position.target, lots=0)
         return
-    if not position.first_target_done:
-        wanted = min(first, position.lots // 2 + _filled(position, Leg.TARGET))
+    last = len(position.ladder) - 1
+    while 0 < position.step < last and step_lots(position, position.step) < minimum:
+        next_step(position)  # too small a step in the middle leaves its quantity to the last one
+    if position.step < last:
+        wanted = min(step_lots(position, position.step), position.lots // 2 + _filled(position))
         if wanted >= minimum:
             _keep_target(turn, Leg.TARGET, price=position.target, lots=wanted)
-    _keep_target(turn, Leg.LAST_TARGET, price=position.last_target, lots=0)
+    if not position.target_trails:
+        _keep_target(turn, Leg.LAST_TARGET, price=position.last_target, lots=0)
 
 
-def _filled(position: Position, leg: Leg) -> int:
-    return sum(order.filled for order in position.orders.values() if order.leg is leg)
+def next_step(position: Position) -> None:
+    """The step at hand is done: the one behind it is the nearest now (the last one rests already)."""
+    position.step += 1
+    position.step_intents = []
+    position.wishes.pop(Leg.TARGET.value, None)
+    position.target = position.ladder[min(position.step, len(position.ladder) - 1)].price
+
+
+def give_last_target_up(turn: Turn) -> None:
+    """The trailing stop takes the place of the last target (domain 6.4)."""
+    position = turn.position
+    position.target_trails = True
+    turn.emit(CancelLeg(position=position.id, leg=Leg.LAST_TARGET), rule="target_trails")
+    position.wishes.pop(Leg.LAST_TARGET.value, None)
+
+
+def _filled(position: Position) -> int:
+    """What the step at hand has taken so far."""
+    known = position.step_intents
+    return sum(o.filled for o in position.orders.values() if o.leg is Leg.TARGET and o.intent in known)
 
 
 def _keep_target(turn: Turn, leg: Leg, *, price: int, lots: int) -> None:
@@ -218,15 +240,27 @@ def _keep_target(turn: Turn, leg: Leg, *, price: int, lots: int) -> None:
         _state_target(turn, leg, price=price, lots=lots, tries=0)
         return
     orders = [order for order in position.orders.values() if order.leg is leg and order.intent == wish.intent]
-    if leg is Leg.TARGET and wish.lots > lots:  # X0b: the position shrank, so must the target
-        turn.emit(CancelLeg(position=position.id, leg=leg), rule="X0b")
-        _state_target(turn, leg, price=price, lots=lots - _filled(position, leg), tries=0)
+    left = lots
+    if leg is Leg.TARGET:
+        left = lots - _filled(position)
+        shrunk = wish.lots > left + sum(order.filled for order in orders)
+        if left <= 0:
+            if shrunk:
+                turn.emit(CancelLeg(position=position.id, leg=leg), rule="target_shrinks")
+                wish.lots = 0
+            return
+        if shrunk:  # the position became smaller by something else than this target
+            turn.emit(CancelLeg(position=position.id, leg=leg), rule="target_shrinks")
+            _state_target(turn, leg, price=price, lots=left, tries=0)
+            return
+    if wish.trigger != price:  # the target moves: its orders give way
+        _state_target(turn, leg, price=price, lots=left, tries=0)
         return
     if any(order.status in RESTING or order.filled for order in orders):
         return  # tries stand: a target that the venue keeps cutting is not placed for ever
     if orders and all(order.status in ENDED for order in orders) and turn.now >= wish.next_ms:
         if wish.tries + 1 < TARGET_TRIES:
-            _state_target(turn, leg, price=price, lots=lots, tries=wish.tries + 1)
+            _state_target(turn, leg, price=price, lots=left, tries=wish.tries + 1)
         elif wish.tries + 1 == TARGET_TRIES:
             wish.tries += 1
             turn.alert("target_missing", "warning", f"target {leg.name} could not be placed; the stops stay")
@@ -239,6 +273,8 @@ def _state_target(turn: Turn, leg: Leg, *, price: int, lots: int, tries: int) ->
         rule="target_placed",
     )
     position.intents[name] = leg
+    if leg is Leg.TARGET:
+        position.step_intents.append(name)
     position.wishes[leg.value] = Wish(
         intent=name,
         trigger=price,

@@ -7,6 +7,26 @@ import msgspec
 from pipeline.core.units import Milliseconds
 
 
+class LadderStep(msgspec.Struct, frozen=True):
+    """One step of a take-profit ladder: where (a share of the first target's distance), and how much of the entry."""
+
+    distance_permille: int
+    share_permille: int
+
+
+class Template(msgspec.Struct, frozen=True):
+    """
+    What an owner wishes for a kind of position, by name: steps of its ladder (none: as the tables say), rules that are
+    off, a stop that stays where it was placed, a position that is only protected.
+    """
+
+    name: str
+    ladder: tuple[LadderStep, ...] = ()
+    disabled_exits: tuple[str, ...] = ()
+    pin_stop: bool = False
+    leave_alone: bool = False
+
+
 class Policy(msgspec.Struct, frozen=True):
     """
     Parameters of stops, exits and entries with the defaults of domain sections 5 and 6.
@@ -120,6 +140,8 @@ class Policy(msgspec.Struct, frozen=True):
     factor_turns_per_tick: int = 8
     factor_publish_bps: int = 10
     disabled_exits: tuple[str, ...] = ()
+    ladder: tuple[LadderStep, ...] = ()  # empty: two steps by first_target_share and last_target
+    templates: tuple[Template, ...] = ()
     # signals (domain section 5): off unless somebody asks for them; scores in points, shares in permille
     signals: bool = False
     signal_prime_points: int = 45

@@ -121,14 +121,13 @@ class Holding(msgspec.Struct):
 
 class Step(msgspec.Struct):
     """
-    One step of the take-profit ladder: its price in ticks (0 until e is frozen), its distance from e as planned, and
-    the share of the entered quantity that it takes.
+    One step of the take-profit ladder: its distance from e as planned, the share of the entered quantity that it takes,
+    and its price in ticks (0 until e is frozen).
     """
 
     distance: int
     share_permille: int
     price: int = 0
-    done: bool = False
 
 
 class Position(msgspec.Struct):
@@ -222,6 +221,7 @@ class Position(msgspec.Struct):
     cascade_trail: bool = False  # X18 has begun
     wall_id: int = 0  # the wall that the stop leans on (S_w), and the level it gave
     wall_e8: int = 0
+    near_wall_id: int = 0  # a zone that leaves TP1 too little (W1): told once
     walls_lost: list[int] = msgspec.field(default_factory=list)  # walls that no candidate may lean on again
     blind_ms: int = 0  # X4: since when neither marks nor user data are good enough to judge by; 0: they are
     prove_ms: int = 0  # X4: sight came back then; the rails must be proven by a read that is newer
@@ -237,7 +237,10 @@ class Position(msgspec.Struct):
     disabled_exits: tuple[str, ...] = ()
     ladder: list[Step] = msgspec.field(default_factory=list)
     target_permille: int = 1_000  # the first target's distance as a share of the planned one (dynamic target)
+    target_cap: int = 0  # W1: the first target may lie no further than this from e, in ticks (0: no wall)
     target_trails: bool = False  # the last target was given up for the trailing stop
+    step: int = 0  # steps of the ladder that have filled
+    step_intents: list[str] = msgspec.field(default_factory=list)  # intents that stated the step at hand
 
     @property
     def lots(self) -> int:

@@ -98,7 +98,9 @@ def _position(grid: Grid, position: Position) -> None:
         setattr(position, name, grid.away(getattr(position, name), side))
     for name in ("limit", "target", "last_target"):
         setattr(position, name, grid.down(getattr(position, name)))
-    for name in ("stop_distance", "target_distance", "last_target_distance"):
+    for step in position.ladder:
+        step.distance, step.price = grid.down(step.distance), grid.down(step.price)
+    for name in ("stop_distance", "target_distance", "last_target_distance", "target_cap"):
         setattr(position, name, grid.down(getattr(position, name)))
     for name in ("planned_lots", "entered", "left", "external", "exit_booked"):
         setattr(position, name, grid.lots(getattr(position, name)))

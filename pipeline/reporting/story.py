@@ -35,6 +35,10 @@ WORDS: Final[Mapping[str, str]] = {rule.id: rule.text for rule in reversed(RULES
     "S0": "initial stop",
     "S_be": "stop to break-even",
     "S_ch": "stop trails the best mark",
+    "S_sw": "stop behind the last swing",
+    "S_f": "stop tightened by the factors",
+    "S_w": "stop behind a wall",
+    "S_time": "stop tightened by time",
     "entry_used": "an admitted entry",
     "entry_declined": "an entry that may not be",
     "target_placed": "the entry is over: targets",
@@ -187,6 +191,8 @@ def said(output: Output, instrument: Instrument | None) -> str:
             return f"cancel the {LEGS[output.leg]}"
         case commands.ClosePosition():
             return f"close {much(output.lots)} at market: {output.reason}"
+        case commands.ReducePosition():
+            return f"close {much(output.lots)} of it at market, {much(output.slice_lots)} at a time: {output.reason}"
         case commands.Sweep():
             return "sweep what is left on the venue"
         case commands.RequestData():
@@ -197,6 +203,12 @@ def said(output: Output, instrument: Instrument | None) -> str:
         case commands.ReportPosition():
             pnl = words.money(output.open_pnl)
             return f"report {output.state}: {_amount(output.lots, instrument)}, stop {at(output.stop)}, {pnl} USDT"
+        case commands.ReportSignal():
+            gates = f", gates refuse: {', '.join(output.refused)}" if output.refused else ""
+            return (
+                f"signal {output.stage} {output.side.value}: E {output.score / 1_000:g}, "
+                f"strength {output.strength / 1_000:g}{gates}"
+            )
         case commands.ReportTrade():
             net = words.money(output.realised - output.fees)
             how = f"{words.outcome(output.outcome)} ({output.reason})"

@@ -20,6 +20,7 @@ OUTCOMES = {
     "margin": "by the margin ratio",
     "drawdown": "by the drawdown limit",
     "cascade": "by a liquidation cascade",
+    "cascade_ended": "by the end of a liquidation cascade",
     "reversal": "by a reversal of the factors",
     "flow": "by a reversal of the flow",
     "regime": "by a broken regime",

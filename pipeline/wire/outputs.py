@@ -18,6 +18,7 @@ from pipeline.core.commands import (
     OpenBracket,
     Output,
     PlaceTarget,
+    ReducePosition,
     ReportPosition,
     ReportTrade,
     RequestData,
@@ -77,7 +78,7 @@ def records_of(decision: Decision, log_identity: str) -> list[Outgoing]:
 def _records(decision: Decision, place: str, name: str, output: Output) -> list[tuple[Topic, msgspec.Struct]]:
     symbol = decision.symbol
     match output:
-        case OpenBracket() | MoveStop() | PlaceTarget() | CancelLeg() | ClosePosition() | Sweep():
+        case OpenBracket() | MoveStop() | PlaceTarget() | CancelLeg() | ClosePosition() | ReducePosition() | Sweep():
             intent = IntentRecord(
                 id=name, symbol=symbol, cause=place, at_ms=decision.log_ms, fold=decision.fold, intent=output
             )

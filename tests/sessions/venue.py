@@ -16,6 +16,7 @@ from pipeline.core.commands import (
     OpenBracket,
     Output,
     PlaceTarget,
+    ReducePosition,
     RequestData,
     Sweep,
 )
@@ -93,11 +94,14 @@ class Venue:
                 case MoveStop():
                     self._move(output, name)
                 case PlaceTarget():
+                    self._cancel([order for order in self.resting.values() if order.leg is output.leg])
                     self._place(output.leg, name, output.position, output.side.opposite, output.price, output.lots)
                 case CancelLeg():
                     self._cancel([order for order in self.resting.values() if order.leg is output.leg])
                 case ClosePosition():
                     self._close(output, name)
+                case ReducePosition():
+                    self._reduce(output, name)
                 case Sweep():
                     self._cancel([o for o in self.resting.values() if o.position == output.position])
                 case RequestData(kind="audit") if self.answers_audits:
@@ -245,11 +249,11 @@ class Venue:
     # ------------------------------------------------------------------------------------- doing
 
     def order(  # noqa: PLR0917
-        self, intent: str, leg: Leg, side: Side, trigger: int, lots: int, position: str
+        self, intent: str, leg: Leg, side: Side, trigger: int, lots: int, position: str, attempt: int = 0
     ) -> Resting:
         """A new order with an id of its own."""
         self.ids += 1
-        name = client_id(intent=intent, leg=leg, attempt=0)
+        name = client_id(intent=intent, leg=leg, attempt=attempt)
         return Resting(name, leg, side, trigger, lots, position, self.ids)
 
     def _open(self, bracket: OpenBracket, name: str) -> None:
@@ -314,3 +318,12 @@ class Venue:
         if self.lots:
             order = self.order(name, Leg.CLOSE, close.side.opposite, 0, abs(self.lots), close.position)
             self.fill(order, abs(self.lots), self.price, whole=abs(self.lots))
+
+    def _reduce(self, part: ReducePosition, name: str) -> None:
+        """A part at market, slice by slice."""
+        left, attempt = min(part.lots, abs(self.lots)), 0
+        while left > 0 and self.lots:
+            lots = min(left, part.slice_lots, abs(self.lots))
+            order = self.order(name, Leg.CLOSE, part.side.opposite, 0, lots, part.position, attempt=attempt)
+            self.fill(order, lots, self.price, whole=lots)
+            left, attempt = left - lots, attempt + 1

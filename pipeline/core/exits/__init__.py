@@ -9,11 +9,13 @@ result of the rules, never of an exception.
 from __future__ import annotations
 
 from pipeline.core.bars import BAR_MS
+from pipeline.core.events import PositionOverridden
 from pipeline.core.exits.acts import ask_close, keep_closing, stop_view, tighten
 from pipeline.core.exits.market import remember_mark
 from pipeline.core.exits.protection import watch_sight
 from pipeline.core.exits.rule import ExitRule, Fired, confirm
 from pipeline.core.exits.table import RULES
+from pipeline.core.exits.targeting import follow_market
 from pipeline.core.exits.view import seen
 from pipeline.core.positions import Position, worst_loss_e8
 from pipeline.core.turn import Turn
@@ -26,6 +28,7 @@ __all__ = [
     "evaluate",
     "keep_closing",
     "note_mark",
+    "overridden",
     "stop_view",
     "tighten",
 ]
@@ -59,6 +62,26 @@ def evaluate(turn: Turn) -> None:
     for rule, fired in tightenings:
         turn.rules.append(rule.id)
         rule.act(turn, rule.id, fired)
+    if bar_ms:
+        follow_market(turn)
+
+
+def overridden(turn: Turn, event: PositionOverridden) -> None:
+    """Take a person's wish for this position; without one there is nothing to wish for."""
+    position = turn.state.position
+    if position is None:
+        return
+    if event.pin_stop is not None:
+        position.stop_pinned = event.pin_stop
+    if event.leave_alone is not None:
+        position.left_alone = event.leave_alone
+    if event.disabled_exits is not None:
+        position.disabled_exits = event.disabled_exits
+    off = ", ".join(position.disabled_exits) or "none"
+    turn.note(
+        "position_overridden",
+        f"{event.command}: stop pinned {position.stop_pinned}, left alone {position.left_alone}, rules off {off}",
+    )
 
 
 def note_mark(turn: Turn) -> None:

@@ -16,10 +16,14 @@ from pipeline.core.exits.view import seen
 from pipeline.core.feeds import INSTRUMENT, mark_fresh, quote_fresh
 from pipeline.core.guard import move_stop
 from pipeline.core.orders import ENDED
+from pipeline.core.policies import Policy
 from pipeline.core.positions import Basis, Position, Stage
-from pipeline.core.stops import Candidate, StopMove, StopView, ratchet
+from pipeline.core.sizing import STOP_ATR_FLOOR_PERMILLE, STOP_SPREADS
+from pipeline.core.stops import Candidate, StopMove, StopView, price_of, ratchet
 from pipeline.core.turn import Turn
 from pipeline.core.units import Lots, Ticks
+from pipeline.core.wall_rules import stop_behind_wall, stop_off_liquidations, wall_buffer_e8
+from pipeline.core.wall_watch import zones_of
 
 CLOSE_AGAIN_MS: Final = 15_000  # a close without effect is asked for again under a new intent (reduce-only: harmless)
 DEPTH_LEVELS: Final = 5  # X11: a slice is at most a share of what rests on these
@@ -196,12 +200,57 @@ def tighten(turn: Turn, *, forced: bool = False, extra: tuple[Candidate, ...] = 
     if position.stage is Stage.CLOSING or position.stop_pinned:
         return
     view = stop_view(turn)
+    if state.walls is not None or state.liquidations is not None:
+        extra = (*extra, *_wall_candidates(turn, position, view))
     move = ratchet(view, state.policy, now=turn.now, changes=position.stop_changes, forced=forced, extra=extra)
     if isinstance(move, StopMove):
         move_stop(turn, trigger=move.trigger, basis=move.basis)
         position.wall_id = move.wall_id if move.basis is Basis.WALL else 0
         position.wall_e8 = move.level_e8 if move.basis is Basis.WALL else 0
         turn.rules.append(move.basis.value)
+
+
+def _wall_candidates(turn: Turn, position: Position, view: StopView) -> list[Candidate]:
+    """S_w: behind a wall that stands 0.6 to 1.2 R below the price (W2), and out of a liquidation band (W3)."""
+    zones = zones_of(turn.state)
+    if not zones or not view.atr_5m_e8:
+        return []
+    found: list[Candidate] = []
+    price = price_of(view)
+    buffer = wall_buffer_e8(atr_5m_e8=view.atr_5m_e8, tick_e8=view.tick_e8, price_e8=price)
+    behind = stop_behind_wall(
+        [zone for zone in zones if zone.modelled or zone.id not in position.walls_lost],
+        side=position.side,
+        from_e8=price,
+        distance_e8=position.risk_e8,
+        buffer_e8=buffer,
+        leaning_e8=position.wall_e8,
+        atr_5m_e8=view.atr_5m_e8,
+    )
+    if behind is not None:
+        found.append(Candidate(Basis.WALL, behind.level_e8, behind.zone.id))
+    shift = stop_off_liquidations(
+        zones,
+        side=position.side,
+        entry_e8=position.entry_e8,
+        stop_e8=position.stop * view.tick_e8,
+        least_distance_e8=_least_distance_e8(view, turn.state.policy),
+        buffer_e8=buffer,
+        initial=False,
+    )
+    if shift is not None and shift.tightens:
+        found.append(Candidate(Basis.WALL, shift.level_e8))
+    return found
+
+
+def _least_distance_e8(view: StopView, policy: Policy) -> int:
+    """The lower bounds of D (domain 6.2)."""
+    return max(
+        STOP_ATR_FLOOR_PERMILLE * view.atr_1h_e8 // 1_000,
+        policy.stop_min_bps * price_of(view) // BPS,
+        policy.stop_min_ticks * view.tick_e8,
+        STOP_SPREADS * view.spread_e8,
+    )
 
 
 def price_e8(turn: Turn) -> int:

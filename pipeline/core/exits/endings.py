@@ -13,6 +13,7 @@ from pipeline.core.entries import put_away
 from pipeline.core.events import Leg
 from pipeline.core.exits.acts import tighten
 from pipeline.core.exits.rule import Fired, closable
+from pipeline.core.guard import next_step
 from pipeline.core.orders import OrderStatus
 from pipeline.core.positions import (
     RAIL_LEGS,
@@ -184,13 +185,14 @@ def target_passed(turn: Turn) -> Fired | None:
 
 
 def first_target_filled(turn: Turn) -> Fired | None:
-    """X6: all of TP1 filled."""
+    """X6: all of TP1 filled (or of the next step of a longer ladder)."""
     position = turn.position
-    if position.first_target_done or position.lots <= 0 or not position.frozen:
+    known = position.step_intents
+    if not known or position.lots <= 0 or not position.frozen:
         return None
     for order in position.orders.values():
-        if order.leg is Leg.TARGET and order.status is OrderStatus.FILLED and not _leaving(position, order):
-            return Fired("the first target is filled")
+        if order.intent in known and order.status is OrderStatus.FILLED and order.leg is Leg.TARGET:
+            return Fired("the first target is filled" if not position.step else f"target {position.step + 1} is filled")
     return None
 
 
@@ -200,6 +202,10 @@ def to_breakeven(turn: Turn, rule: str, fired: Fired) -> None:
     (if the stop stood at breakeven already, to the level before it, so that the rails never share one).
     """
     position = turn.position
+    next_step(position)
+    if position.first_target_done:
+        turn.note("target", f"{rule}: {fired.why}")
+        return
     stood, followed = position.stop, position.basis
     position.first_target_done = True
     if position.stage is Stage.OPEN:

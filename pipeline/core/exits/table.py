@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.core.exits import endings, factors, market, protection, timing
+from pipeline.core.exits import endings, factors, market, protection, timing, walls
 from pipeline.core.exits.acts import close, leave
 from pipeline.core.exits.rule import Confirmation, ExitRule, Unit
 
@@ -181,6 +181,19 @@ RULES: Final[tuple[ExitRule, ...]] = (
         since="0.2",
     ),
     ExitRule(
+        "X12",
+        "the wall behind the stop is lost: next structure, or 0.6 a from the price",
+        closes=False,
+        fires=walls.wall_broken,
+        act=walls.leave_wall,
+        suppressed_early=True,
+        vital=False,
+        blind=False,
+        pre_empts=False,
+        parameters=("x12_stop_atr5m_permille",),
+        since="0.2",
+    ),
+    ExitRule(
         "X13",
         "funding is due and costs more than leaving",
         closes=True,
@@ -253,6 +266,40 @@ RULES: Final[tuple[ExitRule, ...]] = (
         act=close,
         vital=False,
         parameters=("x17_before_delivery_ms",),
+        since="0.2",
+    ),
+    ExitRule(
+        "X18",
+        "the cascade that carried the price is exhausted",
+        closes=True,
+        fires=walls.cascade_exhausted,
+        act=close,
+        vital=False,
+        blind=False,
+        pre_empts=False,
+        since="0.2",
+    ),
+    ExitRule(
+        "X18",
+        "carried through the target by liquidations: trail",
+        closes=False,
+        fires=walls.carried_by_cascade,
+        act=walls.trail_cascade,
+        vital=False,
+        blind=False,
+        pre_empts=False,
+        since="0.2",
+    ),
+    ExitRule(
+        "X19",
+        "a new wall close ahead: a quarter, once",
+        closes=False,
+        fires=walls.wall_ahead,
+        act=walls.take_quarter,
+        vital=False,
+        blind=False,
+        pre_empts=False,
+        parameters=("x19_share_permille",),
         since="0.2",
     ),
     ExitRule(

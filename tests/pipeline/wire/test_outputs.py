@@ -35,6 +35,10 @@ EXAMPLES: list[tuple[Output, list[str]]] = [
     ),
     (commands.CancelLeg(position="p", leg=Leg.TARGET), ["intents"]),
     (commands.ClosePosition(position="p", side=Side.BUY, lots=Lots(3), reason="X3"), ["intents"]),
+    (
+        commands.ReducePosition(position="p", side=Side.BUY, lots=Lots(3), slice_lots=Lots(1), reason="X11"),
+        ["intents"],
+    ),
     (commands.Sweep(position="p"), ["intents"]),
     (commands.RequestData(kind="depth"), ["intents.data"]),
     (commands.AnswerAdmission(admission="a", used=True, position="p", reason=""), ["account"]),

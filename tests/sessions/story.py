@@ -1,0 +1,231 @@
+"""
+The only place for how a story about an open position is told for both sides at once.
+
+A story speaks of a long position: prices are offsets from 50,000, scores speak for the long. Told of a short, the same
+story is turned upside down. Factors say what the story says; time passes in marks (the ticks of a real worker would
+score the made-up bars instead).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pipeline.core.commands import ClosePosition, MoveStop, ReducePosition, ReportTrade
+from pipeline.core.events import Bar, DepthSnapshot, Event, Leg, MarkPrice, Quote, Side
+from pipeline.core.positions import Position
+from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
+from tests.core_scores import scores
+from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
+from tests.sessions.venue import Venue
+
+MIDDLE = 50_000
+TURNED = {"up_up": "dn_up", "dn_up": "up_up", "up_dn": "dn_dn", "dn_dn": "up_dn"}
+MIRRORED = ("T", "M", "S", "V", "C", "O", "B", "Q", "F")
+
+
+class Story:
+    """One position from its entry at the touch: R is 180, TP1 lies 250 and TP2 375 away, both ranges are 100."""
+
+    def __init__(self, side: Side, *, restart_every: int = 0, open_now: bool = True, **policy: Any) -> None:
+        self.side = side
+        self.sign = side.sign
+        self.session = Session(restart_every=restart_every)
+        self.session.ready()
+        plain = msgspec.structs.replace(self.session.state.policy, taker_fee_e8=0, **policy)
+        self.session.state.policy = plain
+        self.venue = Venue(self.session)
+        self.offset = 0
+        self.bar = 0
+        self.said: dict[str, Any] = {}
+        self.values: dict[str, int] = {"L": 80_000}
+        self.missing: set[str] = set()
+        self.funding = (0, 0)
+        if open_now:
+            self.open()
+
+    # ------------------------------------------------------------------------------------------------------ telling
+
+    def open(self, **admission: Any) -> None:
+        """Admit an entry of 100 lots; it fills at the touch and its rails rest."""
+        self.venue.run(self.session.admit(side=self.side, **admission))
+        self.session.now += 1_000
+
+    def price(self, offset: int) -> int:
+        """The price at *offset* in favour of the position."""
+        return MIDDLE + self.sign * offset
+
+    def factors(self, **said: Any) -> None:
+        """From now on the factors say this: E=-50, C=60, regime="dn_up", flow=-2.6, cascade=-1, coverage=400 …"""
+        for name, value in said.items():
+            if len(name) == 1 and name != "E":
+                factor = value if name not in MIRRORED else value * self.sign
+                self.values[name] = int(factor * 1_000)
+            else:
+                self.said[name] = value
+
+    def silent(self, *letters: str) -> None:
+        """These factors are missing from now on."""
+        self.missing.update(letters)
+
+    def _score(self) -> None:
+        said, sign = self.said, self.sign
+        cascade = said.get("cascade", 0) * sign
+        regime = said.get("regime", "flat")
+        low, high = ("low", "high") if sign > 0 else ("high", "low")
+        fields: dict[str, Any] = {}
+        for told, name in (("swing_low", f"swing_{low}"), ("swing_high", f"swing_{high}")):
+            if told in said:
+                offset, bar = said[told]
+                fields[name] = self.price(offset)
+                fields[f"{name}_ms"] = START_MS + bar * BAR_MS
+        made = scores(
+            values=self.values,
+            at_ms=self.session.now,
+            bar_close_ms=START_MS + self.bar * BAR_MS,
+            score=int(said.get("E", 0) * 1_000) * sign,
+            coverage=said.get("coverage", 1_000),
+            regime=regime if sign > 0 else TURNED.get(regime, regime),
+            cascade_up=cascade > 0,
+            cascade_down=cascade < 0,
+            exhausted=said.get("exhausted", False),
+            ofi_z=int(said.get("flow", 0) * 1_000) * sign,
+            ofi_ready=said.get("flow_ready", True),
+            **fields,
+        )
+        factors = dict(made.factors)
+        for letter in self.missing:
+            factors[letter] = msgspec.structs.replace(factors[letter], quality=499)
+        self.session.state.scores = msgspec.structs.replace(made, factors=factors)
+
+    def mark(self, offset: int | None = None, *, quote: int | None = None, spread: int = 2) -> None:
+        """The market moves: quote (at the mark unless told otherwise), mark, and what that triggers."""
+        self.offset = self.offset if offset is None else offset
+        price = self.price(self.offset)
+        middle = price if quote is None else self.price(quote)
+        self._score()
+        self.venue.price = price
+        first = len(self.session.outputs)
+        below, above = spread // 2, spread - spread // 2
+        bid, ask = (middle - below, middle + above) if self.sign > 0 else (middle - above, middle + below)
+        self.session.quote(bid, ask)
+        self._score()
+        rate, due_ms = self.funding
+        self.say(
+            MarkPrice(
+                mark=E8(price * ONE_E8),
+                index=E8(price * ONE_E8),
+                funding_rate_e8=rate * self.sign,
+                next_funding_ms=Milliseconds(due_ms),
+                event_ms=Milliseconds(self.session.now),
+            ),
+            since=first,
+        )
+        self.venue.trigger()
+
+    def say(self, event: Event, *, since: int | None = None) -> None:
+        """A line; whatever it leads to is answered."""
+        first = len(self.session.outputs) if since is None else since
+        self._score()
+        self.session.say(event)
+        self.venue.answer(self.session.outputs[first:], self.session.ids[first:])
+
+    def seconds(self, count: int, offset: int | None = None) -> None:
+        """So many seconds pass, a mark in each."""
+        for _ in range(count):
+            self.session.now += 1_000
+            self.mark(offset)
+
+    def bars(self, count: int = 1, offset: int | None = None) -> None:
+        """So many 5m bars close and are scored; the last score stands."""
+        for _ in range(count):
+            self.bar += 1
+            self.session.now = START_MS + self.bar * BAR_MS
+            scored, self.bar = self.bar, self.bar - 1  # the marks before the score still speak of the bar before
+            self.mark(offset)
+            price = self.price(self.offset)
+            self.say(
+                Bar(
+                    open_ms=Milliseconds(START_MS + (scored - 1) * BAR_MS),
+                    open=Ticks(price),
+                    high=Ticks(price + 50),
+                    low=Ticks(price - 50),
+                    close=Ticks(price),
+                    lots=Lots(10),
+                    quote_volume=E8(ONE_E8),
+                    taker_lots=Lots(5),
+                    taker_quote=E8(ONE_E8 // 2),
+                    trades=3,
+                    closed=True,
+                )
+            )
+            self.bar = scored
+            self.session.now += 1_000
+            self.mark()
+
+    def book(self, levels: list[tuple[int, int]], *, behind: int = 1_000) -> None:
+        """A whole book: *levels* (offset below the middle, lots) on the side a close would hit, plenty on the other."""
+        own = [(self.price(self.offset - away), lots) for away, lots in levels]
+        other = [(self.price(self.offset + 1), behind)]
+        bids, asks = (own, other) if self.sign > 0 else (other, own)
+        self.session.update_id += 10
+        self.say(
+            DepthSnapshot(
+                last_update_id=self.session.update_id,
+                bids=[(Ticks(p), Lots(q)) for p, q in bids],
+                asks=[(Ticks(p), Lots(q)) for p, q in asks],
+                event_ms=Milliseconds(self.session.now),
+            )
+        )
+
+    def pays(self, rate_bps: float, *, in_seconds: int) -> None:
+        """The position's side pays that at a settlement so far ahead."""
+        self.funding = (int(rate_bps * ONE_E8 / 10_000), self.session.now + in_seconds * 1_000)
+
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    @property
+    def position(self) -> Position:
+        """The open position."""
+        return self.session.position
+
+    @property
+    def fired(self) -> list[str]:
+        """Every rule of every decision so far, in order."""
+        return [rule for decision in self.session.decisions for rule in decision.rules]
+
+    @property
+    def stop(self) -> int:
+        """The wanted stop as an offset."""
+        return (self.position.stop - MIDDLE) * self.sign
+
+    @property
+    def closes(self) -> list[str]:
+        """The rules that asked for a close of everything."""
+        return [close.reason for close in self.session.all(ClosePosition)]
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        """(rule, lots) of each partial close."""
+        return [(part.reason, part.lots) for part in self.session.all(ReducePosition)]
+
+    @property
+    def ended(self) -> tuple[str, str]:
+        """(reason, outcome) of the trade."""
+        trade = self.session.last(ReportTrade)
+        return trade.reason, trade.outcome
+
+
+def quote_of(session: Session) -> Quote:
+    """The quote that stands."""
+    assert session.state.quote is not None
+    return session.state.quote
+
+
+def working_moves(session: Session) -> list[MoveStop]:
+    """Every statement about rail (b)."""
+    return [move for move in session.all(MoveStop) if move.leg is Leg.WORKING]
+
+
+__all__ = ["BAR_MS", "INSTRUMENT", "MIDDLE", "START_MS", "Story", "quote_of", "working_moves"]
