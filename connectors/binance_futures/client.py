@@ -27,13 +27,14 @@ from connectors.binance_futures.rollover import STARTED, Do, OpeningBudget, Orde
 from connectors.binance_futures.routing import Reply, Route, stream_of
 from connectors.binance_futures.session import Session, Signal, State
 from connectors.binance_futures.subscriptions import USER_STREAM, Group, Subscriptions, Tier, user_groups
-from connectors.binance_futures.transport import CLOSE_SECONDS, READ_AHEAD, ConnectionClosed, InvalidHandshake
+from connectors.binance_futures.transport import READ_AHEAD, ConnectionClosed, InvalidHandshake
 from connectors.binance_futures.user_stream import KeepAlive, ListenKeyError, ListenKeys, Watchdog
 
 TICK_SECONDS: Final = 0.1
 FROZEN_MS: Final = 1_500  # a tick that late: not the streams were silent, we were
 GRACE_MS: Final = 1_000  # then what waits in the sockets is read before silence is judged
 FRAMES_PER_TURN: Final = 64  # the broker's acknowledgements wait meanwhile, for each socket that is full
+STOP_SECONDS: Final = 3
 LIFE_EVERY_MS: Final = 5_000  # user stream: the pong is its only sign of life on an idle account
 DEAD_AFTER_MS: Final = 15_000
 OFFSET_SAMPLES: Final = 600  # a minute of one sample per tick
@@ -186,7 +187,7 @@ class Connector:
             self._obey(rollover, rollover.stop(self._now_ms()))
         serving = [c.task for c in self._connections.values() if c.task is not None]
         if serving:
-            await asyncio.wait(serving, timeout=CLOSE_SECONDS)
+            await asyncio.wait(serving, timeout=STOP_SECONDS)
         for task in [*self._tasks, *serving]:
             task.cancel()
         await asyncio.gather(*self._tasks, *serving, return_exceptions=True)

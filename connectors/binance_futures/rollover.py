@@ -6,8 +6,8 @@ Sans-I/O like ``session``: time and random numbers come in, orders to the shell 
 Rules:
 
 1. A group has one serving connection, and beside it at most one successor. The predecessor is retired when the
-   successor is live, not before (pains 15). A third is not opened before the retired one is gone: two names of source
-   (``slot``) are enough, and lines of one source never mix two connections.
+   successor is live, not before (pains 15), and is then read to its end, which a stalled one reaches late: up to four
+   stand at a time, each with a name of source (``slot``) of its own, so that lines of one source never mix two of them.
 2. A connection that was lost is opened again after a back-off of 1–60 s with jitter, doubled by each failure; a
    connection that was live for 60 s ends the series of failures.
 3. A hole is marked where it is, for every stream: on the watch of whoever serves next, in front of its next frame.
@@ -36,6 +36,7 @@ FIRST_EXCUSE_MS: Final = 60_000
 LONGEST_EXCUSE_MS: Final = 3_600_000
 BURST_OPENINGS: Final = 20
 OPENING_MS: Final = 1_000  # a second of patience buys one more
+SLOTS: Final = "abcd"
 STARTED: Final = "connector started"
 SUBSCRIBED: Final = "subscribed"
 LISTED_STREAMS: Final = 5  # names in an alert; the count says the rest
@@ -216,7 +217,7 @@ class Rollover:
                 del self._suspected[stream]
                 self._excuses.pop(stream, None)
         due = self._open_at_ms is not None and now_ms >= self._open_at_ms and not self._stopping
-        free = all(session.state is State.DEAD for session in self._retired)
+        free = len(SLOTS) - len(self._standing())
         if due and free and self._budget.take(now_ms):
             orders.append(self._open(now_ms))
         return orders
@@ -240,6 +241,10 @@ class Rollover:
             if self.serving is not None:
                 self.serving.reason = reason
 
+    def _standing(self) -> list[Session]:
+        every = (self.serving, self.successor, *self._retired)
+        return [session for session in every if session is not None and session.state is not State.DEAD]
+
     def _open(self, now_ms: int) -> Order:
         session = Session(
             self.group.streams, now_ms=now_ms, rotation_ms=rotation_age_ms(self._draw()), excuses=self._excuses
@@ -249,7 +254,8 @@ class Rollover:
             if self.serving is not None and stream in self.serving.watches:
                 watch.gap_ms = self.serving.watches[stream].gap_ms
         self._open_at_ms = None
-        session.slot = "b" if self.serving is not None and self.serving.slot == "a" else "a"
+        taken = {standing.slot for standing in self._standing()}
+        session.slot = next(slot for slot in SLOTS if slot not in taken)
         if self.serving is None:
             self.serving = session
         else:

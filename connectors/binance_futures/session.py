@@ -31,7 +31,7 @@ import msgspec
 from connectors.binance_futures.subscriptions import FIRST_FRAME_MS, Kind, kind_of, symbol_of
 
 HANDSHAKE_MS: Final = 10_000
-DRAIN_MS: Final = 5_000
+DRAIN_MS: Final = 60_000  # a stalled socket may still bring what the venue had sent
 MIN_ROTATION_MS: Final = 22 * 3_600_000  # the venue cuts at 24 h (venue sheet 1.5)
 MAX_ROTATION_MS: Final = 23 * 3_600_000 + 1_800_000
 GAP_SAMPLES: Final = 10  # frames before a stream's own mean gap is trusted

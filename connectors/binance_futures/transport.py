@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from connectors.binance_futures.routing import Route
-from connectors.binance_futures.session import HANDSHAKE_MS
+from connectors.binance_futures.session import DRAIN_MS, HANDSHAKE_MS
 
 __all__ = ["CLOSE_SECONDS", "READ_AHEAD", "ConnectionClosed", "Dial", "InvalidHandshake", "Socket", "dial", "unread"]
 
@@ -24,7 +24,7 @@ READ_AHEAD: Final = (512, 128)  # frames: where reading from the socket pauses a
 PING_SECONDS: Final = 20  # our own pings find a half-dead socket; the venue's are answered by the library
 # A pong waits behind unread frames. Market streams tell by their silence that a socket is dead, the user stream cannot.
 PONG_SECONDS: Final = {Route.PUBLIC: 60, Route.MARKET: 60, Route.PRIVATE: 20}
-CLOSE_SECONDS: Final = 3
+CLOSE_SECONDS: Final = DRAIN_MS // 1_000  # it is read meanwhile
 
 
 class Socket(Protocol):

@@ -130,7 +130,7 @@ def test_half_a_socket_goes_live_and_asks_for_a_replacement() -> None:
 
 
 def test_a_connection_that_has_less_than_the_one_it_is_to_replace_is_given_up() -> None:
-    """The new one proves itself on every stream before the old one goes; one that has more than that one may replace."""
+    """The new one proves itself on every stream before the old one goes; one with more may replace it."""
     for there, expected in ((True, (Action.CLOSE, Action.LOST)), (False, (Action.ANNOUNCE, Action.REPLACE))):
         subject = session()
         subject.rival = lambda stream, now_ms, there=there: there
