@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pipeline.core.exits import RULES
+from pipeline.core.factors import parameters
 from pipeline.core.policies import Policy
 from pipeline.core.units import ONE_E8
 
@@ -162,10 +163,10 @@ _UNITS: Final[Mapping[str, tuple[str, int]]] = {
 
 
 def _policy_keys() -> Iterator[Key]:
-    """One key for every field of ``Policy`` but the digest, which follows from the file itself."""
+    """One key for every field of ``Policy`` but those that follow from others or from the file itself."""
     for field in msgspec.structs.fields(Policy):
         path, default = f"policy.{field.name}", field.default
-        if field.name == "digest":
+        if field.name in _FOLLOWS:
             continue
         if field.name == "disabled_exits":
             yield Key(path, list(default), "exit rules that are switched off", _EXITS)
@@ -181,6 +182,30 @@ def _policy_keys() -> Iterator[Key]:
                 (u for end, u in _UNITS.items() if field.name.endswith(end)), ("a plain number", 1_000_000_000)
             )
             yield Key(path, default, f"in {unit}", _integer(0, high))
+
+
+# Fields of Policy that follow from other keys.
+_FOLLOWS: Final = ("digest", "factor_publish_bps", "factors")
+
+
+def _factor_keys() -> Iterator[Key]:
+    """One key for every parameter of the factors; their weights and order are checked together (``contradictions``)."""
+    for path, default in parameters.standing().items():
+        if path == "serve_ms":
+            continue  # cache.factor_cache_ttl_sec says it
+        if isinstance(default, int):
+            yield Key(f"factors.{path}", default, "core.factors", _integer(1, 1_000_000_000))
+        else:
+            allowed = _fraction("a number from -1000000000 to 1000000000", lambda x: -1e9 <= x <= 1e9)
+            yield Key(f"factors.{path}", default, "core.factors", allowed)
+
+
+def factor_overrides(values: Mapping[str, Json]) -> parameters.Overrides:
+    """The parameters of the factors that differ from their defaults, as the policy carries them."""
+    known = parameters.standing()
+    wanted = {path: values[f"factors.{path}"] for path in known if path != "serve_ms"}
+    wanted["serve_ms"] = values["cache.factor_cache_ttl_sec"] * 1_000
+    return tuple((path, float(value)) for path, value in wanted.items() if value != known[path])
 
 
 KEYS: Final[tuple[Key, ...]] = (
@@ -210,7 +235,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(
         "performance.recompute_threshold",
         0.001,
-        "share of price that must move before factors are computed again",
+        "share of price that must move before factors are published again without a closed bar",
         _fraction("a number from 0 to below 1", lambda x: 0 <= x < 1),
     ),
     Key("symbols", list(DEFAULT_SYMBOLS), "the universe; PERPGUARD_SYMBOLS outranks it", _SYMBOLS),
@@ -225,16 +250,15 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     Key("limits.entries_per_minute", 10, "entries a minute over all symbols", _integer(1, 600)),
     *_policy_keys(),
+    *_factor_keys(),
 )
 
 # Accepted because the design document has them, without effect in this version: `perpguard config check` says so.
 NOT_YET: Final[Mapping[str, str]] = {
     "polling.enabled": "no poller runs beside living sockets",
     "polling.fallback_interval_sec": "open interest and premium are not polled yet",
-    "cache.enabled": "no factors are computed yet",
-    "cache.factor_cache_ttl_sec": "no factors are computed yet",
-    "cache.data_cache_ttl_sec": "no factors are computed yet",
-    "performance.recompute_threshold": "no factors are computed yet",
+    "cache.enabled": "a factor computed again has the same value: nothing depends on it",
+    "cache.data_cache_ttl_sec": "each kind of data has its own age (factors.ages)",
 }
 
 _BY_PATH: Final[Mapping[str, Key]] = {key.path: key for key in KEYS}
@@ -359,6 +383,10 @@ def contradictions(values: Mapping[str, Json]) -> list[str]:
             f"policy.first_target_share_permille: found {found}; allowed: 1 to 500, because a resting target of more "
             "than half the position can make the venue refuse a market close (−4118, domain 6.7)"
         )
+    problems += [
+        f"factors: found {problem}; allowed: weights that sum, numbers above 0, thresholds in their order"
+        for problem in parameters.problems(parameters.parameters_of(factor_overrides(values)))
+    ]
     outside = [s for s in values["limits.symbols"] or () if s not in values["symbols"]]
     if outside:
         problems.append(wrong("limits.symbols", outside, "symbols of the universe: " + ", ".join(values["symbols"])))

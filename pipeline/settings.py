@@ -27,6 +27,7 @@ from pipeline.configuration import (
     accept,
     contradictions,
     defaults,
+    factor_overrides,
     flatten,
     read_json,
     wrong,
@@ -407,7 +408,10 @@ def _read_environment(reader: _Environment) -> dict[str, Json]:
 def _assemble(values: Mapping[str, Json], outer: Mapping[str, Json]) -> Settings:
     """The settings of values that were found right."""
     digest = _digest(values)
-    policy = _nested(values, "policy")
+    policy = _nested(values, "policy") | {
+        "factor_publish_bps": round(values["performance.recompute_threshold"] * 10_000),
+        "factors": factor_overrides(values),
+    }
     streams, standing = tuple(values["data_source.ws_streams"]), defaults()
     slots, tradable = values["performance.max_positions"], values["limits.symbols"]
     return Settings(

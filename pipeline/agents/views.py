@@ -13,11 +13,13 @@ from typing import Final
 import msgspec
 
 from pipeline.core import factor_set, positions
+from pipeline.core.factor_set import FactorState
+from pipeline.core.factors.parameters import parameters_of
 from pipeline.core.feeds import entry_blocks
 from pipeline.core.state import SymbolState
 from pipeline.core.units import E8, Lots, Milliseconds
 from pipeline.streaming.folding import View
-from pipeline.wire.records import PositionView, factor_rows
+from pipeline.wire.records import FactorRow, PositionView, factor_rows
 from pipeline.wire.views import BookView, FactorView, PriceView
 
 HELD_MS: Final = 1_000
@@ -104,10 +106,14 @@ def market_rows(state: SymbolState) -> Iterator[View]:
         bars_ready=state.bars.ready,
         entry_blocks=entry_blocks(state),
         log_ms=log_ms,
-        factors={} if state.factors is None else factor_rows(factor_set.values(state.factors, now_ms=log_ms)),
+        factors={} if state.factors is None else _factor_rows(state.factors, now_ms=log_ms),
         scores=state.scores,
     )
     yield View("factors", symbol, _encode(factors))
+
+
+def _factor_rows(factors: FactorState, *, now_ms: int) -> dict[str, FactorRow]:
+    return factor_rows(factor_set.values(factors, now_ms=now_ms, parameters=parameters_of(factors.overrides)))
 
 
 def position_view(state: SymbolState) -> PositionView | None:

@@ -39,6 +39,7 @@ from pipeline.core.events import (
     TradingStateSet,
 )
 from pipeline.core.factor_feed import REFERENCES, is_due
+from pipeline.core.factors.parameters import parameters_of
 from pipeline.core.identity import cause
 from pipeline.core.instruments import Instrument
 from pipeline.core.scores import Scores
@@ -493,7 +494,9 @@ def _published(state: SymbolState, stamp: Stamp) -> FactorsRecord:
         cause=cause(partition=stamp.partition, offset=stamp.offset, line=stamp.line),
         at_ms=Milliseconds(scores.at_ms),
         price=E8(shown.price_e8),
-        factors=factor_rows(factor_set.values(factors, now_ms=scores.at_ms)),
+        factors=factor_rows(
+            factor_set.values(factors, now_ms=scores.at_ms, parameters=parameters_of(factors.overrides))
+        ),
         scores=scores,
     )
 

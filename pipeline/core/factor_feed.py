@@ -24,13 +24,14 @@ from pipeline.core.events import (
     Liquidation,
     MarkPrice,
     OpenInterest,
+    PolicySet,
     Quote,
     ReferenceBars,
     Trade,
 )
 from pipeline.core.factor_set import FactorState
 from pipeline.core.factors.independence import BITCOIN, ETHER
-from pipeline.core.factors.parameters import DEFAULT, FactorParameters
+from pipeline.core.factors.parameters import DEFAULT, FactorParameters, parameters_of
 from pipeline.core.instruments import Instrument
 from pipeline.core.scores import Shown
 from pipeline.core.state import SymbolState
@@ -44,18 +45,25 @@ def fold(state: SymbolState, event: Event) -> None:
     """
     Feed an event of a kind in ``INPUTS`` to the factors of *state*.
 
-    At the first event after the instrument became known, and after its tick or lot size changed, they begin anew from
-    the bars at hand, and scores of former factors are dropped.
+    At the first event after the instrument became known, after its tick or lot size changed and after the configuration
+    of the factors changed, they begin anew from the bars at hand, and scores of former factors are dropped.
     """
     instrument = state.instrument
     if instrument is None:
         return
+    overrides = state.policy.factors
+    parameters = parameters_of(overrides) if overrides else DEFAULT
     factors = state.factors
-    if factors is None or factors.tick_e8 != instrument.tick_e8 or factors.step_e8 != instrument.step_e8:
-        factors = _begin(state, instrument, DEFAULT)
+    if (
+        factors is None
+        or factors.tick_e8 != instrument.tick_e8
+        or factors.step_e8 != instrument.step_e8
+        or factors.overrides != overrides
+    ):
+        factors = _begin(state, instrument, parameters)
         if isinstance(event, Bar | Bars):
             return  # it is among the bars they begin from
-    INPUTS[type(event)](factors, event, state, DEFAULT)
+    INPUTS[type(event)](factors, event, state, parameters)
 
 
 def _begin(state: SymbolState, instrument: Instrument, parameters: FactorParameters) -> FactorState:
@@ -64,6 +72,7 @@ def _begin(state: SymbolState, instrument: Instrument, parameters: FactorParamet
     )
     if state.bars.bars and not state.bars.gapped:
         factor_set.rebuild(factors, state.bars.bars, now_ms=state.log_ms, parameters=parameters)
+    factors.overrides = state.policy.factors
     state.factors, state.scores, state.shown = factors, None, None
     return factors
 
@@ -80,7 +89,8 @@ def score(state: SymbolState) -> bool:
     if state.factors is None:
         return False
     known = state.scores
-    found = state.scores = scores.refreshed(known, state.factors, now_ms=state.log_ms, parameters=DEFAULT)
+    parameters = parameters_of(state.factors.overrides)
+    found = state.scores = scores.refreshed(known, state.factors, now_ms=state.log_ms, parameters=parameters)
     price = _price_e8(state)
     if scores.is_news(state.shown, found, price_e8=price, moved_bps=state.policy.factor_publish_bps):
         state.shown = Shown(at_ms=found.at_ms, bar_close_ms=found.bar_close_ms, price_e8=price)
@@ -89,11 +99,11 @@ def score(state: SymbolState) -> bool:
 
 def is_due(state: SymbolState) -> bool:
     """True when a symbol without a position waits for its turn (one with a position has it at every tick)."""
-    return (
-        state.position is None
-        and not state.halted
-        and scores.is_due(state.scores, state.factors, now_ms=state.log_ms, serve_ms=DEFAULT.serve_ms)
-    )
+    factors = state.factors
+    if factors is None or state.position is not None or state.halted:
+        return False
+    serve_ms = parameters_of(factors.overrides).serve_ms
+    return scores.is_due(state.scores, factors, now_ms=state.log_ms, serve_ms=serve_ms)
 
 
 def bars_to_share(state: SymbolState) -> ReferenceBars | None:
@@ -188,7 +198,7 @@ def _bars(factors: FactorState, _: Bars, state: SymbolState, parameters: FactorP
     factor_set.rebuild(factors, history.bars, now_ms=state.log_ms, parameters=parameters)
 
 
-def _begins(_: FactorState, __: InstrumentChanged, ___: SymbolState, ____: FactorParameters) -> None:
+def _begins(_: FactorState, __: InstrumentChanged | PolicySet, ___: SymbolState, ____: FactorParameters) -> None:
     """Nothing but the beginning, which ``fold`` has made."""
 
 
@@ -205,4 +215,5 @@ INPUTS: Final[dict[type, Callable[[FactorState, Any, SymbolState, FactorParamete
     Bar: _bar,
     Bars: _bars,
     InstrumentChanged: _begins,
+    PolicySet: _begins,
 }

@@ -38,7 +38,7 @@ from pipeline.core.factors import (
     volume_delta,
 )
 from pipeline.core.factors.factor import Factor, missing
-from pipeline.core.factors.parameters import DEFAULT, FactorParameters, weights
+from pipeline.core.factors.parameters import DEFAULT, FactorParameters, Overrides, weights
 from pipeline.core.factors.price import Prices
 from pipeline.core.units import ONE_E8
 
@@ -99,6 +99,7 @@ class FactorState(msgspec.Struct):
     hole: str = "no bar yet"
     refused: dict[str, int] = msgspec.field(default_factory=dict)
     last_refused: str = ""
+    overrides: Overrides = ()  # the parameters that it was begun with (``factors.parameters.parameters_of``)
 
     @property
     def bar_close_ms(self) -> int:

@@ -139,6 +139,7 @@ class Policy(msgspec.Struct, frozen=True):
     # factors (domain 4.13): symbols without a position that compute at one tick, and the move that publishes anew
     factor_turns_per_tick: int = 8
     factor_publish_bps: int = 10
+    factors: tuple[tuple[str, float], ...] = ()  # parameters that differ from core.factors.parameters, by their path
     disabled_exits: tuple[str, ...] = ()
     ladder: tuple[LadderStep, ...] = ()  # empty: two steps by first_target_share and last_target
     templates: tuple[Template, ...] = ()

@@ -128,10 +128,8 @@ def key_of(factors: FactorState) -> tuple[int, ...]:
     return (v.bar, v.mark, v.depth, v.interest, v.liquidation, v.reference)
 
 
-def is_due(known: Scores | None, factors: FactorState | None, *, now_ms: int, serve_ms: int) -> bool:
+def is_due(known: Scores | None, factors: FactorState, *, now_ms: int, serve_ms: int) -> bool:
     """True when a symbol without a position wants a turn: a bar closed, a hole opened, or the scores grew old."""
-    if factors is None:
-        return False
     return known is None or known.key[0] != factors.versions.bar or now_ms - known.at_ms >= serve_ms
 
 

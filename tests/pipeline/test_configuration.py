@@ -16,11 +16,13 @@ from pipeline.configuration import (
     accept,
     contradictions,
     defaults,
+    factor_overrides,
     flatten,
     nested,
     read_json,
     reference,
 )
+from pipeline.core.factors.parameters import parameters_of
 
 ROOT = Path(__file__).parents[2]
 DESIGN_KEYS = {
@@ -81,7 +83,7 @@ def test_every_problem_is_named_at_once() -> None:
         "polling.enabled: found 1; allowed: true or false",
         "performance: found 5; allowed: an object with the keys max_positions, target_latency_ms, recompute_threshold",
         "surprise: found [], but there is no such key; allowed here: data_source, polling, cache, rate_limit, "
-        "performance, symbols, limits, policy",
+        "performance, symbols, limits, policy, factors",
     ]
 
 
@@ -147,3 +149,43 @@ def test_exactly_what_is_not_vital_may_be_switched_off() -> None:
 
     assert [] == accept(values, "policy.disabled_exits", ["X15"])
     assert ["X6"] == [word for word in ("X6",) if accept(values, "policy.disabled_exits", [word])]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"trend.weight": 26}, "sum to 131"),
+        ({"trend.weight": -25, "volume.weight": 65}, "a weight is negative"),
+        ({"trend.fast": 60}, "trend.fast is not below trend.slow"),
+        ({"ages.mark.soft_ms": 15_000}, "ages.mark: the soft age is not below the hard one"),
+        ({"basis.sign": 0.5}, "basis.sign is neither"),
+        ({"trend.slope_scale": 0}, "trend.slope_scale is 0"),
+    ],
+)
+def test_factor_parameters_that_contradict_each_other_are_named(changes: dict[str, float], named: str) -> None:
+    """Weights that do not sum, thresholds out of order, what must be positive."""
+    values, problems = flatten({"factors": changes})
+
+    assert [] == problems
+    assert any(named in problem and problem.startswith("factors:") for problem in contradictions(values))
+
+
+@pytest.mark.parametrize("value", ["25", None, True, 1e12, [25]])
+def test_a_factor_parameter_is_a_number_of_a_sane_size(value: Any) -> None:
+    """Each is named by its own path."""
+    assert ["factors.trend.weight"] == [
+        problem.partition(":")[0] for problem in flatten({"factors": {"trend.weight": value}})[1]
+    ]
+
+
+def test_what_differs_of_the_factors_travels_and_what_does_not_stays_home() -> None:
+    """The policy carries overrides alone; the life of a value is the design document's key of the cache."""
+    changes = {"factors": {"trend.weight": 20, "momentum.weight": 20}, "cache": {"factor_cache_ttl_sec": 30}}
+    values, _ = flatten(changes)
+    overrides = factor_overrides(values)
+
+    assert () == factor_overrides(defaults())
+    assert (("trend.weight", 20.0), ("momentum.weight", 20.0), ("serve_ms", 30_000.0)) == overrides
+    assert [] == contradictions(values)
+    assert 20.0 == parameters_of(overrides).trend.weight
+    assert (30_000, int) == (parameters_of(overrides).serve_ms, type(parameters_of(overrides).serve_ms))

@@ -7,7 +7,8 @@ configuration and are part of its digest, so that a change is a change of the fo
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
 
@@ -53,6 +54,33 @@ class FactorParameters(msgspec.Struct, frozen=True):
 
 
 DEFAULT: Final = FactorParameters()
+Overrides = tuple[tuple[str, float], ...]  # (path of a parameter, its value)
+
+
+def standing(part: msgspec.Struct = DEFAULT, path: str = "") -> dict[str, float]:
+    """Every parameter by its path (``trend.weight``), in the order of the structs."""
+    found: dict[str, float] = {}
+    for name in part.__struct_fields__:
+        value, here = getattr(part, name), f"{path}.{name}" if path else name
+        found.update(standing(value, here) if isinstance(value, msgspec.Struct) else {here: value})
+    return found
+
+
+@lru_cache(maxsize=8)
+def parameters_of(overrides: Overrides) -> FactorParameters:
+    """The defaults with *overrides*; a path nobody knows breaks a promise (the configuration has checked it)."""
+    found = DEFAULT
+    for path, value in overrides:
+        found = _replaced(found, path.split("."), value)
+    return found
+
+
+def _replaced(part: Any, path: list[str], value: float) -> Any:  # Any: a struct of parameters
+    known = getattr(part, path[0])
+    if len(path) > 1:
+        return msgspec.structs.replace(part, **{path[0]: _replaced(known, path[1:], value)})
+    assert isinstance(known, int | float), path
+    return msgspec.structs.replace(part, **{path[0]: int(value) if isinstance(known, int) else float(value)})
 
 
 def weights(parameters: FactorParameters) -> dict[str, float]:

@@ -15,12 +15,14 @@ from pipeline.core.events import (
     Event,
     InstrumentChanged,
     OpenInterest,
+    PolicySet,
     Stamp,
     Ticked,
     Trade,
 )
 from pipeline.core.factor_set import FactorState, values
 from pipeline.core.instruments import Instrument
+from pipeline.core.policies import Policy
 from pipeline.core.state import SymbolState
 from pipeline.core.units import Lots, Milliseconds, Ticks
 from tests.factor_market import START_MS, STEP_E8, TICK_E8, fold_all, mark, quote, walk
@@ -164,3 +166,30 @@ def test_another_tick_size_begins_anew_from_the_bars_at_hand(scale: int) -> None
     assert [pytest.approx(before[letter].value, abs=1e-6) for letter in "TMSVC"] == [
         after[letter].value for letter in "TMSVC"
     ]
+
+
+def test_other_parameters_begin_anew_from_the_bars_at_hand() -> None:
+    """A policy with other weights or windows is another set of factors: scores of the former are gone."""
+    symbol = Symbol()
+    symbol.tell(Bars(BARS), BARS[-1].open_ms + BAR_MS)
+    symbol.tell(Ticked(compute=True), BARS[-1].open_ms + BAR_MS + 1)
+    before = symbol.state.scores
+    policy = Policy(factors=(("trend.weight", 20.0), ("momentum.weight", 20.0), ("trend.line_bars", 30.0)))
+    symbol.tell(PolicySet(policy), BARS[-1].open_ms + BAR_MS + 2)
+    dropped = symbol.state.scores
+    symbol.tell(Ticked(compute=True), BARS[-1].open_ms + BAR_MS + 3)
+    after = symbol.state.scores
+
+    assert before is not None and after is not None and dropped is None
+    assert 30 == symbol.known.bars.trend.line.window.size
+    assert before.value("T") != after.value("T")
+    assert before.value("S") == after.value("S")
+
+
+def test_bars_that_come_to_light_behind_live_ones_rebuild_the_factors() -> None:
+    """A live bar before the REST answer of its past: the factors stand on the whole history, not on one bar."""
+    symbol = Symbol()
+    symbol.close([BARS[150]])
+    symbol.tell(Bars(BARS[:150]), BARS[150].open_ms + BAR_MS + 500)
+
+    assert (151, "") == (symbol.known.bars.prices.bars, symbol.known.hole)

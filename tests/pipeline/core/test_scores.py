@@ -83,19 +83,18 @@ def test_a_hole_leaves_no_levels_behind() -> None:
 
 
 def test_a_symbol_is_due_after_a_closed_bar_and_when_its_scores_grew_old() -> None:
-    """Not before, and never without factors."""
+    """Not before."""
     factors = fold_all(BARS)
     now_ms = factors.bar_close_ms
     known = computed(factors)
     due = [
-        is_due(None, None, now_ms=now_ms, serve_ms=60_000),
         is_due(None, factors, now_ms=now_ms, serve_ms=60_000),
         is_due(known, factors, now_ms=now_ms + 59_999, serve_ms=60_000),
         is_due(known, factors, now_ms=now_ms + 60_000, serve_ms=60_000),
     ]
     factors.versions.bar += 1
 
-    assert [False, True, False, True] == due
+    assert [True, False, True] == due
     assert is_due(known, factors, now_ms=now_ms, serve_ms=60_000)
 
 
