@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from pipeline.core.account_state import RiskRules
 from pipeline.core.exits import RULES
 from pipeline.core.factors import parameters
 from pipeline.core.policies import Policy
@@ -159,6 +160,25 @@ _UNITS: Final[Mapping[str, tuple[str, int]]] = {
     "_ms": ("milliseconds", 86_400_000),
     "_e8": ("units of 10**-8", ONE_E8),
     "_per_minute": ("a minute", 10_000),
+    "_points": ("points of a score from 0 to 100", 100),
+}
+# Bounds of the whole account (``core.risk``) → what each means; 0 switches one off.
+_RISK: Final[Mapping[str, str]] = {
+    "day_loss_permille": "X3: loss of the UTC day that closes everything, of the balance at 00:00 UTC; 0: off",
+    "margin_ratio_permille": "X3: maintenance margin of margin balance that closes everything; 0: off",
+    "drawdown_reduced_permille": "below the highest balance: entries get reduced sizes; 0: off",
+    "drawdown_close_only_permille": "below the highest balance: no entries until a resume; 0: off",
+    "drawdown_halted_permille": "below the highest balance: everything is closed until a resume; 0: off",
+    "reduced_size_permille": "share that reduced sizes leave",
+    "heat_permille": "loss of equity if every far rail were hit at once that an entry may bring it to; 0: off",
+    "heat_slippage_bps": "slippage beyond a far rail that heat counts",
+    "risk_permille": "share of equity that a signal risks between its entry and its stop",
+    "exposure_permille": "notional of all positions as a share of equity; 0: off",
+    "correlated_exposure_permille": "notional of correlated positions of one side as a share of equity; 0: off",
+    "correlated_below": "independence (factor I, 0 to 100) below which a symbol counts as correlated",
+    "cool_down_bars": "bars of 5 minutes that a symbol rests after a trade (signals alone)",
+    "cool_down_stop_bars": "bars of 5 minutes that a symbol rests after a stop-out (signals alone)",
+    "shortlist": "symbols that the ranking of all of them chooses",
 }
 
 
@@ -182,6 +202,15 @@ def _policy_keys() -> Iterator[Key]:
                 (u for end, u in _UNITS.items() if field.name.endswith(end)), ("a plain number", 1_000_000_000)
             )
             yield Key(path, default, f"in {unit}", _integer(0, high))
+
+
+def _risk_keys() -> Iterator[Key]:
+    """One key for every bound of the account; ``worst_stop_bps`` follows from the policy."""
+    for field in msgspec.structs.fields(RiskRules):
+        if field.name == "worst_stop_bps":
+            continue
+        high = 100 if field.name in ("correlated_below", "shortlist") else 100_000
+        yield Key(f"risk.{field.name}", field.default, _RISK[field.name], _integer(0, high))
 
 
 # Fields of Policy that follow from other keys.
@@ -249,6 +278,7 @@ KEYS: Final[tuple[Key, ...]] = (
         _integer(1, 50),
     ),
     Key("limits.entries_per_minute", 10, "entries a minute over all symbols", _integer(1, 600)),
+    *_risk_keys(),
     *_policy_keys(),
     *_factor_keys(),
 )
@@ -355,6 +385,10 @@ _ORDERS: Final = (
     ("policy.x8_points", "policy.x8_strong_points"),
     ("policy.x11_liquidity_points", "policy.x11_rearm_points"),
     ("performance.max_positions", "limits.max_positions"),
+    ("policy.signal_watch_points", "policy.signal_prime_points"),
+    ("risk.drawdown_reduced_permille", "risk.drawdown_close_only_permille"),
+    ("risk.drawdown_close_only_permille", "risk.drawdown_halted_permille"),
+    ("risk.cool_down_bars", "risk.cool_down_stop_bars"),
 )
 # path → least value: below it the rule would turn into its opposite.
 _LEAST: Final = {

@@ -43,11 +43,18 @@ def instruments_known() -> records.InstrumentsKnown:
     return records.InstrumentsKnown(Milliseconds(1), {"BTCUSDT": msgspec.Raw(msgspec.json.encode(SYMBOL_OBJECT))})
 
 
+def balance_read() -> records.BalanceRead:
+    """What the executor writes when it has read the balance."""
+    body = b'[{"asset":"USDT","balance":"10000","availableBalance":"10000"}]'
+    return records.BalanceRead(Milliseconds(1), msgspec.Raw(body))
+
+
 @asynccontextmanager
 async def account_desk(brokers: str, prefix: str, log_identity: str) -> AsyncIterator[Settings]:
     """Answer commands as the account worker would, while the body runs."""
     settings = load(environment(brokers, prefix))
     await send(settings, ACCOUNT, records.encode(instruments_known()))
+    await send(settings, ACCOUNT, records.encode(balance_read()))
 
     async def work() -> None:
         fold = AccountFold(log_identity=log_identity, fold="", rules=rules_of(settings), policy=settings.policy)

@@ -28,7 +28,6 @@ from pipeline.wire.topics import ANCHORS, INPUTS, INTENTS
 
 TICK_SECONDS: Final = 0.25
 VIEWS: Final = ("prices", "books", "factors", "positions")
-LOST_STREAMS: Final = ("public", "market", "private", "execute")  # words of core.feeds: together everything
 
 
 class DecideFolding:
@@ -87,7 +86,7 @@ class DecideFolding:
             reason = f"{lost} records are gone from the log"
             decision = engine.conclude(
                 state,
-                [FeedLost(stream=stream, reason=reason) for stream in LOST_STREAMS],
+                [FeedLost(stream=stream, reason=reason) for stream in engine.LOST_STREAMS],
                 stamp,
                 log_identity=self._fold.log_identity,
                 fold=self.fold,

@@ -13,19 +13,21 @@ from typing import Final, assert_never
 import msgspec
 
 from pipeline.binance.decode import instrument_of
-from pipeline.core import account
-from pipeline.core.account import (
+from pipeline.core import account_words as words
+from pipeline.core.account import account_step
+from pipeline.core.account_state import AccountRules, AccountStamp, AccountState, decode, digest, encode
+from pipeline.core.account_words import (
     AccountEvent,
     AccountOutput,
-    AccountRules,
-    AccountStamp,
-    AccountState,
     AlertWanted,
     CommandEnded,
     LineWanted,
+    ReadWanted,
     StateSpoken,
+    TierChosen,
 )
-from pipeline.core.events import CloseRequested, EntryAdmitted, TradingMode
+from pipeline.core.commands import RequestData
+from pipeline.core.events import CloseRequested, EntryAdmitted, SymbolResumed, TradingMode
 from pipeline.core.identity import base62
 from pipeline.core.instruments import Instrument
 from pipeline.core.policies import Policy
@@ -33,11 +35,20 @@ from pipeline.core.units import E8, Milliseconds, NotADecimal, parse_e8
 from pipeline.settings import Settings
 from pipeline.wire import lines, records
 from pipeline.wire.outputs import Outgoing, quarantine_record
-from pipeline.wire.topics import ALERTS, INPUT_PARTITIONS, INPUTS, partition_of
+from pipeline.wire.topics import ALERTS, DATA_INTENTS, INPUT_PARTITIONS, INPUTS, partition_of
 
 SOURCE: Final = "account/main"
 COMMAND_ANSWERED: Final = "command_answered"
 NANOSECONDS_PER_MS: Final = 1_000_000
+MAX_MS: Final = 1 << 45
+READ_VALID_MS: Final = 5_000  # then the account asks again
+# Reasons of ACCOUNT_UPDATE that pay in or take out (venue sheet 3.5); all others are trading.
+TRANSFERS: Final = frozenset(
+    {
+        "DEPOSIT", "WITHDRAW", "WITHDRAW_REJECT", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "ASSET_TRANSFER",
+        "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW",
+    }
+)  # fmt: skip
 
 
 class AccountApplied(msgspec.Struct, frozen=True):
@@ -50,15 +61,20 @@ class AccountApplied(msgspec.Struct, frozen=True):
     lines: list[tuple[int, bytes]]
     alerts: list[records.AlertRecord]
     quarantined: list[records.QuarantineRecord]
+    reads: list[records.DataIntentRecord] = []
 
     def outgoing(self) -> list[Outgoing]:
-        """The records to produce, in order: lines (joined per partition), quarantine, and alerts with answers last."""
+        """The records to produce, in order: lines (joined per partition), reads, quarantine, alerts, answers last."""
         by_partition: dict[int, list[bytes]] = {}
         for partition, line in self.lines:
             by_partition.setdefault(partition, []).append(line)
         written = [
             Outgoing(topic=INPUTS, partition=partition, key=b"", value=lines.join(batch))
             for partition, batch in by_partition.items()
+        ]
+        written += [
+            Outgoing(topic=DATA_INTENTS, partition=None, key=read.symbol.encode(), value=records.encode(read))
+            for read in self.reads
         ]
         written += [quarantine_record(record) for record in self.quarantined]
         written += [
@@ -75,6 +91,10 @@ def rules_of(settings: Settings) -> AccountRules:
         slots=min(settings.performance.max_positions, settings.limits.max_positions),
         max_notional_e8=settings.limits.max_notional_e8,
         entries_per_minute=settings.limits.entries_per_minute,
+        risk=msgspec.structs.replace(
+            settings.risk, worst_stop_bps=settings.policy.stop_max_bps * settings.policy.far_rail_permille // 1_000
+        ),
+        signals=settings.policy.signals,
     )
 
 
@@ -102,6 +122,7 @@ class _StreamBalance(msgspec.Struct):
 
     a: str
     wb: str
+    bc: str = "0"
 
 
 class _MarginPosition(msgspec.Struct):
@@ -114,6 +135,33 @@ class _AccountData(msgspec.Struct):
     """``a`` of ACCOUNT_UPDATE."""
 
     B: list[_StreamBalance] = []
+    m: str = ""
+
+
+class _Asset(msgspec.Struct):
+    """One row of ``assets`` of account v3 (venue sheet section 4)."""
+
+    asset: str
+    walletBalance: str
+    marginBalance: str
+    maintMargin: str
+    availableBalance: str
+    updateTime: int = 0
+
+
+class _Account(msgspec.Struct):
+    """Account v3; the totals are USD over all assets in multi-assets mode, so USDT's own row is what is read."""
+
+    assets: list[_Asset]
+
+
+class _Income(msgspec.Struct):
+    """One row of income."""
+
+    incomeType: str
+    income: str
+    asset: str
+    time: int
 
 
 class _EventName(msgspec.Struct):
@@ -122,6 +170,7 @@ class _EventName(msgspec.Struct):
 
 class _AccountUpdate(msgspec.Struct):
     a: _AccountData
+    T: int = 0
 
 
 class _MarginCall(msgspec.Struct):
@@ -147,19 +196,19 @@ class AccountFold:
 
     def image(self) -> bytes:
         """The state as it is stored."""
-        return account.encode(self.state)
+        return encode(self.state)
 
     def restore(self, image: bytes) -> None:
         """Take over a stored state; raises msgspec.DecodeError when the bytes are none of this version."""
-        self.state = account.decode(image)
+        self.state = decode(image)
 
     def digest(self) -> str:
         """The name of the state."""
-        return account.digest(self.state)
+        return digest(self.state)
 
     def apply_record(self, *, offset: int, append_ms: Milliseconds | int, value: bytes) -> AccountApplied:
         """Fold one record; never raises for what stands in it."""
-        applied = AccountApplied([], [], [])
+        applied = AccountApplied([], [], [], [])
         if offset <= self.state.applied:
             return applied
         stamp = AccountStamp(self.log_identity, offset, Milliseconds(append_ms))
@@ -167,9 +216,9 @@ class AccountFold:
             event = _event_of(value)
         except _Unreadable as refusal:
             self._refuse(stamp, value, str(refusal), applied)
-            event = account.AccountTicked()  # the record's time still passes
+            event = words.AccountTicked()  # the record's time still passes
         try:
-            outputs = account.account_step(self.state, event, stamp, self.rules)
+            outputs = account_step(self.state, event, stamp, self.rules)
         except Exception as fault:  # noqa: BLE001 - re-stated as a record: entries close, the account lives on
             outputs = self._halt(stamp, fault)
         self._write(stamp, outputs, applied)
@@ -186,6 +235,10 @@ class AccountFold:
                     self._alert(stamp, _answer(output), applied)
                 case AlertWanted():
                     self._alert(stamp, output, applied)
+                case ReadWanted():
+                    self._ask(stamp, output, applied)
+                case TierChosen():
+                    pass
                 case _:
                     assert_never(output)
 
@@ -202,8 +255,12 @@ class AccountFold:
                 line = msgspec.structs.replace(line, admission=wanted.body)
             case CloseRequested():
                 line = msgspec.structs.replace(line, close=wanted.body)
-            case StateSpoken(mode=mode, reason=reason):
-                spoken = lines.TradingStateLine(mode=mode.value, reason=reason, policy=self.policy)
+            case SymbolResumed():
+                line = msgspec.structs.replace(line, resume=wanted.body)
+            case StateSpoken(mode=mode, reason=reason, shortlisted=shortlisted):
+                spoken = lines.TradingStateLine(
+                    mode=mode.value, reason=reason, policy=self.policy, shortlisted=tuple(shortlisted)
+                )
                 line = msgspec.structs.replace(line, state=spoken)
             case _:
                 assert_never(wanted.body)
@@ -211,6 +268,22 @@ class AccountFold:
         every = wanted.symbol == lines.EVERY_SYMBOL
         partitions = range(INPUT_PARTITIONS) if every else (partition_of(wanted.symbol),)
         applied.lines.extend((partition, encoded) for partition in partitions)
+
+    def _ask(self, stamp: AccountStamp, wanted: ReadWanted, applied: AccountApplied) -> None:
+        request = RequestData(
+            kind="account",
+            held=True,
+            expires_ms=Milliseconds(self.state.log_ms + READ_VALID_MS),
+            since_ms=wanted.since_ms,
+        )
+        applied.reads.append(
+            records.DataIntentRecord(
+                id=f"{self.log_identity}.a{base62(stamp.offset)}.read",
+                symbol=lines.EVERY_SYMBOL,
+                at_ms=self.state.log_ms,
+                request=request,
+            )
+        )
 
     def _alert(self, stamp: AccountStamp, wanted: AlertWanted, applied: AccountApplied) -> None:
         ordinal = len(applied.alerts)
@@ -276,7 +349,7 @@ def _event_of(value: bytes) -> AccountEvent:
         raise _Unreadable(str(error)) from error
     match message:
         case records.OpenCommand():
-            return account.EntryAsked(
+            return words.EntryAsked(
                 command=message.command,
                 symbol=message.symbol,
                 side=message.side,
@@ -286,12 +359,26 @@ def _event_of(value: bytes) -> AccountEvent:
                 target=message.target,
                 last_target=message.last_target,
             )
+        case records.SignalCommand():
+            return words.EntryAsked(
+                command=message.command,
+                symbol=message.symbol,
+                side=message.side,
+                notional=message.notional,
+                stop=message.stop,
+                target=message.target,
+                last_target=message.last_target,
+                signal=message.source,
+                until_ms=message.until_ms,
+            )
         case records.CloseCommand():
-            return account.CloseAsked(message.command, message.symbol, message.reason)
+            return words.CloseAsked(message.command, message.symbol, message.reason)
         case records.ModeCommand():
-            return account.ModeAsked(message.command, message.mode, message.reason)
+            return words.ModeAsked(message.command, message.mode, message.reason)
+        case records.ResumeCommand():
+            return words.ResumeAsked(message.command, message.symbol)
         case records.AdmissionAnswered():
-            return account.AdmissionEnded(
+            return words.AdmissionEnded(
                 message.symbol,
                 _place(message.cause),
                 message.admission,
@@ -300,22 +387,26 @@ def _event_of(value: bytes) -> AccountEvent:
                 message.reason,
             )
         case records.PositionReported():
-            return account.PositionSeen(message.symbol, _place(message.cause), message.report)
+            return words.PositionSeen(message.symbol, _place(message.cause), message.report)
+        case records.SignalReported():
+            return words.SignalSeen(message.symbol, _place(message.cause), message.report)
         case records.TradeReported():
-            return account.TradeSeen(message.symbol, _place(message.cause), message.trade)
+            return words.TradeSeen(message.symbol, _place(message.cause), message.trade)
         case records.InstrumentsKnown():
-            return account.InstrumentsRead({name: _instrument(name, raw) for name, raw in message.symbols.items()})
+            return words.InstrumentsRead({name: _instrument(name, raw) for name, raw in message.symbols.items()})
         case records.BalanceRead():
             return _balance(message.body)
+        case records.AccountRead():
+            return _account(message)
         case records.UserFrame():
             return _user_event(message.frame)
         case records.AccountTick():
-            return account.AccountTicked()
+            return words.AccountTicked()
         case _:
             assert_never(message)
 
 
-def _place(cause: str) -> account.Place:
+def _place(cause: str) -> words.Place:
     parts = cause.split("/")
     if len(parts) != 3 or not all(part.isdecimal() and part.isascii() for part in parts):
         raise _Unreadable(f"cause {cause!r} is no partition/offset/line")
@@ -343,8 +434,38 @@ def _balance(body: msgspec.Raw) -> AccountEvent:
         raise _Unreadable(f"balance: {error}") from error
     for row in rows:
         if row.asset == "USDT":
-            return account.BalanceSeen(_money(row.balance), _money(row.availableBalance))
+            return words.BalanceSeen(_money(row.balance), _money(row.availableBalance))
     raise _Unreadable("balance: no row of USDT")
+
+
+def _time(venue_ms: int) -> Milliseconds:
+    if not 0 <= venue_ms < MAX_MS:
+        raise _Unreadable(f"time {venue_ms} cannot be")
+    return Milliseconds(venue_ms)
+
+
+def _account(read: records.AccountRead) -> AccountEvent:
+    """Account v3, and what income says of transfers; raises _Unreadable."""
+    try:
+        rows = msgspec.json.decode(read.body, type=_Account).assets
+        moved = msgspec.json.decode(read.transfers, type=list[_Income] | None)
+    except msgspec.DecodeError as error:
+        raise _Unreadable(f"account: {error}") from error
+    transfers: int | None = None
+    if moved is not None:
+        wanted = [row for row in moved if row.asset == "USDT" and row.incomeType == "TRANSFER"]
+        transfers = sum(_money(row.income) for row in wanted if row.time >= read.since_ms)
+    for row in rows:
+        if row.asset == "USDT":
+            return words.AccountSeen(
+                wallet=_money(row.walletBalance),
+                available=_money(row.availableBalance),
+                margin=_money(row.marginBalance),
+                maintenance=_money(row.maintMargin),
+                venue_ms=_time(row.updateTime),
+                transfers=None if transfers is None else E8(transfers),
+            )
+    raise _Unreadable("account: no row of USDT")
 
 
 def _user_event(frame: msgspec.Raw) -> AccountEvent:
@@ -352,11 +473,13 @@ def _user_event(frame: msgspec.Raw) -> AccountEvent:
     try:
         name = msgspec.json.decode(frame, type=_EventName).e
         if name == "ACCOUNT_UPDATE":
-            for row in msgspec.json.decode(frame, type=_AccountUpdate).a.B:
+            update = msgspec.json.decode(frame, type=_AccountUpdate)
+            for row in update.a.B:
                 if row.a == "USDT":
-                    return account.BalanceSeen(_money(row.wb))
+                    transfer = _money(row.bc) if update.a.m in TRANSFERS else E8(0)
+                    return words.BalanceSeen(_money(row.wb), transfer=transfer, venue_ms=_time(update.T))
         if name == "MARGIN_CALL":
-            return account.MarginCalled(tuple(row.s for row in msgspec.json.decode(frame, type=_MarginCall).p))
+            return words.MarginCalled(tuple(row.s for row in msgspec.json.decode(frame, type=_MarginCall).p))
     except msgspec.DecodeError as error:
         raise _Unreadable(f"user frame: {error}") from error
-    return account.AccountTicked()
+    return words.AccountTicked()

@@ -409,6 +409,7 @@ def _kind_of(line: Line, frame: bytes) -> str:
         and line.admission is None
         and line.close is None
         and line.lost is None
+        and line.resume is None
         and line.reference is None
     ):
         return "frame"
@@ -439,7 +440,8 @@ def _trading_state(_: SymbolState, line: Line, __: Stamp) -> list[Event]:
     mode = modes.get(line.state.mode)
     if mode is None:
         return [Malformed(stream="account", reason=f"state.mode: unknown trading state {line.state.mode[:40]!r}")]
-    return [PolicySet(policy=line.state.policy), TradingStateSet(mode=mode, reason=line.state.reason)]
+    spoken = TradingStateSet(mode=mode, reason=line.state.reason, shortlisted=line.state.shortlisted)
+    return [PolicySet(policy=line.state.policy), spoken]
 
 
 def _answer(state: SymbolState, line: Line, stamp: Stamp) -> list[Event]:
@@ -476,6 +478,7 @@ _EVENTS: Final[dict[str, Callable[[SymbolState, Line, Stamp], list[Event]]]] = {
     "admission": _as_it_is("admission"),
     "close": _as_it_is("close"),
     "lost": _as_it_is("lost"),
+    "resume": _as_it_is("resume"),
     "reference": _as_it_is("reference"),
 }
 _FOR_EVERY_SYMBOL: Final = frozenset({"tick", "state", "lost", "close", "reference"})

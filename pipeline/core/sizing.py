@@ -15,7 +15,7 @@ import msgspec
 from pipeline.core.events import Quote, Side
 from pipeline.core.instruments import Instrument
 from pipeline.core.policies import Policy
-from pipeline.core.units import ONE_E8
+from pipeline.core.units import ONE_E8, format_e8
 
 STOP_ATR_FLOOR_PERMILLE = 600  # D ≥ 0.6 · A
 STOP_SPREADS = 3  # D ≥ 3 · spread
@@ -23,7 +23,13 @@ BASIS_DISCOUNT_PERMILLE = 900  # TP1 × 0.9 of the distance when the basis is mo
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What an admission asks for: ``lots`` or ``notional_e8``; levels in ticks, 0 = by the tables."""
+    """
+    What an admission asks for: ``lots`` or ``notional_e8``; levels in ticks, 0 = by the tables.
+
+    With ``lots`` the notional is a bound (0: none). ``risk_e8`` asks for size by risk (domain section 5): what may be
+    lost between the entry and the working stop, times ``liquidity_permille``; the notional is its cap. ``max_loss_e8``
+    is what may be lost at the far rail (0: unbounded).
+    """
 
     side: Side
     lots: int
@@ -31,6 +37,9 @@ class Wanted(msgspec.Struct, frozen=True):
     stop: int = 0
     target: int = 0
     last_target: int = 0
+    risk_e8: int = 0
+    max_loss_e8: int = 0
+    liquidity_permille: int = 1_000
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -93,9 +102,6 @@ def plan_entry(wanted: Wanted, *, quote: Quote, instrument: Instrument, policy: 
     side = wanted.side
     sign = side.sign
     touch = quote.ask if side is Side.BUY else quote.bid
-    lots = _quantity(wanted, touch=touch, instrument=instrument)
-    if isinstance(lots, Refused):
-        return lots
     distance = _stop_distance(wanted, touch=touch, quote=quote, instrument=instrument, policy=policy, atr_e8=atr_e8)
     if isinstance(distance, Refused):
         return distance
@@ -105,7 +111,11 @@ def plan_entry(wanted: Wanted, *, quote: Quote, instrument: Instrument, policy: 
     if isinstance(targets, Refused):
         return targets
     stop = touch - sign * distance
-    far = touch - sign * -(-distance * policy.far_rail_permille // 1_000)
+    far_distance = -(-distance * policy.far_rail_permille // 1_000)
+    lots = _quantity(wanted, touch=touch, distance=distance, far_distance=far_distance, instrument=instrument)
+    if isinstance(lots, Refused):
+        return lots
+    far = touch - sign * far_distance
     limit = touch + sign * (touch * policy.entry_slippage_bps // 10_000)
     furthest_target = touch + sign * targets[1]
     if min(stop, far, furthest_target) < instrument.min_price_ticks:
@@ -123,12 +133,29 @@ def plan_entry(wanted: Wanted, *, quote: Quote, instrument: Instrument, policy: 
     )
 
 
-def _quantity(wanted: Wanted, *, touch: int, instrument: Instrument) -> int | Refused:
-    """Lots, rounded down; between the venue's minima and half of its market lot maximum (domain 5)."""
+def _quantity(wanted: Wanted, *, touch: int, distance: int, far_distance: int, instrument: Instrument) -> int | Refused:
+    """
+    Lots, rounded down; between the venue's minima and half of its market lot maximum (domain 5).
+
+    A size that follows from a risk bends to the loss allowed at the far rail; one that a person typed is refused.
+    """
     price_e8 = instrument.price_e8(touch)
     lots = int(wanted.lots)
     if not lots:
         lots = wanted.notional_e8 * ONE_E8 // (price_e8 * instrument.step_e8)
+        if wanted.risk_e8:
+            budget = wanted.risk_e8 * wanted.liquidity_permille // 1_000
+            lots = min(lots, _lots_losing(budget, distance, instrument))
+    elif wanted.notional_e8 and instrument.notional_e8(lots=lots, price_e8=price_e8) > wanted.notional_e8:
+        return Refused(f"the notional is above the {format_e8(wanted.notional_e8)} USDT that the account allows now")
+    if wanted.max_loss_e8:
+        bearable = _lots_losing(wanted.max_loss_e8, far_distance, instrument)
+        if lots > bearable and not wanted.risk_e8:
+            return Refused(
+                f"the loss at the far rail would be above the {format_e8(wanted.max_loss_e8)} USDT that portfolio "
+                f"heat allows now: at most {instrument.quantity_text(bearable)}"
+            )
+        lots = min(lots, bearable)
     largest = min(instrument.max_market_lots // 2, instrument.max_lots)
     if lots < max(1, instrument.min_lots):
         return Refused(f"the quantity is below the venue's minimum of {instrument.quantity_text(instrument.min_lots)}")
@@ -137,6 +164,19 @@ def _quantity(wanted: Wanted, *, touch: int, instrument: Instrument) -> int | Re
     if instrument.notional_e8(lots=lots, price_e8=price_e8) < instrument.min_notional_e8:
         return Refused("the notional is below the venue's minimum")
     return lots
+
+
+def _lots_losing(loss_e8: int, distance: int, instrument: Instrument) -> int:
+    """The most lots that lose at most *loss_e8* over *distance* ticks."""
+    return loss_e8 * ONE_E8 // (distance * instrument.tick_e8 * instrument.step_e8)
+
+
+def leverage_of(*, notional_e8: int, margin_e8: int, largest: int) -> int | None:
+    """max(1, ceil(notional / allocated margin)), None when that is more than *largest* (domain section 5)."""
+    if margin_e8 <= 0:
+        return None
+    leverage = max(1, -(-notional_e8 // margin_e8))
+    return leverage if leverage <= largest else None
 
 
 def _stop_distance(

@@ -16,7 +16,14 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core.events import CloseRequested, EntryAdmitted, FeedLost, ReferenceBars, RequestEnded
+from pipeline.core.events import (
+    CloseRequested,
+    EntryAdmitted,
+    FeedLost,
+    ReferenceBars,
+    RequestEnded,
+    SymbolResumed,
+)
 from pipeline.core.policies import Policy
 
 EVERY_SYMBOL: Final = "*"
@@ -41,11 +48,12 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TradingStateLine(msgspec.Struct, frozen=True):
-    """Trading state and policy of the account, repeated every few seconds by account."""
+    """Trading state, policy and shortlist of the account, repeated every few seconds by account."""
 
     mode: str
     reason: str
     policy: Policy
+    shortlisted: tuple[str, ...] = ()
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -69,6 +77,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     state: TradingStateLine | None = None
     answer: Answer | None = None
     lost: FeedLost | None = None
+    resume: SymbolResumed | None = None
     reference: ReferenceBars | None = None
     turns: tuple[str, ...] = ()
 
@@ -83,6 +92,7 @@ WRITERS: Final[dict[str, frozenset[str]]] = {
     "admission": frozenset({"account"}),
     "close": frozenset({"account"}),
     "state": frozenset({"account"}),
+    "resume": frozenset({"account"}),
     "reference": frozenset({"decide"}),
 }
 

@@ -20,6 +20,7 @@ from pipeline.core.commands import (
     PlaceTarget,
     ReducePosition,
     ReportPosition,
+    ReportSignal,
     ReportTrade,
     RequestData,
     ShareBars,
@@ -36,6 +37,7 @@ from pipeline.wire.records import (
     PositionReported,
     QuarantineRecord,
     SegmentSealed,
+    SignalReported,
     TradeRecord,
     TradeReported,
     encode,
@@ -98,6 +100,8 @@ def _records(decision: Decision, place: str, name: str, output: Output) -> list[
             return [(topics.ACCOUNT, answered)]
         case ReportPosition():
             return [(topics.ACCOUNT, PositionReported(symbol=symbol, cause=place, report=output))]
+        case ReportSignal():
+            return [(topics.ACCOUNT, SignalReported(symbol=symbol, cause=place, report=output))]
         case ReportTrade():
             return [
                 (topics.TRADES, TradeRecord(id=name, symbol=symbol, cause=place, trade=output)),

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.core.commands import Decision, Intent, ReportPosition, ReportTrade, RequestData
+from pipeline.core.commands import Decision, Intent, ReportPosition, ReportSignal, ReportTrade, RequestData
 from pipeline.core.events import Leg, RequestEnded, Side
 from pipeline.core.factor_set import FactorVector
 from pipeline.core.scores import Scores
@@ -170,7 +170,7 @@ class FactorsRecord(msgspec.Struct, frozen=True):
 
 
 class OpenCommand(msgspec.Struct, frozen=True, tag="open"):
-    """A person or a signal wants a position. Texts are as typed; account checks them against the instrument."""
+    """A person wants a position. Texts are as typed; account checks them against the instrument."""
 
     command: str
     symbol: str
@@ -180,6 +180,25 @@ class OpenCommand(msgspec.Struct, frozen=True, tag="open"):
     stop: str = ""
     target: str = ""
     last_target: str = ""
+
+
+class SignalCommand(msgspec.Struct, frozen=True, tag="signal_command"):
+    """
+    A program outside wants a position (``perpguard signal``, the webhook): the gates of signals hold for it.
+
+    ``notional`` caps the size that follows from the risk; ``until_ms`` is when the signal is void (0: never),
+    ``source`` who says so.
+    """
+
+    command: str
+    symbol: str
+    side: Side
+    source: str
+    notional: str = ""
+    stop: str = ""
+    target: str = ""
+    last_target: str = ""
+    until_ms: Milliseconds = Milliseconds(0)
 
 
 class CloseCommand(msgspec.Struct, frozen=True, tag="close"):
@@ -196,6 +215,13 @@ class ModeCommand(msgspec.Struct, frozen=True, tag="mode"):
     command: str
     mode: str
     reason: str = ""
+
+
+class ResumeCommand(msgspec.Struct, frozen=True, tag="resume"):
+    """Let a symbol go on that was halted on a fault of ours."""
+
+    command: str
+    symbol: str
 
 
 class UserFrame(msgspec.Struct, frozen=True, tag="user"):
@@ -225,6 +251,14 @@ class PositionReported(msgspec.Struct, frozen=True, tag="position"):
     report: ReportPosition
 
 
+class SignalReported(msgspec.Struct, frozen=True, tag="signal"):
+    """Decide's word on what a closed bar says about a symbol."""
+
+    symbol: str
+    cause: str
+    report: ReportSignal
+
+
 class TradeReported(msgspec.Struct, frozen=True, tag="trade"):
     """A position is flat: its slot is free."""
 
@@ -247,6 +281,18 @@ class BalanceRead(msgspec.Struct, frozen=True, tag="balance"):
     body: msgspec.Raw
 
 
+class AccountRead(msgspec.Struct, frozen=True, tag="account_read"):
+    """
+    The executor read account v3 (body untouched), and the transfers of income since *since_ms* when they were asked
+    for (body untouched, ``null`` else).
+    """
+
+    at_ms: Milliseconds
+    body: msgspec.Raw
+    since_ms: Milliseconds = Milliseconds(0)
+    transfers: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class AccountTick(msgspec.Struct, frozen=True, tag="tick"):
     """Time passed for account, written by its own worker."""
 
@@ -255,14 +301,18 @@ class AccountTick(msgspec.Struct, frozen=True, tag="tick"):
 
 AccountMessage = (
     OpenCommand
+    | SignalCommand
     | CloseCommand
     | ModeCommand
+    | ResumeCommand
     | UserFrame
     | AdmissionAnswered
     | PositionReported
     | TradeReported
+    | SignalReported
     | InstrumentsKnown
     | BalanceRead
+    | AccountRead
     | AccountTick
 )
 

@@ -7,7 +7,7 @@ import msgspec
 from pipeline.audit.account_replay import AccountReplay
 from pipeline.audit.sources import Entry
 from pipeline.binance.account_fold import AccountFold
-from pipeline.core.account import AccountRules
+from pipeline.core.account_state import AccountRules
 from pipeline.core.policies import Policy
 from pipeline.core.units import Milliseconds
 from pipeline.wire import lines, records

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.binance import account_fold
 from pipeline.binance.account_fold import COMMAND_ANSWERED, AccountApplied, AccountFold, rules_of
-from pipeline.core.account import AccountRules, AccountState
+from pipeline.core.account_state import AccountRules, AccountState
 from pipeline.core.commands import ReportPosition
 from pipeline.core.events import Side, TradingMode
 from pipeline.core.policies import Policy
@@ -39,6 +39,9 @@ SYMBOL_OBJECT = msgspec.json.encode(
         ],
     }
 )
+BALANCE = records.BalanceRead(
+    Milliseconds(1), msgspec.Raw(b'[{"asset":"USDT","balance":"10000","availableBalance":"10000"}]')
+)
 OPEN = records.OpenCommand(command="c1", symbol="BTCUSDT", side=Side.BUY, notional="500")
 
 
@@ -63,6 +66,7 @@ def known() -> Topic:
     """A fold that knows BTCUSDT."""
     topic = Topic()
     topic.message(records.InstrumentsKnown(Milliseconds(1), {"BTCUSDT": msgspec.Raw(SYMBOL_OBJECT)}))
+    topic.message(BALANCE)
     return topic
 
 
@@ -79,7 +83,7 @@ def test_an_open_command_becomes_an_admission_line() -> None:
     assert [partition for partition, _ in applied.lines] == [partition_of("BTCUSDT")]
     line = lines.decode(applied.lines[0][1])
     assert (line.src, line.inc, line.n, line.sym) == ("account/main", "ABCDEFG", 1, "BTCUSDT")
-    assert line.at == 1_700_000_000_001 * 1_000_000
+    assert line.at == 1_700_000_000_002 * 1_000_000
     assert line.admission is not None
     assert line.admission.notional == 500 * ONE_E8
     assert answers(applied)[0].accepted
@@ -190,7 +194,7 @@ def test_a_fault_closes_entries_and_is_recorded(monkeypatch: pytest.MonkeyPatch)
         raise AssertionError("promise broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(account_fold.account, "account_step", broken)
+        patch.setattr(account_fold, "account_step", broken)
         applied = topic.message(OPEN)
     assert [(alert.code, alert.severity) for alert in applied.alerts] == [("account_halted", "critical")]
     assert topic.fold.state.mode is TradingMode.REDUCE_ONLY

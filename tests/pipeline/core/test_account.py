@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.account import (
-    COMMANDS_REMEMBERED,
+from pipeline.core.account import COMMANDS_REMEMBERED, account_step
+from pipeline.core.account_state import AccountRules, AccountStamp, AccountState, Stage, decode, digest, encode
+from pipeline.core.account_words import (
     AccountEvent,
     AccountOutput,
-    AccountRules,
-    AccountStamp,
-    AccountState,
     AccountTicked,
     AdmissionEnded,
     AlertWanted,
@@ -28,13 +26,8 @@ from pipeline.core.account import (
     MarginCalled,
     ModeAsked,
     PositionSeen,
-    Stage,
     StateSpoken,
     TradeSeen,
-    account_step,
-    decode,
-    digest,
-    encode,
 )
 from pipeline.core.commands import ReportPosition, ReportTrade
 from pipeline.core.events import CloseRequested, EntryAdmitted, Side, TradingMode
@@ -99,8 +92,9 @@ class Account:
 
 
 def ready(rules: AccountRules = RULES) -> Account:
-    """An account that knows its instruments."""
+    """An account that knows its balance and its instruments."""
     account = Account(rules)
+    account.fold(BalanceSeen(E8(10_000 * ONE_E8), E8(10_000 * ONE_E8)))
     account.fold(InstrumentsRead({symbol: instrument(symbol) for symbol in SYMBOLS}))
     return account
 
@@ -139,7 +133,7 @@ def test_an_entry_becomes_an_admission_with_an_expiry() -> None:
     """An accepted entry takes a slot and writes a line with everything decide needs, valid for two seconds."""
     account = ready()
     outputs = account.fold(entry("BTCUSDT", "c1", stop="900", target="1200.5"))
-    admission = "ABCDEFG.a1." + outputs[1].body.admission.rpartition(".")[2]  # type: ignore[union-attr]
+    admission = "ABCDEFG.a2." + outputs[1].body.admission.rpartition(".")[2]  # type: ignore[union-attr]
 
     assert outputs == [
         CommandEnded("c1", "BTCUSDT", True, f"admitted as {admission}: slot 1 of 2"),
@@ -155,6 +149,7 @@ def test_an_entry_becomes_an_admission_with_an_expiry() -> None:
                 target=Ticks(12_005),
                 last_target=Ticks(0),
                 expires_ms=Milliseconds(account.now + 2_000),
+                max_loss=E8(38 * ONE_E8),  # the far rail at 7.5 % and 10 bps of slippage
             ),
         ),
     ]
@@ -335,7 +330,7 @@ def test_reduce_only_stops_entries() -> None:
     account = ready()
     account.fold(ModeAsked("m", "reduce_only"))
 
-    assert "perpguard halt --resume" in account.answer(entry("BTCUSDT", "c1")).reason
+    assert "perpguard resume" in account.answer(entry("BTCUSDT", "c1")).reason
 
 
 def test_the_mode_is_repeated_every_five_seconds() -> None:

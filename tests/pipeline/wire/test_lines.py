@@ -15,6 +15,7 @@ from pipeline.core.events import (
     ReferenceBars,
     RequestEnded,
     Side,
+    SymbolResumed,
     Verdict,
 )
 from pipeline.core.policies import Policy
@@ -43,6 +44,7 @@ BODIES = {
         expires_ms=Milliseconds(6),
     ),
     "close": CloseRequested(command="c", reason="r"),
+    "resume": SymbolResumed(command="c"),
     "state": TradingStateLine(mode="active", reason="", policy=Policy(stop_min_ticks=9)),
     "answer": Answer(kind="depth", request="r", body=msgspec.Raw(b'{"lastUpdateId":1}')),
     "lost": FeedLost(stream="public-0", reason="socket lost"),

@@ -49,6 +49,23 @@ EXAMPLES: list[tuple[Output, list[str]]] = [
         ["account"],
     ),
     (
+        commands.ReportSignal(
+            bar_ms=Milliseconds(300_000),
+            stage="prime",
+            fresh=True,
+            side=Side.BUY,
+            score=50_000,
+            strength=70_000,
+            odds=800_000,
+            coverage=900,
+            liquidity=80,
+            independence=50,
+            price=E8(5),
+            refused=[],
+        ),
+        ["account"],
+    ),
+    (
         commands.ReportTrade(
             position="p",
             side=Side.BUY,

@@ -1,0 +1,431 @@
+"""
+The only place that judges the account as a whole: day loss, margin ratio, drawdown, heat, exposure, cool-downs.
+
+Domain 5, 6.3 (X3, day loss) and 7. Two sources tell how much there is: the *marks* (wallet as the user stream states it
+and the open PnL that decide reports once a second) and the *account* (a whole read by the executor). What closes
+positions needs both, at least a second apart: the first one that says a bound is broken stops entries at once and asks
+for a read with the transfers of the day; only when the other says so too, trading stops. A source that cannot speak
+(a position not reported for 5 s, a read older than the wallet) says nothing, neither yes nor no.
+
+All money is E8 USDT, all bounds permille; nothing here is a float, so no NaN can pass for "no loss".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from pipeline.core.account_state import AccountState, RiskRules, RiskState, Slot, Suspicion, Tier
+from pipeline.core.account_words import AccountOutput, AccountSeen, AlertWanted, BalanceSeen, ReadWanted
+from pipeline.core.bars import BAR_MS
+from pipeline.core.commands import ReportTrade
+from pipeline.core.entry_terms import Refused
+from pipeline.core.events import Side, TradingMode
+from pipeline.core.units import E8, ONE_E8, Milliseconds, format_e8
+
+DAY_MS: Final = 86_400_000
+APART_MS: Final = 1_000  # domain 6.3: two readings at least this far apart
+REPORT_FRESH_MS: Final = 5_000  # a position reported longer ago leaves the marks without a word
+READ_AGAIN_MS: Final = 5_000  # between two questions for a second reading
+READ_VALID_MS: Final = 120_000  # a read proves nothing after this
+RELIEF_PERMILLE: Final = 800  # half sizes end when the drawdown is below this share of their bound
+STOP_OUTCOMES: Final = ("hard_stop", "trailing_stop", "breakeven_stop", "emergency")
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """One reading: what one source says there is, and how much of it must stay."""
+
+    equity: int
+    maintenance: int
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """
+    One row: ``lost`` of ``whole`` may be below ``limit`` permille; ``tier`` is what follows when it is not.
+
+    ``vital`` rows stop trading, the others only make it smaller.
+    """
+
+    id: str
+    text: str
+    lost: Callable[[RiskState, Figures], int]
+    whole: Callable[[RiskState, Figures], int]
+    limit: Callable[[RiskRules], int]
+    tier: Tier
+
+
+BOUNDS: Final[tuple[Bound, ...]] = (
+    Bound(
+        "X3 day loss",
+        "of the balance at 00:00 UTC",
+        lambda risk, now: risk.baseline + risk.transfers - now.equity,
+        lambda risk, _: risk.baseline + min(0, risk.transfers),
+        lambda rules: rules.day_loss_permille,
+        Tier.HALTED,
+    ),
+    Bound(
+        "X3 margin ratio",
+        "of the margin balance must stay",
+        lambda _, now: now.maintenance,
+        lambda _, now: now.equity,
+        lambda rules: rules.margin_ratio_permille,
+        Tier.HALTED,
+    ),
+    Bound(
+        "drawdown halt",
+        "below the highest balance",
+        lambda risk, now: risk.peak - now.equity,
+        lambda risk, _: risk.peak,
+        lambda rules: rules.drawdown_halted_permille,
+        Tier.HALTED,
+    ),
+    Bound(
+        "drawdown close-only",
+        "below the highest balance",
+        lambda risk, now: risk.peak - now.equity,
+        lambda risk, _: risk.peak,
+        lambda rules: rules.drawdown_close_only_permille,
+        Tier.CLOSE_ONLY,
+    ),
+    Bound(
+        "drawdown reduced",
+        "below the highest balance",
+        lambda risk, now: risk.peak - now.equity,
+        lambda risk, _: risk.peak,
+        lambda rules: rules.drawdown_reduced_permille,
+        Tier.REDUCED,
+    ),
+)
+_RANK: Final = {tier: rank for rank, tier in enumerate(Tier)}
+_MODE: Final = {Tier.HALTED: TradingMode.HALTED, Tier.CLOSE_ONLY: TradingMode.REDUCE_ONLY}
+
+# ------------------------------------------------------------------------------------------------------ what there is
+
+
+def equity_by_marks(state: AccountState) -> E8:
+    """Wallet and what decide reports as open, whatever the age of it."""
+    open_pnl = 0
+    for slot in state.slots.values():
+        if slot.report is not None:
+            open_pnl += slot.report.open_pnl
+    return E8(state.wallet + open_pnl)
+
+
+def _marks(state: AccountState) -> Figures | None:
+    if not known(state):
+        return None
+    for slot in state.slots.values():
+        held = slot.report is not None and slot.report.lots
+        if held and state.log_ms - slot.reported_ms > REPORT_FRESH_MS:
+            return None
+    return Figures(equity_by_marks(state), state.risk.maintenance)
+
+
+def known(state: AccountState) -> bool:
+    """Whether the venue has said what there is."""
+    return state.risk.day >= 0
+
+
+def new_day(state: AccountState) -> None:
+    """Take the balance that stood when the UTC day ended as the baseline; to be called before an event is folded."""
+    day = state.log_ms // DAY_MS
+    if known(state) and day > state.risk.day:
+        _take_baseline(state)
+
+
+def _take_baseline(state: AccountState) -> None:
+    risk = state.risk
+    risk.day = state.log_ms // DAY_MS
+    risk.since_ms = state.log_ms
+    risk.baseline = equity_by_marks(state)
+    risk.transfers = E8(0)
+    risk.suspicions.pop("X3 day loss", None)
+
+
+def see_balance(state: AccountState, seen: BalanceSeen) -> None:
+    """The user stream or a balance read states the wallet; an older statement of the venue is passed over."""
+    risk = state.risk
+    if seen.venue_ms and seen.venue_ms < risk.wallet_ms:
+        return
+    risk.wallet_ms = max(risk.wallet_ms, seen.venue_ms)
+    state.wallet = seen.wallet
+    state.available = state.available if seen.available is None else seen.available
+    if not known(state):
+        _take_baseline(state)
+        risk.peak = equity_by_marks(state)
+    else:
+        _transferred(risk, seen.transfer)
+
+
+def see_account(state: AccountState, seen: AccountSeen) -> bool:
+    """A whole read; False when the wallet has moved on at the venue since: then it is no reading."""
+    risk = state.risk
+    if seen.venue_ms < risk.wallet_ms:
+        return False
+    risk.wallet_ms = seen.venue_ms
+    state.wallet, state.available = seen.wallet, seen.available
+    risk.margin, risk.maintenance, risk.read_ms = seen.margin, seen.maintenance, state.log_ms
+    if not known(state):
+        _take_baseline(state)
+        risk.baseline = risk.peak = seen.margin
+    elif seen.transfers is not None:
+        _transferred(risk, seen.transfers - risk.transfers)
+    risk.peak = E8(max(risk.peak, seen.margin))
+    return True
+
+
+def _transferred(risk: RiskState, amount: int) -> None:
+    """Money paid in or taken out is neither profit nor loss: baseline and peak move with it."""
+    risk.transfers = E8(risk.transfers + amount)
+    risk.peak = E8(risk.peak + amount)
+
+
+def rebase(state: AccountState) -> None:
+    """A person resumes: what was lost until now is accepted, the bounds count from here."""
+    risk = state.risk
+    risk.suspicions.clear()
+    risk.tier, risk.stopped_by = Tier.NORMAL, ""
+    if known(state):
+        _take_baseline(state)
+        risk.peak = risk.baseline
+
+
+# ---------------------------------------------------------------------------------------------------------- judgement
+
+
+def judge(
+    state: AccountState, rules: RiskRules, outputs: list[AccountOutput], *, read: bool
+) -> tuple[TradingMode, str] | None:
+    """
+    Hold what there is against every bound; *read* says that a whole read has just been folded.
+
+    Returns the trading mode that must now be set and why, None when nothing changes.
+    """
+    risk = state.risk
+    if state.mode is TradingMode.HALTED or not known(state):
+        return None
+    sources = [("marks", _marks(state))]
+    if read:
+        sources.append(("account", Figures(risk.margin, risk.maintenance)))
+    stop: tuple[Bound, Figures] | None = None
+    for source, figures in sources:
+        if figures is None:
+            continue
+        for bound in BOUNDS:
+            if not _is_broken(risk, rules, bound, figures):
+                _acquit(risk, bound.id, source)
+                continue
+            text = _broken(state, rules, bound, figures)
+            confirmed = _confirmed(state, bound, source, text, outputs)
+            if confirmed and (stop is None or _RANK[bound.tier] > _RANK[stop[0].tier]):
+                stop = (bound, figures)
+    if read:
+        _relieve(risk, rules)
+    _ask_again(state, outputs)
+    if stop is None:
+        return None
+    bound, figures = stop
+    text = _broken(state, rules, bound, figures)
+    risk.tier = bound.tier
+    mode = _MODE.get(bound.tier)
+    if mode is None:
+        outputs.append(AlertWanted("", "drawdown_reduced", "warning", f"sizes are reduced: {text}"))
+        return None
+    if state.mode is mode:
+        return None
+    risk.stopped_by = bound.id
+    return mode, text
+
+
+def _confirmed(state: AccountState, bound: Bound, source: str, text: str, outputs: list[AccountOutput]) -> bool:
+    """One source says that the bound is broken; True when the other one has said so at least a second before."""
+    risk = state.risk
+    suspicion = risk.suspicions.get(bound.id)
+    if _RANK[risk.tier] >= _RANK[bound.tier]:
+        return False  # acted upon already
+    if suspicion is None:
+        suspicion = risk.suspicions[bound.id] = Suspicion()
+        if bound.tier is not Tier.REDUCED:
+            outputs.append(AlertWanted("", "risk_suspected", "warning", f"entries wait for a second reading: {text}"))
+    mine, other = suspicion.marks_ms, suspicion.account_ms
+    if source == "marks":
+        suspicion.marks_ms = state.log_ms if mine < 0 else mine
+        if other >= 0 and state.log_ms - risk.read_ms > READ_VALID_MS:
+            suspicion.account_ms = other = -1
+    else:
+        mine, other = other, mine
+        suspicion.account_ms = state.log_ms if mine < 0 else mine
+    if other < 0 or state.log_ms - other < APART_MS:
+        return False
+    del risk.suspicions[bound.id]
+    return True
+
+
+def _acquit(risk: RiskState, name: str, source: str) -> None:
+    """A source says that all is well."""
+    suspicion = risk.suspicions.get(name)
+    if suspicion is None:
+        return
+    if source == "marks":
+        suspicion.marks_ms = -1
+    else:
+        suspicion.account_ms = -1
+    if suspicion.marks_ms < 0 and suspicion.account_ms < 0:
+        del risk.suspicions[name]
+
+
+def _is_broken(risk: RiskState, rules: RiskRules, bound: Bound, figures: Figures) -> bool:
+    limit = bound.limit(rules)
+    if not limit:
+        return False
+    lost, whole = bound.lost(risk, figures), bound.whole(risk, figures)
+    return lost > 0 and lost * 1_000 >= limit * whole
+
+
+def _broken(state: AccountState, rules: RiskRules, bound: Bound, figures: Figures) -> str:
+    lost, whole = bound.lost(state.risk, figures), bound.whole(state.risk, figures)
+    share = f"{lost * 10_000 // whole / 100:.2f} %" if whole > 0 else "more than all"
+    return (
+        f"{bound.id}: {_usdt(lost)} USDT, {share} {bound.text} ({_usdt(whole)}); "
+        f"the limit is {bound.limit(rules) / 10:g} %"
+    )
+
+
+def _usdt(value: int) -> str:
+    return format_e8(value // 1_000_000 * 1_000_000)
+
+
+def _relieve(risk: RiskState, rules: RiskRules) -> None:
+    """Half sizes end by a read that stands well above their bound; what stopped trading ends by a resume alone."""
+    limit = rules.drawdown_reduced_permille * RELIEF_PERMILLE // 1_000
+    if risk.tier is Tier.REDUCED and (risk.peak - risk.margin) * 1_000 < limit * risk.peak:
+        risk.tier = Tier.NORMAL
+
+
+def _ask_again(state: AccountState, outputs: list[AccountOutput]) -> None:
+    """While the marks alone say that a bound is broken, the account is read at once and every five seconds."""
+    risk = state.risk
+    waiting = [name for name, suspicion in risk.suspicions.items() if suspicion.account_ms < 0]
+    if waiting and (risk.asked_ms < 0 or state.log_ms - risk.asked_ms >= READ_AGAIN_MS):
+        risk.asked_ms = state.log_ms
+        outputs.append(ReadWanted(", ".join(waiting), risk.since_ms))
+
+
+# ---------------------------------------------------------------------------------------------------------- admission
+
+
+class Allowance(msgspec.Struct, frozen=True):
+    """What an entry may cost: notional at most, the loss at its far rail at most, and the budget of a size by risk."""
+
+    notional: E8
+    max_loss: E8
+    risk: E8
+
+
+def allowance(state: AccountState, rules: RiskRules, *, side: Side, notional: E8, independence: int) -> Allowance:
+    """
+    Bounds of one more entry of at most *notional*; raises Refused when there is no room.
+
+    Heat (domain 5) counts the loss from the entry to the far rail and slippage; what a stop has locked in elsewhere
+    does not pay for it. A symbol whose independence is not known counts as correlated with everything on its side.
+    """
+    risk = state.risk
+    if not known(state):
+        raise Refused("the balance is not known yet: the executor has to read the account first; try again")
+    equity = equity_by_marks(state)
+    if equity <= 0:
+        raise Refused(f"the account holds {_usdt(equity)} USDT: there is nothing to risk")
+    doubts = [name for name in risk.suspicions if name != "drawdown reduced"]
+    if doubts:
+        raise Refused(f"{', '.join(doubts)}: suspected by one source, entries wait for a second reading")
+    share = rules.reduced_size_permille if risk.tier is Tier.REDUCED else 1_000
+    largest = notional * share // 1_000
+    used = exposure(state)
+    room = _room(equity, rules.exposure_permille, used, f"exposure: positions of {_usdt(used)} USDT are open")
+    largest = largest if room is None else min(largest, room)
+    if independence < rules.correlated_below:
+        near = exposure(state, side=side, below=rules.correlated_below)
+        word = "long" if side is Side.BUY else "short"
+        room = _room(
+            equity,
+            rules.correlated_exposure_permille,
+            near,
+            f"correlation: {_usdt(near)} USDT stand on the {word} side of one market",
+        )
+        largest = largest if room is None else min(largest, room)
+    heat = portfolio_heat(state, rules)
+    left = equity * rules.heat_permille * share // 1_000_000 - heat if rules.heat_permille else largest
+    if left <= 0:
+        raise Refused(
+            f"portfolio heat: {_usdt(heat)} USDT would be lost if every far rail were hit, "
+            f"risk.heat_permille allows {rules.heat_permille / 10:g} % of {_usdt(equity)}"
+        )
+    worst = largest * (rules.worst_stop_bps + rules.heat_slippage_bps) // 10_000
+    return Allowance(
+        notional=E8(largest),
+        max_loss=E8(min(left, worst)),
+        risk=E8(equity * rules.risk_permille * share // 1_000_000),
+    )
+
+
+def _room(equity: int, limit: int, used: int, text: str) -> int | None:
+    if not limit:
+        return None
+    left = equity * limit // 1_000 - used
+    if left <= 0:
+        raise Refused(f"{text}, {limit / 10:g} % of {_usdt(equity)} is allowed")
+    return left
+
+
+def exposure(state: AccountState, *, side: Side | None = None, below: int = 101) -> int:
+    """Notional of all slots at their entry prices; of one *side* and of independence *below* alone when asked."""
+    total = 0
+    for slot in state.slots.values():
+        if (side is None or slot.side is side) and slot.independence < below:
+            total += slot_notional(state, slot)
+    return total
+
+
+def slot_notional(state: AccountState, slot: Slot) -> int:
+    """What a slot costs: as reported, else as admitted."""
+    report, instrument = slot.report, state.instruments.get(slot.symbol)
+    if report is None or not report.lots or instrument is None:
+        return slot.notional
+    return instrument.notional_e8(lots=report.lots, price_e8=report.entry_price)
+
+
+def portfolio_heat(state: AccountState, rules: RiskRules) -> int:
+    """The loss if every far rail were hit at once, with slippage; no position counts as a gain."""
+    return sum(_slot_heat(state, rules, slot) for slot in state.slots.values())
+
+
+def _slot_heat(state: AccountState, rules: RiskRules, slot: Slot) -> int:
+    report, instrument = slot.report, state.instruments.get(slot.symbol)
+    if report is None or not report.lots or instrument is None:
+        return slot.reserved
+    notional = slot_notional(state, slot)
+    rail = report.far or report.stop
+    if not rail:
+        return notional * (rules.worst_stop_bps + rules.heat_slippage_bps) // 10_000
+    sign = 1 if report.lots > 0 else -1
+    distance = max(0, (report.entry_price - instrument.price_e8(rail)) * sign)
+    loss = abs(report.lots) * instrument.step_e8 * distance // ONE_E8
+    return loss + notional * rules.heat_slippage_bps // 10_000
+
+
+# --------------------------------------------------------------------------------------------------------- cool-downs
+
+
+def cool_down(state: AccountState, rules: RiskRules, symbol: str, trade: ReportTrade) -> None:
+    """After a trade the symbol rests: 3 bars, 12 after a stop-out (domain section 5)."""
+    lost = trade.outcome == "hard_stop" or (trade.outcome in STOP_OUTCOMES and trade.realised < trade.fees)
+    bars = rules.cool_down_stop_bars if lost else rules.cool_down_bars
+    if bars:
+        state.risk.cool_until_ms[symbol] = (state.log_ms // BAR_MS + bars) * BAR_MS
+
+
+def cooling(state: AccountState, symbol: str) -> Milliseconds:
+    """How long the symbol still rests, in ms; 0 when it may be entered."""
+    return Milliseconds(max(0, state.risk.cool_until_ms.get(symbol, 0) - state.log_ms))
