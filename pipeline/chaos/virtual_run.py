@@ -493,7 +493,7 @@ class Run:
 
     def _busy(self) -> bool:
         exchange = self.venue.venue
-        if self.open_symbols() or exchange.conditional.opened():
+        if self.open_symbols() or any(algo.state == "NEW" for algo in exchange.conditional.opened()):
             return True
         if any(exchange.trading.opened(symbol) for symbol in SYMBOLS):
             return True

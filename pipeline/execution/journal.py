@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.core.commands import OpenBracket
 from pipeline.core.events import Leg, RequestEnded, Verdict
-from pipeline.core.identity import DIGITS
+from pipeline.core.identity import DIGITS, intent_of
 from pipeline.wire.records import (
     Attempted,
     AttemptEnded,
@@ -246,6 +246,10 @@ class JournalIndex:
             told = self.outcomes.setdefault(outcome.intent, [])
             if record not in told:
                 told.append(record)
+            if intent_of(outcome.client_id) == outcome.intent:
+                # A number that was refused before it was written ahead has been spoken of: it is used up all the same.
+                numbers = self._ordinals.setdefault(outcome.intent, {})
+                numbers[outcome.leg] = max(numbers.get(outcome.leg, 0), attempt_number(outcome.client_id))
         position = self.positions.get(outcome.position)
         placed = None if position is None else position.orders.get(outcome.client_id)
         if placed is not None:

@@ -160,8 +160,12 @@ class Sender:
         )
 
     def refuse(self, purpose: Purpose, reason: str) -> None:
-        """Conclude an intent that is not sent, under the id its first attempt would have had."""
-        client_id = identity.client_id(intent=purpose.intent, leg=purpose.leg, attempt=1)
+        """
+        Conclude an intent that is not sent, under the id its next attempt would have had: the first, unless an earlier
+        start sent it already and only its settlement was missing.
+        """
+        ordinal = self._desk.index.next_ordinal(purpose.intent, purpose.leg)
+        client_id = identity.client_id(intent=purpose.intent, leg=purpose.leg, attempt=ordinal)
         self.conclude(self._refused(purpose, client_id, reason).outcome)
 
     def _refused(self, purpose: Purpose, client_id: str, reason: str) -> Sent:

@@ -105,6 +105,13 @@ def test_attempt_numbers_are_never_given_twice() -> None:
     assert 1 == known.next_ordinal(RECORD.id, Leg.FAR)
 
 
+def test_the_number_of_a_refused_attempt_is_used_up() -> None:
+    """Refused before it was written ahead, and told: another start must not place anything under that id."""
+    known = index(attempt(), ended(Verdict.REFUSED, Leg.WORKING, 1))
+
+    assert 2 == known.next_ordinal(RECORD.id, Leg.WORKING)
+
+
 @given(st.integers(1, 100_000))
 def test_the_attempt_number_reads_back(number: int) -> None:
     """Base 62 at the end of a client id is the number that was written."""

@@ -171,3 +171,23 @@ async def test_a_position_of_somebody_else_gets_no_stops_of_an_entry_that_was_re
 
     assert [] == world.venue.rails(BTC)
     assert 7 == world.venue.positions[BTC]
+
+
+@scenario
+async def test_what_was_accepted_is_never_called_refused_by_a_later_start() -> None:
+    """Killed before the move was settled; at the next start a newer move supersedes it: the old order was sent."""
+    world = World()
+    first = await started(world)
+    record = await opened(world, first)
+    first.submit(moved(2, record.id, 995_000))
+    await first.desk.idle()
+    world.kill(first)
+    move = moved(2, record.id, 995_000)
+    world.journal.records = [r for r in world.journal.records if not isinstance(r, IntentSettled) or r.intent != move.id]
+    second = await started(world)
+    second.submit(moved(3, record.id, 996_000))
+    await second.desk.idle()
+
+    spoken = [o for _, o in world.outbox.outcomes if o.client_id == f"{move.id}-b1"]
+    assert {"accepted", "cancelled"} == {outcome.verdict.value for outcome in spoken}
+    assert [FAR, ("b", 996_000, 10)] == world.venue.rails(BTC)
