@@ -14,8 +14,10 @@ import msgspec
 
 from pipeline.core.commands import ClosePosition, MoveStop, ReducePosition, ReportTrade
 from pipeline.core.events import Bar, DepthSnapshot, Event, Leg, MarkPrice, Quote, Side
+from pipeline.core.liquidation_map import LiquidationMap, MassBand
 from pipeline.core.positions import Position
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
+from pipeline.core.walls import Band, Ending, WallState, WallVerdict
 from tests.core_scores import scores
 from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
 from tests.sessions.venue import Venue
@@ -42,6 +44,9 @@ class Story:
         self.values: dict[str, int] = {"L": 80_000}
         self.missing: set[str] = set()
         self.funding = (0, 0)
+        self.walls: dict[int, Band] = {}
+        self.endings: list[Ending] = []
+        self.bands: list[MassBand] = []
         if open_now:
             self.open()
 
@@ -69,7 +74,57 @@ class Story:
         """These factors are missing from now on."""
         self.missing.update(letters)
 
+    def wall(self, low: int, high: int, *, ahead: bool = False, strength: int = 800, name: int = 7) -> None:
+        """A confirmed wall of the book between two offsets stands from now on, behind the position or ahead of it."""
+        self.walls[name] = Band(
+            id=name,
+            side=self.side.opposite if ahead else self.side,
+            low=min(self.price(low), self.price(high)),
+            high=max(self.price(low), self.price(high)),
+            size=1_000,
+            strength_permille=strength,
+            since_ms=self.session.now,
+            confirmed_ms=self.session.now,
+            iceberg=False,
+        )
+
+    def lose_wall(self, verdict: WallVerdict, *, name: int = 7) -> None:
+        """The wall ends like that."""
+        band = self.walls.pop(name)
+        self.endings.append(Ending(name, band.side, band.low, band.high, verdict, self.session.now, confirmed=True))
+
+    def liquidations(self, low: int, high: int, *, of_shorts: bool) -> None:
+        """The estimated map has a band between two offsets (of longs when told so, of a long's story)."""
+        side = self.side.opposite if of_shorts else self.side
+        self.bands.append(
+            MassBand(
+                id=1,
+                side=side,
+                low_e8=min(self.price(low), self.price(high)) * ONE_E8,
+                high_e8=max(self.price(low), self.price(high)) * ONE_E8,
+                strength_permille=800,
+                since_ms=self.session.now,
+                mass_e8=ONE_E8,
+            )
+        )
+
+    def _zones(self) -> None:
+        state = self.session.state
+        if state.walls is not None and state.walls.endings:
+            self.endings = state.walls.endings  # with what the core has noted in them
+        if self.walls or self.endings:
+            state.walls = WallState(
+                tick_e8=INSTRUMENT.tick_e8,
+                step_e8=INSTRUMENT.step_e8,
+                sampled_ms=self.session.now,
+                bands=list(self.walls.values()),
+                endings=list(self.endings),
+            )
+        if self.bands:
+            state.liquidations = LiquidationMap(bands=list(self.bands))
+
     def _score(self) -> None:
+        self._zones()
         said, sign = self.said, self.sign
         cascade = said.get("cascade", 0) * sign
         regime = said.get("regime", "flat")

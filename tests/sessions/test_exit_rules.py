@@ -36,6 +36,7 @@ from pipeline.core.events import (
 from pipeline.core.exits import RULES
 from pipeline.core.positions import Basis, Stage
 from pipeline.core.units import E8, Lots, Milliseconds
+from pipeline.core.walls import WallVerdict
 from tests.sessions.story import INSTRUMENT, START_MS, Story
 from tests.sessions.test_any_story import same, upside_down
 
@@ -682,6 +683,120 @@ def while_the_venue_halts_nothing_is_asked_for_and_the_stops_stay(s: Story) -> N
     assert ["HAND"] == s.closes
 
 
+# --------------------------------------------------------------------------------------------- walls: X12, X18, X19
+
+
+def _leaning(s: Story) -> None:
+    """Two bars old, the book is whole, and the stop leans on a wall behind it."""
+    s.bars(2, 20)
+    s.book([(1, 500)])
+    s.session.state.bars.five_minutes.value = 120.0  # a; three bps of the price would not be the same turned round
+    s.wall(-115, -110)
+    s.seconds(1, 20)
+    assert (-133, Basis.WALL, 7) == (s.stop, s.position.basis, s.position.wall_id)  # 18 behind its far edge
+
+
+@fires("X12")
+def the_wall_behind_the_stop_is_pulled(s: Story) -> None:
+    _leaning(s)
+    s.lose_wall(WallVerdict.PULLED)
+    s.seconds(1)
+    assert (-52, 0) == (s.stop, s.position.wall_id)  # 0.6 · 120 from the price
+    s.wall(-115, -110)
+    s.seconds(10)
+    assert -52 == s.stop
+
+
+@fires("X12")
+def the_wall_behind_the_stop_is_eaten_and_the_price_stands_beyond_it(s: Story) -> None:
+    _leaning(s)
+    s.lose_wall(WallVerdict.EATEN)
+    s.seconds(1, -120)
+    assert 7 == s.position.wall_id
+    s.seconds(1)
+    assert (-133, 0) == (s.stop, s.position.wall_id)  # 0.6 · a from here would be a looser stop
+
+
+@holds_back("X12")
+def an_eaten_wall_with_the_price_still_in_front_holds(s: Story) -> None:
+    _leaning(s)
+    s.lose_wall(WallVerdict.EATEN)
+    s.seconds(5)
+    assert -133 == s.stop
+
+
+@holds_back("X12")
+def a_wall_nobody_leans_on_may_go(s: Story) -> None:
+    s.bars(2, 20)
+    s.book([(1, 500)])
+    s.wall(-20, -10)
+    s.seconds(1)
+    s.lose_wall(WallVerdict.PULLED)
+    s.seconds(2)
+    assert -179 == s.stop
+
+
+@fires("X18")
+def liquidations_of_the_other_side_carry_it_and_their_end_closes(s: Story) -> None:
+    s.liquidations(240, 262, of_shorts=True)
+    s.factors(cascade=1)
+    s.seconds(1, 255)
+    assert (205, 50) == (s.stop, s.position.lots)  # 0.5 · 100 behind the best mark
+    s.seconds(10, 300)
+    assert 250 == s.stop
+    s.factors(cascade=0, exhausted=True)
+    s.seconds(1)
+    assert ("X18", "cascade_ended") == s.ended
+
+
+@holds_back("X18")
+def a_target_outside_of_the_band_is_an_ordinary_target(s: Story) -> None:
+    s.liquidations(270, 300, of_shorts=True)
+    s.factors(cascade=1)
+    s.seconds(1, 255)
+    s.factors(cascade=0, exhausted=True)
+    s.seconds(3)
+    assert (3, 50) == (s.stop, s.position.lots)
+
+
+@fires("X19")
+def a_new_wall_close_ahead_takes_a_quarter_once(s: Story) -> None:
+    s.book([(1, 500)])
+    s.seconds(1, 130)
+    s.wall(184, 190, ahead=True, strength=700)
+    s.seconds(30)
+    assert [("X19", 25)] == s.parts
+    assert 75 == s.position.lots
+
+
+@fires("X19")
+def a_position_too_small_to_be_divided_is_tightened_instead(s: Story) -> None:
+    s.open(lots=1)
+    s.book([(1, 500)])
+    s.seconds(1, 130)
+    s.wall(184, 190, ahead=True)
+    s.seconds(1)
+    assert ([], 50) == (s.parts, s.stop)  # 130 − 0.8 · 100
+
+
+@holds_back("X19")
+def a_weaker_wall_is_only_a_wall(s: Story) -> None:
+    s.book([(1, 500)])
+    s.seconds(1, 130)
+    s.wall(184, 190, ahead=True, strength=699)
+    s.seconds(30)
+    assert [] == s.parts
+
+
+@holds_back("X19")
+def a_wall_that_stood_before_the_entry_is_not_new(s: Story) -> None:
+    s.wall(184, 190, ahead=True)
+    s.book([(1, 500)])
+    s.open()
+    s.seconds(30, 130)
+    assert [] == s.parts
+
+
 # -------------------------------------------------------------------------------------------------------- apart
 
 
@@ -706,6 +821,7 @@ def half_of_r_apart_is_still_together(s: Story) -> None:
 BEGIN_CLOSED: Final = {
     *("no_stop_rests_and_a_fresh_read_proves_it", "no_stop_is_known_but_no_read_proves_it"),
     *("an_entry_that_rests_for_five_minutes_is_cancelled", "an_entry_that_fills_has_not_rested"),
+    *("a_position_too_small_to_be_divided_is_tightened_instead", "a_wall_that_stood_before_the_entry_is_not_new"),
 }
 
 
