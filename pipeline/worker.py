@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import uvloop
 
-from pipeline import telemetry
+from pipeline import collector, telemetry
 from pipeline.audit.fold_digest import fold_digest
 from pipeline.configuration import ConfigurationError
 from pipeline.core.identity import base62
@@ -108,7 +108,9 @@ def _start() -> Any:  # Any: Faust asks for the attribute and knows its type
     except ConfigurationError as error:
         sys.exit("\n".join(error.problems))
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Faust makes its loop (0.2 ms of each hop)
-    return build(settings)
+    leader = build(settings)
+    collector.settle()
+    return leader
 
 
 app = _start()

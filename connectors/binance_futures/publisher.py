@@ -26,6 +26,7 @@ from pipeline.wire.batching import MAX_QUEUED_BYTES, Batcher, Origin
 from pipeline.wire.topics import ACCOUNT, ALERTS, INPUT_PARTITIONS, INPUTS, QUARANTINE, Topic
 
 COMPRESSION: Final = "lz4"
+PATIENCE_SECONDS: Final = 0.01  # how long frames of symbols that nobody holds may collect
 REQUEST_TIMEOUT_MS: Final = 15_000
 RETRY_SECONDS: Final = 0.2
 LONGEST_RETRY_SECONDS: Final = 2.0
@@ -120,6 +121,7 @@ class Publisher:
         self._generation = 0
         self._replacing = asyncio.Lock()
         self._wake = [asyncio.Event() for _ in range(INPUT_PARTITIONS)]
+        self._patience: list[asyncio.TimerHandle | None] = [None] * INPUT_PARTITIONS
         self._account = _Queue(ACCOUNT)
         self._quarantine = _Queue(QUARANTINE, QUARANTINE_QUEUE_BYTES)
         self._alerts = _Queue(ALERTS)
@@ -135,9 +137,10 @@ class Publisher:
     def line(self, partition: int, line: bytes, origin: Origin | None) -> None:
         """Queue a line for ``inputs``."""
         self.batcher.add(partition, line, origin)
-        wake = self._wake[partition]
-        if not wake.is_set():
-            wake.set()
+        if self.batcher.urgent(partition):
+            self._wake[partition].set()
+        elif self._patience[partition] is None:
+            self._wait_a_moment(partition)
 
     def account(self, record: bytes) -> None:
         """Queue a record for ``account``; it never gives way."""
@@ -223,9 +226,24 @@ class Publisher:
         while True:
             await wake.wait()
             wake.clear()
-            while (record := self.batcher.take(partition)) is not None:
+            self._be_patient_no_more(partition)
+            record = self.batcher.take(partition)
+            while record is not None:
                 await self._produce(INPUTS, [record], partition)
                 self.batcher.acknowledged(partition)
+                record = self.batcher.take(partition) if self.batcher.urgent(partition) else None
+            if self.batcher.queued(partition) and self._patience[partition] is None:
+                self._wait_a_moment(partition)
+
+    def _wait_a_moment(self, partition: int) -> None:
+        """What waits is sent in a moment, or with the next urgent line."""
+        loop = asyncio.get_running_loop()
+        self._patience[partition] = loop.call_later(PATIENCE_SECONDS, self._wake[partition].set)
+
+    def _be_patient_no_more(self, partition: int) -> None:
+        timer, self._patience[partition] = self._patience[partition], None
+        if timer is not None:
+            timer.cancel()
 
     async def _send_records(self, queue: _Queue) -> None:
         while True:

@@ -23,7 +23,7 @@ from connectors.binance_futures.publisher import Publisher
 from connectors.binance_futures.routing import UnknownStream
 from connectors.binance_futures.subscriptions import Subscriptions, check_configured
 from connectors.binance_futures.user_stream import ListenKeys
-from pipeline import telemetry
+from pipeline import collector, telemetry
 from pipeline.commands.context import Failed, config_option, settings_or_exit
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.settings import Settings
@@ -77,6 +77,7 @@ def connector(config_path: Path | None, as_json: bool, **options: str | int | No
         subscriptions = Subscriptions(settings.symbols)
     except UnknownStream as error:
         raise Failed(str(error), ExitCode.USAGE) from error
+    collector.settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         left = runner.run(_serve(settings, subscriptions, as_json=as_json))
     if left:

@@ -18,11 +18,12 @@ from typing import Any, Final, Protocol, assert_never
 import msgspec
 
 from pipeline import telemetry
-from pipeline.streaming.checkpoints import MANIFEST_KEY, ORDER_OF_DURABILITY, Ledger, Plan, Step
+from pipeline.streaming.checkpoints import MANIFEST_KEY, ORDER_OF_DURABILITY, ROUND_MS, Ledger, Plan, Step
 from pipeline.streaming.folding import Folding, View
 from pipeline.streaming.guard import Apply, Continuity, Drop, Position, Refused, SeekTo, Skip, StartAt, where_to_start
 from pipeline.wire.outputs import Outgoing
 from pipeline.wire.records import Manifest
+from pipeline.wire.topics import INPUT_PARTITIONS
 
 MAX_OUTPUTS_WAITING: Final = 5_000
 ANCHOR_MS: Final = 3_600_000
@@ -166,7 +167,11 @@ class PartitionRunner:
         self.folding.start(start.offset)
         self._continuity = Continuity(start.offset)
         self.next_offset = start.offset
-        self._ledger = Ledger({key: at for key, at in stored.items() if at is not None}, now_ms=now_ms)
+        self._ledger = Ledger(
+            {key: at for key, at in stored.items() if at is not None},
+            now_ms=now_ms,
+            phase_ms=self.partition * ROUND_MS // INPUT_PARTITIONS % ROUND_MS,
+        )
         self._anchor_ms = now_ms
         self.condition = Condition.RUNNING
         telemetry.log.info(
@@ -307,7 +312,11 @@ class PartitionRunner:
                 for acknowledgement in work.outputs:
                     await acknowledgement
             case Step.STATES:
-                work.writes.extend(self._ports.write(key, image) for key, image in work.images)
+                for key, image in work.images:
+                    if not self._ports.owned() or self._forgotten:
+                        return  # the next step sees it, too
+                    work.writes.append(self._ports.write(key, image))
+                    await asyncio.sleep(0)  # a record that arrived meanwhile is folded between two writes
             case Step.MANIFEST:
                 work.writes.append(self._ports.write(MANIFEST_KEY, msgspec.json.encode(work.plan.manifest)))
             case Step.CHANGELOG:

@@ -3,9 +3,11 @@ The only place for how lines become records: ack-clocked, in order, within a bou
 
 Rules:
 
-1. Per partition at most one record is in flight. While there is none, a line goes out at once; what arrives meanwhile
-   goes out together when the acknowledgement is there. So nothing is delayed at low load, and at high load the number
-   of records stays near 1/RTT.
+1. Per partition at most one record is in flight. While there is none, an urgent line goes out at once; what arrives
+   meanwhile goes out together when the acknowledgement is there. So nothing urgent is delayed at low load, and at high
+   load the number of records stays near 1/RTT. Urgent is whatever may not give way (rule 3) and every market frame of
+   a symbol that is held; ``urgent`` says whether such a line waits. The others may be left to collect for a moment:
+   the venue sends the mark prices of all symbols in one instant, and those that decide about a position go first.
 2. A record holds at most ``lines.MAX_RECORD_LINES`` lines and ``lines.MAX_RECORD_BYTES`` bytes; a longer line gets a
    record of its own.
 3. All queues together are bounded by bytes. Over the bound, the oldest lines that were added with an ``Origin`` (market
@@ -70,6 +72,7 @@ class Batcher:
     def __init__(self, partitions: int = INPUT_PARTITIONS, *, max_bytes: int = MAX_QUEUED_BYTES) -> None:
         self._queues: list[deque[_Entry]] = [deque() for _ in range(partitions)]
         self._in_flight: list[int] = [0] * partitions  # bytes; 0 = none
+        self._urgent: list[int] = [0] * partitions  # sequence of the last urgent line that was added; 0 = none waits
         self._held: frozenset[str] = frozenset()
         self._lost: dict[_LostKey, _Lost] = {}
         self._max_bytes = max_bytes
@@ -97,6 +100,10 @@ class Batcher:
         """How many lines wait in *partition* (in flight ones not counted)."""
         return len(self._queues[partition])
 
+    def urgent(self, partition: int) -> bool:
+        """True when the record that would be taken now should go at once: an urgent line waits, or a full record."""
+        return self._urgent[partition] > 0 or len(self._queues[partition]) >= lines.MAX_RECORD_LINES
+
     def hold(self, symbols: Iterable[str]) -> None:
         """From now on the lines of these symbols give way after all others."""
         self._held = frozenset(symbols)
@@ -110,6 +117,8 @@ class Batcher:
         """
         self._sequence += 1
         self._queues[partition].append((self._sequence, line, origin))
+        if origin is None or origin.symbol in self._held:
+            self._urgent[partition] = self._sequence
         self._bytes += len(line) + LINE_OVERHEAD
         if self._bytes > self._search_above:
             self._give_way()
@@ -126,7 +135,9 @@ class Batcher:
             line = payload if isinstance(payload, bytes) else payload.line()
             if taken and size + 1 + len(line) > lines.MAX_RECORD_BYTES:
                 break
-            origin = queue.popleft()[2]
+            sequence, _, origin = queue.popleft()
+            if sequence >= self._urgent[partition]:
+                self._urgent[partition] = 0
             if isinstance(payload, bytes):
                 self._bytes -= len(line) + LINE_OVERHEAD
             else:

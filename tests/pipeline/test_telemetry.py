@@ -35,3 +35,19 @@ def test_log_lines_are_json_on_stderr() -> None:
     line = json.loads(done.stderr)
 
     assert ("", "clean_stop", "info", 3) == (done.stdout, line["event"], line["level"], line["partition"])
+
+
+def test_clients_are_silent_below_warning_whatever_the_root_logger_lets_through() -> None:
+    """Faust opens the root logger wholly; a client would make a record for every request that nobody reads."""
+    probe = (
+        "import logging; from pipeline import telemetry; logging.getLogger().setLevel(logging.DEBUG);"
+        "telemetry.configure_logging(level={!r});"
+        "print([logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in ('aiokafka.conn', 'httpcore.http11')])"
+    )
+
+    def said(level: str) -> str:
+        command = [sys.executable, "-c", probe.format(level)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert "[False, False]" == said("info")
+    assert "[True, True]" == said("debug")

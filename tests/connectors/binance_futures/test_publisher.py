@@ -121,3 +121,48 @@ def test_a_flood_of_one_alert_is_one_alert_with_a_count() -> None:
     assert 0 == gate.passes("b", 9_999)
     assert 2 == gate.passes("a", 10_000)
     assert 0 == gate.passes("a", 20_000)
+
+
+class Broker:
+    """A plain fake of a producer: acknowledges at once, keeps what it was given."""
+
+    def __init__(self, **_: object) -> None:
+        self.records: list[bytes] = []
+
+    async def start(self) -> None:
+        """Connected."""
+
+    async def stop(self) -> None:
+        """Disconnected."""
+
+    async def send(self, _topic: str, value: bytes, *, partition: int) -> asyncio.Future[None]:
+        """Keep the record."""
+        assert partition == 0
+        self.records.append(value)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+
+async def test_frames_of_nobody_collect_until_one_of_a_held_symbol_comes_or_a_moment_has_passed() -> None:
+    """The mark prices of all symbols come in one instant: those that decide about a position do not wait for them."""
+    broker = Broker()
+    publisher = Publisher(arguments={}, prefix=PREFIX, incarnation="i", make_producer=lambda **_: broker)
+    publisher.hold("HELDUSDT")
+    await publisher.start()
+    try:
+        publisher.line(0, b"1", Origin("AUSDT", "x"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [] == broker.records
+        publisher.line(0, b"2", Origin("HELDUSDT", "x"))
+        publisher.line(0, b"3", Origin("AUSDT", "x"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [b"1\n2\n3"] == broker.records
+        publisher.line(0, b"4", Origin("AUSDT", "x"))
+        publisher.line(0, b"5", Origin("AUSDT", "x"))
+        assert await publisher.flush(10)
+        assert [b"1\n2\n3", b"4\n5"] == broker.records
+    finally:
+        await publisher.stop()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from connectors.exchange_simulator.signing import DEFAULT_KEY, DEFAULT_SECRET
@@ -182,3 +183,14 @@ async def open_intent(venue: SignedClient, identity: str, number: int) -> Intent
     return IntentRecord(
         id=f"{identity}.0{number}.0.tagg0", symbol=SYMBOL, cause="0/1/0", at_ms=now_ms(), fold="f", intent=bracket
     )
+
+
+@pytest.mark.parametrize(("per_minute", "spacing_ms"), [(60, 500), (120, 500), (240, 250), (2_400, 25)])
+def test_half_a_second_between_requests_gives_way_to_a_budget_above_120(per_minute: int, spacing_ms: int) -> None:
+    """Otherwise the greater budget could never be used."""
+    settings = load({})
+    rate_limit = msgspec.structs.replace(settings.rate_limit, rest_api_per_minute=per_minute)
+
+    budget = budget_of(msgspec.structs.replace(settings, rate_limit=rate_limit))
+
+    assert (per_minute, spacing_ms) == (budget.background_per_minute, budget.background_spacing_ms)

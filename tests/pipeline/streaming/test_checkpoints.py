@@ -47,6 +47,35 @@ def test_round_is_due_by_time_or_by_records() -> None:
     assert ledger.due(now_ms=1)
 
 
+def test_rounds_of_two_partitions_never_drift_together() -> None:
+    """A late round does not move the next ones: partitions keep the distance of their phases."""
+    first, second = Ledger({}, now_ms=0), Ledger({}, now_ms=0, phase_ms=ROUND_MS // 2)
+    taken: dict[int, list[int]] = {0: [], 1: []}
+    for now_ms in range(0, 20 * ROUND_MS, 70):  # records come in bursts that fit neither
+        for number, ledger in enumerate((first, second)):
+            ledger.count()
+            if ledger.due(now_ms=now_ms):
+                taken[number].append(now_ms)
+                ledger.plan(
+                    applied={}, next_offset=0, log_identity="LOG0001", fold="f1", partition=number, now_ms=now_ms
+                )
+
+    assert [ROUND_MS] * 18 == [round(b - a, -3) for a, b in zip(taken[0], taken[0][1:], strict=False)]
+    assert all(ROUND_MS // 2 - 70 <= b - a <= ROUND_MS // 2 + 70 for a, b in zip(taken[0], taken[1], strict=False))
+
+
+def test_a_round_that_was_missed_is_not_made_up_for() -> None:
+    """After a pause one round is due, and the next on the grid again."""
+    ledger = Ledger({}, now_ms=0)
+    ledger.count()
+    plan_at = 5 * ROUND_MS + 300
+    assert ledger.due(now_ms=plan_at)
+    ledger.plan(applied={}, next_offset=0, log_identity="LOG0001", fold="f1", partition=0, now_ms=plan_at)
+    ledger.count()
+    assert not ledger.due(now_ms=6 * ROUND_MS - 1)
+    assert ledger.due(now_ms=6 * ROUND_MS)
+
+
 def test_symbol_never_written_is_written_at_once() -> None:
     """A manifest without a symbol would lose it, so new symbols do not wait."""
     applied = {f"S{number}": (number, 0) for number in range(3 * STATES_PER_ROUND)}

@@ -49,6 +49,43 @@ def test_first_line_goes_out_at_once_and_the_rest_waits_for_its_acknowledgement(
     assert b"2\n3" == batcher.take(0)
 
 
+def test_lines_of_nobody_are_not_urgent_and_go_along_with_those_that_are() -> None:
+    """Urgent: what may not give way and frames of held symbols; a record takes all that waits, in order."""
+    batcher = Batcher(1)
+    batcher.hold(["BUSDT"])
+    batcher.add(0, b"1", Origin("AUSDT", "x"))
+    assert not batcher.urgent(0)
+    batcher.add(0, b"2", Origin("BUSDT", "x"))
+    batcher.add(0, b"3", Origin("AUSDT", "x"))
+    assert batcher.urgent(0)
+    assert b"1\n2\n3" == batcher.take(0)
+    assert not batcher.urgent(0)
+    batcher.acknowledged(0)
+    batcher.add(0, b"4")
+    assert batcher.urgent(0)
+
+
+def test_a_full_record_is_urgent() -> None:
+    """Patience is for few lines: at high load records are full and leave as soon as they may."""
+    batcher = Batcher(1)
+    for number in range(lines.MAX_RECORD_LINES):
+        assert not batcher.urgent(0)
+        batcher.add(0, b"%d" % number, Origin("AUSDT", "x"))
+    assert batcher.urgent(0)
+
+
+def test_an_urgent_line_behind_a_full_record_stays_urgent() -> None:
+    """A record that was too full to take it must not make it patient."""
+    batcher = Batcher(1)
+    for number in range(lines.MAX_RECORD_LINES):
+        batcher.add(0, b"%d" % number, Origin("AUSDT", "x"))
+    batcher.add(0, b"user event")
+    assert batcher.take(0) is not None
+    batcher.acknowledged(0)
+    assert batcher.urgent(0)
+    assert b"user event" == batcher.take(0)
+
+
 def test_a_record_ends_at_500_lines() -> None:
     """A longer queue becomes several records."""
     batcher = Batcher(1)
