@@ -162,6 +162,7 @@ class Session:
         notional: int = 0,
         admission: str = "adm-1",
         valid_ms: int = 5_000,
+        template: str = "",
     ) -> list[Output]:
         """An admission of account."""
         return self.say(
@@ -174,6 +175,7 @@ class Session:
                 target=Ticks(target),
                 last_target=Ticks(last_target),
                 expires_ms=Milliseconds(self.now + valid_ms),
+                template=template,
             )
         )
 
