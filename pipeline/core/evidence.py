@@ -392,8 +392,9 @@ def _stated(turn: Turn, position: Position, *, lots: int, event_ms: int, from_re
 def _foreign_quantity(turn: Turn, lots: int, event_ms: int) -> None:
     """A quantity without a position of ours: entries close, people are told when it lasts (``engine`` ticks)."""
     state = turn.state
-    if state.ended and event_ms < state.ended[-1].fill_ms:
+    if event_ms < state.stated_ms or (state.ended and event_ms < state.ended[-1].fill_ms):
         return
+    state.stated_ms = event_ms
     if not lots:
         if state.foreign is not None:
             state.foreign = None

@@ -83,6 +83,8 @@ class SymbolState(msgspec.Struct):
     ended: list[Position] = msgspec.field(default_factory=list)
     foreign: ForeignPosition | None = None
     unknown_fills: list[str] = msgspec.field(default_factory=list)
+    heard: list[str] = msgspec.field(default_factory=list)  # digests of the latest user events: each is told twice
+    stated_ms: int = 0  # venue time of the newest statement of a quantity while no position is ours
     factors: FactorState | None = None  # every accumulator of the factors; None until the instrument is known
     scores: Scores | None = None  # what decisions read of them, as of the symbol's last turn
     shown: Shown | None = None  # as of which they were last published

@@ -101,6 +101,28 @@ def test_a_repeat_is_dropped() -> None:
     assert ("1", 2) == run.state().sources["connector/public-0"]
 
 
+def test_a_user_event_has_its_effect_once_whichever_connection_brings_it() -> None:
+    """Two user streams bring each event; one that stood still brings old ones late: neither changes anything."""
+
+    def update(lots: str, at_ms: int) -> bytes:
+        row = {"s": FIRST, "pa": lots, "ep": "80000", "ps": "BOTH"}
+        return msgspec.json.encode({"e": "ACCOUNT_UPDATE", "E": at_ms, "T": at_ms, "a": {"m": "ORDER", "P": [row]}})
+
+    writer = known(LineWriter())
+    first, second = update("0.010", 1_000), update("0.020", 2_000)
+    writer.frame(FIRST, AT + 1 * MS, first, source="connector/user-0.a")
+    writer.frame(FIRST, AT + 2 * MS, second, source="connector/user-0.a")
+    once = fed(writer).state()
+    for late in (first, second, update("0.015", 1_500)):
+        writer.frame(FIRST, AT + 3 * MS, late, source="connector/user-1.a")
+    twice = fed(writer).state()
+
+    assert once.foreign is not None
+    assert once.foreign == twice.foreign
+    assert 6 == twice.lines
+    assert 3 == len(twice.heard)
+
+
 def test_a_jump_is_a_gap_that_breaks_the_feed() -> None:
     """Two lines of the connector are missing: quote and book are not whole until they prove themselves again."""
     writer = known(LineWriter())
