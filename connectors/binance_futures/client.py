@@ -327,12 +327,14 @@ class Connector:
         )
 
     def _look_for_life(self, connection: _Connection, now_ms: int) -> None:
-        if connection.socket is None or connection.session.state is not State.LIVE:
+        rollover, session = connection.rollover, connection.session
+        if connection.socket is None or session.state is not State.LIVE:
             return
-        if now_ms - connection.life_ms > DEAD_AFTER_MS and connection.task is not None:
-            connection.session.reason = f"no pong for {DEAD_AFTER_MS // 1_000} s"
-            connection.task.cancel()
-        elif now_ms - connection.asked_life_ms >= LIFE_EVERY_MS:
+        if now_ms - connection.life_ms > DEAD_AFTER_MS and rollover.serving is session and not rollover.replacing:
+            # Replaced, and read on for a while: a stalled connection may still bring what the venue had sent.
+            hole = not self._covered(session)
+            rollover.replace(now_ms, f"no pong for {DEAD_AFTER_MS // 1_000} s", hole=hole)
+        if now_ms - connection.asked_life_ms >= LIFE_EVERY_MS:
             connection.asked_life_ms = now_ms
             self._spawn(self._ask_for_life(connection))
 

@@ -155,6 +155,11 @@ class Rollover:
         )
 
     @property
+    def replacing(self) -> bool:
+        """True when a successor is on its way or wanted."""
+        return self.successor is not None or self._open_at_ms is not None
+
+    @property
     def live(self) -> bool:
         """True when a connection is live, whatever single streams of it do."""
         return self.serving is not None and self.serving.state is State.LIVE

@@ -22,8 +22,7 @@ __all__ = ["CLOSE_SECONDS", "READ_AHEAD", "ConnectionClosed", "Dial", "InvalidHa
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # a frame of 10 MB is to be quarantined, not to end the connection
 READ_AHEAD: Final = (512, 128)  # frames: where reading from the socket pauses and goes on; stamps wait as long
 PING_SECONDS: Final = 20  # our own pings find a half-dead socket; the venue's are answered by the library
-# A pong waits behind unread frames. Market streams tell by their silence that a socket is dead, the user stream cannot.
-PONG_SECONDS: Final = {Route.PUBLIC: 60, Route.MARKET: 60, Route.PRIVATE: 20}
+PONG_SECONDS: Final = 60  # a pong waits behind unread frames, and a stalled socket is replaced long before it is torn
 CLOSE_SECONDS: Final = DRAIN_MS // 1_000  # it is read meanwhile
 
 
@@ -59,7 +58,7 @@ def dial(url: str, route: Route) -> AbstractAsyncContextManager[Any]:  # Any: th
         max_size=MAX_MESSAGE_BYTES,
         max_queue=READ_AHEAD,
         ping_interval=PING_SECONDS,
-        ping_timeout=PONG_SECONDS[route],
+        ping_timeout=PONG_SECONDS,
         open_timeout=HANDSHAKE_MS / 1_000,
         close_timeout=CLOSE_SECONDS,
         proxy=None if local else True,

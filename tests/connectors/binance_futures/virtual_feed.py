@@ -51,7 +51,7 @@ ROAD_US: Final = (800, 30_000)
 TICK_MS: Final = 250
 MARKED_WITHIN_MS: Final = 1_000
 USER_MARKED_WITHIN_MS: Final = 90_000  # as soon as a user stream stands again
-# A coin-margined trade, which the fold reads and does not fold: it stands where a duplicate stood, all else being equal.
+# A coin-margined trade, which the fold reads and does not fold: it stands where a duplicate stood.
 NOTHING: Final = (
     b'{"stream":"x@aggTrade","data":{"e":"aggTrade","E":1,"a":1,"s":"%b","p":"1","q":"1","nq":"1","f":1,"l":1,"T":1,'
     b'"m":false,"st":2}}'
