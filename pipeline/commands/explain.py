@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +14,16 @@ import msgspec
 from pipeline.commands.context import Failed, config_option, json_option, run, settings_or_exit
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.console.log_access import Log, open_log
+from pipeline.reporting import factor_story
 from pipeline.reporting.account_view import AccountView
 from pipeline.reporting.story import Step, concerning, last_positions, line_words, story_of, told, without_repeats
 from pipeline.settings import Settings
 from pipeline.wire import lines, records
-from pipeline.wire.topics import ACCOUNT, ATTEMPTS, DECISIONS, INPUTS, partition_of
+from pipeline.wire.topics import ACCOUNT, ATTEMPTS, DECISIONS, FACTORS, INPUTS, partition_of
 
 SYMBOL: Final = re.compile(r"[A-Z0-9]{3,20}")
 MOST_CAUSES: Final = 400
+FACTORS_MS: Final = 620_000  # the hard age of a closed bar (domain 3.3)
 
 
 @click.command()
@@ -33,16 +36,31 @@ def explain(*, what: str, count: int, config_path: Path | None, as_json: bool) -
     Say why: the input lines, the rule, the intents, each request with its outcome, the trade.
 
     WHAT is a position's id (as `perpguard positions` prints it), the id of any output, the place of a decision
-    (partition/offset/line), or a symbol, which means its last position. Exit code 4: the log knows nothing of it.
+    (partition/offset/line), or a symbol, which means its factors and its last position. Exit code 4: the log knows
+    nothing of it.
     """
     settings = settings_or_exit(config_path)
     steps = run(tell(settings, what, count=count))
-    if not steps:
+    factors = run(factors_of(settings, what)) if SYMBOL.fullmatch(what) else None
+    if not steps and factors is None:
         raise Failed(f"the log knows no decision about {what!r}", ExitCode.NOT_FOUND)
     if as_json:
-        click.echo(json.dumps({"what": what, "steps": msgspec.to_builtins(steps)}, ensure_ascii=False))
-    else:
+        found = {"what": what, "steps": msgspec.to_builtins(steps), "factors": msgspec.to_builtins(factors)}
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    if factors is not None:
+        click.echo(factor_story.told(factors))
+    if steps:
         click.echo(told(steps))
+
+
+async def factors_of(settings: Settings, symbol: str) -> records.FactorsRecord | None:
+    """The factors of *symbol* as they were last published, of the last two bars; None when nothing was."""
+    since_ms = time.time_ns() // 1_000_000 - FACTORS_MS
+    async with open_log(settings) as log:
+        found = await log.read(FACTORS, since_ms=since_ms, partitions=[partition_of(symbol)])
+    own = [record.value for record in found if record.key == symbol.encode()]
+    return records.decode_factors(own[-1]) if own else None
 
 
 async def tell(settings: Settings, what: str, *, count: int = 1) -> list[Step]:

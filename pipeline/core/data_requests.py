@@ -33,7 +33,7 @@ class Pace(msgspec.Struct, frozen=True):
 PACES: Final[dict[str, Pace]] = {
     "exchange_info": Pace(wait_ms=10_000, longest_ms=60_000, valid_ms=10_000),
     "depth": Pace(wait_ms=2_000, longest_ms=60_000, valid_ms=20_000, limit=1_000),
-    "klines": Pace(wait_ms=10_000, longest_ms=300_000, valid_ms=60_000, limit=200),
+    "klines": Pace(wait_ms=10_000, longest_ms=300_000, valid_ms=60_000, limit=301),  # 300 closed and the open one
     "audit": Pace(wait_ms=1_000, longest_ms=30_000, valid_ms=10_000),
     "premium_index": Pace(wait_ms=5_000, longest_ms=30_000, valid_ms=5_000),
     "open_interest": Pace(wait_ms=75_000, longest_ms=600_000, valid_ms=30_000),

@@ -362,13 +362,18 @@ class Decide(_Folder):
         self._ticks = LinePublisher(
             self._output, source="decide/0", incarnation=world.incarnation(), now_ns=self.clock.now_ns
         )
+        self._foldings: dict[int, DecideFolding] = {}
 
     def _folding(self, partition: int) -> Folding:
         universe = frozenset(self.world.settings.symbols)
-        return DecideFolding(partition, LOG_IDENTITY, fold=self.world.fold, universe=universe)
+        folding = DecideFolding(partition, LOG_IDENTITY, fold=self.world.fold, universe=universe)
+        self._foldings[partition] = folding
+        return folding
 
     async def _tick(self, partition: int) -> None:
-        future = self._ticks.publish(EVERY_SYMBOL, partition=partition, tick=self.clock.now_ms())
+        folding = self._foldings.get(partition)
+        turns = () if folding is None else folding.turns()
+        future = self._ticks.publish(EVERY_SYMBOL, partition=partition, tick=self.clock.now_ms(), turns=turns)
         future.add_done_callback(_read_result)
 
 

@@ -14,8 +14,9 @@ from pipeline.core.commands import Decision
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire import lines, records
-from pipeline.wire.topics import DECISIONS, INPUTS, partition_of
+from pipeline.wire.topics import DECISIONS, FACTORS, INPUTS, partition_of
 from tests.account_desk import environment
+from tests.pipeline.reporting.test_factor_story import published
 from tests.pipeline.reporting.test_story import BRACKET, decision
 
 PREFIX = "explain."
@@ -35,6 +36,8 @@ def test_the_story_is_read_from_the_log(kafka: EmbeddedKafka) -> None:
     assert "time passed" in shown.output
     assert "enter BUY" in shown.output
     assert by_symbol["steps"] == by_place["steps"]
+    assert ("3/7/1", None) == (by_symbol["factors"]["cause"], by_place["factors"])
+    assert "not ready: no book yet" in runner.invoke(explain, ["BTCUSDT"]).output
     assert (4, True) == (unknown.exit_code, "knows no decision" in unknown.output)
 
 
@@ -51,6 +54,11 @@ async def _write(brokers: str) -> Decision:
         told = decision(place.offset, BRACKET)
         told = msgspec.structs.replace(told, causes=[cause], partition=partition)
         await producer.send_and_wait(DECISIONS.named(PREFIX), records.encode(told), partition=partition)
+        for symbol, at in (("BTCUSDT", "3/6/1"), ("BTCUSDT", "3/7/1"), ("OTHERUSDT", "3/8/1")):
+            factors = msgspec.structs.replace(published(), symbol=symbol, cause=at)
+            await producer.send_and_wait(
+                FACTORS.named(PREFIX), records.encode(factors), key=symbol.encode(), partition=partition
+            )
     finally:
         await producer.stop()
     return told

@@ -30,10 +30,10 @@ def test_an_unknown_instrument_is_asked_for_at_most_every_ten_seconds() -> None:
 
 
 def test_a_known_instrument_asks_for_its_bars_once_and_again_when_the_answer_fails() -> None:
-    """200 klines of 5m; the wait grows with each try in vain."""
+    """300 closed klines of 5m and the open one; the wait grows with each try in vain."""
     session = Session()
     session.say(InstrumentChanged(instrument=INSTRUMENT))
-    assert [200] == [request.limit for request in asked(session, "klines")]
+    assert [301] == [request.limit for request in asked(session, "klines")]
 
     session.say(DataFailed(request="x", kind="klines", reason="shed"))
     session.wait(9_000)
