@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pipeline.binance.requests import CancelAlgo, CancelRegular, Read, RegularOrder
-from pipeline.core.commands import ClosePosition, PlaceTarget, Sweep
+from pipeline.core.commands import ClosePosition, PlaceTarget, ReducePosition, Sweep
 from pipeline.core.events import Leg, Side
 from pipeline.core.units import Lots, Ticks
 from tests.pipeline.execution.fakes import (
@@ -207,3 +207,112 @@ async def test_stops_without_an_owner_stay_while_the_venue_shows_a_position() ->
     await executor.desk.idle()
 
     assert [FAR, WORKING] == world.venue.rails(BTC)
+
+
+# -------------------------------------------------------------------------------------------------------- reduce
+
+
+def taken(world: World) -> list[int]:
+    """Lots of every market close that filled, in order."""
+    return [round(float(o["executedQty"]) * 1_000) for o in world.venue.orders.values() if "-c" in o["clientOrderId"]]
+
+
+@scenario
+async def test_a_part_is_taken_in_slices_and_the_rails_stay() -> None:
+    """Six of ten, two at a time with a pause between; nothing touches the stops, each slice is told."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    part = intent(2, ReducePosition(record.id, Side.BUY, Lots(6), Lots(2), "X11"))
+    executor.submit(part)
+    await executor.desk.idle()
+
+    assert (4, [2, 2, 2]) == (world.venue.positions[BTC], taken(world))
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+    assert ["c:accepted"] * 3 == world.outbox.verdicts(part.id)
+
+
+@scenario
+async def test_a_crowded_budget_gives_way_to_a_part_once() -> None:
+    """−4118: the resting target is cancelled and the slice goes out again."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    executor.submit(intent(2, PlaceTarget(record.id, Leg.TARGET, Side.BUY, Ticks(1_010_000), Lots(5))))
+    await executor.desk.idle()
+    world.venue.fault = once(lambda r: isinstance(r, RegularOrder) and r.reduce_only, "code -4118")
+    executor.submit(intent(3, ReducePosition(record.id, Side.BUY, Lots(5), Lots(5), "X9")))
+    await executor.desk.idle()
+
+    assert 5 == world.venue.positions[BTC]
+    assert [] == [o for o in world.venue.orders.values() if "-t" in o["clientOrderId"] and o["status"] == "NEW"]
+
+
+@pytest.mark.parametrize("action", DOUBTS)
+def test_a_part_in_doubt_ends_it_rather_than_taking_too_much(action: str) -> None:
+    """A part too much cannot be taken back: after a doubt nothing more is sent, and it is told."""
+
+    async def run() -> None:
+        world = World()
+        executor = await started(world)
+        record = await opened(world, executor)
+        world.venue.fault = once(lambda r: isinstance(r, RegularOrder) and r.reduce_only, action)
+        executor.submit(intent(2, ReducePosition(record.id, Side.BUY, Lots(4), Lots(2), "X11")))
+        await executor.desk.idle()
+        assert world.venue.positions[BTC] in (8, 10)
+        assert "reduction_incomplete" in [code for code, _ in world.outbox.alerts]
+        assert [FAR, WORKING] == world.venue.rails(BTC)
+
+    run_virtual(run())
+
+
+@scenario
+async def test_a_close_of_everything_pre_empts_a_part_between_two_slices() -> None:
+    """X3 comes while half is being taken: the close goes out at once, the rest of the part is refused."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    part = intent(2, ReducePosition(record.id, Side.BUY, Lots(6), Lots(1), "X11"))
+    executor.submit(part)
+    await asyncio.sleep(1.5)
+    executor.submit(intent(3, ClosePosition(record.id, Side.BUY, Lots(8), "X3")))
+    await executor.desk.idle()
+
+    assert 0 == world.venue.positions[BTC]
+    assert "c:refused" == world.outbox.verdicts(part.id)[-1]
+
+
+@scenario
+async def test_a_part_that_a_restart_interrupted_is_not_taken_again() -> None:
+    """The successor cannot know how much was taken; decide still guards what is open."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    part = intent(2, ReducePosition(record.id, Side.BUY, Lots(6), Lots(1), "X11"))
+    await executor.submit(part)
+    await asyncio.sleep(1.5)
+    executor.die()
+    left = world.venue.positions[BTC]
+    successor = await started(world)
+    await successor.desk.idle()
+
+    assert 0 < left < 10
+    assert left == world.venue.positions[BTC]
+    assert "c:refused" == world.outbox.verdicts(part.id)[-1]
+
+
+@pytest.mark.parametrize("lots", [(0, 1), (3, 0), (2, 3)])
+def test_a_part_without_sense_is_refused(lots: tuple[int, int]) -> None:
+    """A part is a quantity above zero, taken in slices of it."""
+
+    async def run() -> None:
+        world = World()
+        executor = await started(world)
+        record = await opened(world, executor)
+        part = intent(2, ReducePosition(record.id, Side.BUY, Lots(lots[0]), Lots(lots[1]), "X11"))
+        executor.submit(part)
+        await executor.desk.idle()
+        assert ["c:refused"] == world.outbox.verdicts(part.id)
+        assert 10 == world.venue.positions[BTC]
+
+    run_virtual(run())
