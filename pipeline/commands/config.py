@@ -13,6 +13,8 @@ import msgspec
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.configuration import ConfigurationError, reference
 from pipeline.console.asking import Payload
+from pipeline.core.exits import describe
+from pipeline.core.policies import Policy
 from pipeline.settings import Secret, Settings, load
 
 
@@ -43,14 +45,44 @@ def check(file: Path | None, as_json: bool) -> None:
         raise SystemExit(int(ExitCode.USAGE)) from error
     if as_json:
         payload: Payload = {"ok": True, "warnings": list(settings.warnings), "notices": list(settings.notices)}
-        click.echo(json.dumps(payload | {"settings": effective(settings)}, ensure_ascii=False))
+        rules = {"exit_rules": [msgspec.to_builtins(row) for row in describe.effective(settings.policy)]}
+        click.echo(json.dumps(payload | {"settings": effective(settings)} | rules, ensure_ascii=False))
         return
     for path, value in _rows(effective(settings)):
         click.echo(f"{path} = {json.dumps(value, ensure_ascii=False)}")
+    click.echo()
+    for line in exit_rules(settings.policy):
+        click.echo(line)
     for notice in settings.notices:
         click.echo(notice, err=True)
     for warning in settings.warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+def exit_rules(policy: Policy) -> list[str]:
+    """The table of exit rules as *policy* makes it, in the order in which one outranks another."""
+    rows = describe.effective(policy)
+    cells = [("rule", "on", "condition", "confirmation", "action", "since")]
+    cells += [
+        (
+            row.id,
+            ("on" if row.on else "off") if row.may_be_off else "always",
+            row.condition,
+            row.confirmation,
+            row.action,
+            row.since,
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    lines = []
+    for number, line in enumerate(cells):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        lines.append(text)
+        if number and rows[number - 1].parameters:
+            said = ", ".join(f"{name} {value}" for name, value in rows[number - 1].parameters)
+            lines.append(" " * (widths[0] + 2) + said)
+    return lines
 
 
 @config.command()

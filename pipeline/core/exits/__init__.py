@@ -8,12 +8,15 @@ result of the rules, never of an exception.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
 from pipeline.core.bars import BAR_MS
 from pipeline.core.events import PositionOverridden
 from pipeline.core.exits.acts import ask_close, keep_closing, stop_view, tighten
 from pipeline.core.exits.market import remember_mark
 from pipeline.core.exits.protection import watch_sight
-from pipeline.core.exits.rule import ExitRule, Fired, confirm
+from pipeline.core.exits.rule import ExitRule, Fired, Phase, Unit, confirm, phase_of
 from pipeline.core.exits.table import RULES
 from pipeline.core.exits.targeting import follow_market
 from pipeline.core.exits.view import seen
@@ -33,25 +36,41 @@ __all__ = [
     "tighten",
 ]
 
+_Asked: TypeAlias = tuple[Callable[[Turn], Fired | None], ExitRule, bool]
+
+
+# Which rows are asked, by everything that decides it; remembered, because the walk is on every event's road. Derived
+# from the table alone: it holds nothing of any symbol.
+_walks: dict[tuple[object, ...], tuple[_Asked, ...]] = {}
+_walks_of: tuple[ExitRule, ...] = ()
+MOST_WALKS: Final = 256
+
 
 def evaluate(turn: Turn) -> None:
     """Apply the rules to the symbol's position once."""
-    state = turn.state
-    position = state.position
+    position = turn.state.position
     if position is None:
         return
     turn.seen = None
     sees = watch_sight(turn, position)
     bar_ms = _unjudged_bar(turn, position) if sees else 0
+    policy = turn.state.policy
+    key = (
+        phase_of(position),
+        sees,
+        bar_ms > 0,
+        position.leave_rule != "",
+        position.left_alone,
+        policy.disabled_exits,
+        position.disabled_exits,
+    )
+    walk = _walks.get(key) if _walks_of is RULES else None
+    if walk is None:
+        walk = _walk(key)
     early = _early(turn, position)
-    switched_off = (*state.policy.disabled_exits, *position.disabled_exits)
     tightenings: list[tuple[ExitRule, Fired]] = []
-    for rule in RULES:
-        if not rule.vital and (rule.id in switched_off or position.left_alone):
-            continue
-        if not (rule.blind or sees) or (position.leave_rule and not rule.pre_empts):
-            continue
-        fired = confirm(turn, rule, bar_ms=bar_ms)
+    for fires, rule, confirmed in walk:
+        fired = confirm(turn, rule, bar_ms=bar_ms) if confirmed else fires(turn)
         if fired is None or (early and rule.suppressed_early):
             continue
         if rule.closes:
@@ -66,6 +85,26 @@ def evaluate(turn: Turn) -> None:
         follow_market(turn)
 
 
+def _walk(key: tuple[Phase, bool, bool, bool, bool, tuple[str, ...], tuple[str, ...]]) -> tuple[_Asked, ...]:
+    """The rows that may fire in that situation, in the table's order."""
+    global _walks_of  # noqa: PLW0603  a memory of the table, forgotten with it
+    if _walks_of is not RULES or len(_walks) >= MOST_WALKS:
+        _walks.clear()
+        _walks_of = RULES
+    phase, sees, scored, leaving, left_alone, *off = key
+    walk = tuple(
+        (rule.fires, rule, rule.confirmation is not None)
+        for rule in RULES
+        if phase in rule.phases
+        and (rule.vital or not (left_alone or rule.id in off[0] or rule.id in off[1]))
+        and (sees or rule.blind)
+        and not (leaving and not rule.pre_empts)
+        and (scored or rule.confirmation is None or rule.confirmation.unit is not Unit.BARS)
+    )
+    _walks[key] = walk
+    return walk
+
+
 def overridden(turn: Turn, event: PositionOverridden) -> None:
     """Take a person's wish for this position; without one there is nothing to wish for."""
     position = turn.state.position
@@ -77,6 +116,7 @@ def overridden(turn: Turn, event: PositionOverridden) -> None:
         position.left_alone = event.leave_alone
     if event.disabled_exits is not None:
         position.disabled_exits = event.disabled_exits
+    position.holdings = {}  # what was being confirmed begins anew under the new wish
     off = ", ".join(position.disabled_exits) or "none"
     turn.note(
         "position_overridden",
@@ -93,14 +133,15 @@ def note_mark(turn: Turn) -> None:
 
 def _unjudged_bar(turn: Turn, position: Position) -> int:
     """The close of the newest scored bar if the rules have not judged it yet, else 0; from now on they have."""
-    factors = seen(turn)
-    if factors.bar_ms <= position.judged_bar_ms:
+    scores = turn.state.scores
+    if scores is None or scores.bar_close_ms <= position.judged_bar_ms:
         return 0
-    position.judged_bar_ms = factors.bar_ms
-    position.bar_score = None if factors.score is None else factors.score * position.side.sign
-    if not position.opened_ms or factors.bar_ms <= position.opened_ms:
+    position.judged_bar_ms = scores.bar_close_ms
+    score = seen(turn).score
+    position.bar_score = None if score is None else score * position.side.sign
+    if not position.opened_ms or scores.bar_close_ms <= position.opened_ms:
         return 0  # it closed before the first fill: nothing of it belongs to this position
-    return factors.bar_ms
+    return scores.bar_close_ms
 
 
 def _early(turn: Turn, position: Position) -> bool:

@@ -35,6 +35,9 @@ def remember_mark(position: Position, *, mark_e8: int, now: int, window_ms: int)
 
 def adverse_cascade(turn: Turn) -> Fired | None:
     """X5: liquidations cascade against the position, the mark moved ≥ 1.0 · a against it within 60 s, MFE < 1 R."""
+    scores = turn.state.scores
+    if scores is None or not (scores.cascade_up or scores.cascade_down):
+        return None
     position, policy = turn.position, turn.state.policy
     sign = position.side.sign
     if seen(turn).cascade * sign >= 0 or not judged(position) or not turn.state.bars.ready:

@@ -12,7 +12,7 @@ from typing import Final
 from pipeline.core.data_requests import ask
 from pipeline.core.events import TradingMode
 from pipeline.core.exits.acts import close
-from pipeline.core.exits.rule import Fired, closable, judged
+from pipeline.core.exits.rule import Fired, closable
 from pipeline.core.feeds import USER, age_ms, mark_fresh, quote_fresh
 from pipeline.core.orders import FIRING, RESTING, OrderStatus
 from pipeline.core.positions import RAIL_LEGS, Position, Stage, adopt_quantity, protected, rail_at_work, settled_dispute
@@ -178,6 +178,8 @@ def watch_sight(turn: Turn, position: Position) -> bool:
         position.user_lost_ms = position.user_lost_ms or turn.now
     elif position.user_lost_ms:
         position.user_lost_ms = 0
+    if position.blind_ms or position.prove_ms:
+        position.holdings = {}  # what was being confirmed is broken off: nobody has seen it hold
     if position.prove_ms:
         if position.audit_ms <= position.prove_ms or not protected(position):
             ask(turn, "audit")
@@ -194,10 +196,10 @@ def apart(turn: Turn) -> Fired | None:
     """abs(mark − mid) > 0.5 · R: the stop works by a price that is not the one at which it would fill."""
     state, position = turn.state, turn.position
     quote, mark = state.quote, state.mark
-    if quote is None or mark is None or not judged(position) or not quote_fresh(state):
+    if quote is None or mark is None or not position.risk_e8:
         return None
-    middle = (quote.bid + quote.ask) * turn.instrument.tick_e8 // 2
-    if abs(mark.mark - middle) * 1_000 <= state.policy.apart_r_permille * position.risk_e8:
+    twice = 2 * mark.mark - (quote.bid + quote.ask) * turn.instrument.tick_e8
+    if abs(twice) * 500 <= state.policy.apart_r_permille * position.risk_e8 or not quote_fresh(state):
         return None
     return Fired("the mark price and the middle of the book lie more than half of R apart")
 

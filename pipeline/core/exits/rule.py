@@ -47,6 +47,31 @@ class Confirmation(msgspec.Struct, frozen=True):
     once: bool = False
 
 
+class Phase(Enum):
+    """
+    What a position is, for the walk through the table: nothing open (not yet, or no more), open, being closed.
+
+    A row is asked only in the phases it is for; in the others its condition cannot hold.
+    """
+
+    EMPTY = "empty"
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+ANY: Final = frozenset(Phase)
+HELD: Final = frozenset({Phase.OPEN, Phase.CLOSING})
+OPEN: Final = frozenset({Phase.OPEN})
+EMPTY: Final = frozenset({Phase.EMPTY})
+
+
+def phase_of(position: Position) -> Phase:
+    """The phase of *position* now."""
+    if position.lots <= 0:
+        return Phase.EMPTY
+    return Phase.CLOSING if position.stage is Stage.CLOSING else Phase.OPEN
+
+
 class ExitRule(msgspec.Struct, frozen=True):
     """
     One row. ``act`` is what happens when the rule has won (closing) or fired (tightening).
@@ -55,6 +80,7 @@ class ExitRule(msgspec.Struct, frozen=True):
     (``explain``, ``perpguard config check``). ``fires`` must change nothing. ``vital`` rules protect: no configuration
     switches them off. A row that is not ``blind`` waits while the symbol is degraded and until the rails are proven
     again (X4). ``suppressed_early`` keeps it silent for the first closed bars (domain 6.3: X8 to X15).
+    A row that does not ``pre_empt`` waits while a gentle leave (X8) is under way. ``phases``: when it is asked at all.
     ``parameters`` are the fields of ``Policy`` that it reads, ``since`` the version that brought it.
     """
 
@@ -69,6 +95,7 @@ class ExitRule(msgspec.Struct, frozen=True):
     vital: bool = True
     blind: bool = True
     pre_empts: bool = True
+    phases: frozenset[Phase] = OPEN
     parameters: tuple[str, ...] = ()
     since: str = "0.1"
 
@@ -78,14 +105,14 @@ NOTHING: Final = Holding()
 
 def confirm(turn: Turn, rule: ExitRule, *, bar_ms: int) -> Fired | None:
     """
-    Ask the rule, advance what it must remember, and return what it fires: None until its confirmation is complete.
+    Ask a rule that wants a confirmation, advance what it must remember, and return what it fires: None until the
+    confirmation is complete.
 
     *bar_ms* is the close of the newest scored bar, 0 when that bar has been judged before (then a rule that counts bars
     is not asked at all).
     """
     wanted = rule.confirmation
-    if wanted is None:
-        return rule.fires(turn)
+    assert wanted is not None, rule.id
     position = turn.position
     key = rule.key or rule.id
     known = position.holdings.get(key)

@@ -11,16 +11,17 @@ from typing import Final
 
 from pipeline.core.exits import endings, factors, market, protection, timing, walls
 from pipeline.core.exits.acts import close, leave
-from pipeline.core.exits.rule import Confirmation, ExitRule, Unit
+from pipeline.core.exits.rule import ANY, EMPTY, HELD, Confirmation, ExitRule, Unit
 
 RULES: Final[tuple[ExitRule, ...]] = (
-    ExitRule("X0a", "the venue says flat", closes=True, fires=endings.venue_says_flat, act=endings.finish),
+    ExitRule("X0a", "the venue says flat", closes=True, fires=endings.venue_says_flat, act=endings.finish, phases=ANY),
     ExitRule(
         "X0b",
         "reduced by somebody else: adopted",
         closes=False,
         fires=protection.reduced_by_others,
         act=protection.adopt,
+        phases=ANY,
     ),
     ExitRule(
         "X1",
@@ -48,6 +49,7 @@ RULES: Final[tuple[ExitRule, ...]] = (
         closes=False,
         fires=protection.lost_sight,
         act=protection.degrade,
+        phases=HELD,
         parameters=("x4_blind_ms", "x4_user_ms"),
         since="0.2",
     ),
@@ -57,6 +59,7 @@ RULES: Final[tuple[ExitRule, ...]] = (
         closes=False,
         fires=protection.sight_returned,
         act=protection.prove_rails,
+        phases=HELD,
         since="0.2",
     ),
     ExitRule(
@@ -71,13 +74,29 @@ RULES: Final[tuple[ExitRule, ...]] = (
         parameters=("x5_window_ms", "x5_move_atr5m_permille", "x5_below_r_permille"),
         since="0.2",
     ),
-    ExitRule("X6", "first target filled", closes=False, fires=endings.first_target_filled, act=endings.to_breakeven),
-    ExitRule("X7", "last target filled", closes=True, fires=endings.last_target_filled, act=endings.finish),
+    ExitRule(
+        "X6",
+        "first target filled",
+        closes=False,
+        fires=endings.first_target_filled,
+        act=endings.to_breakeven,
+        phases=HELD,
+    ),
+    ExitRule(
+        "X7", "last target filled", closes=True, fires=endings.last_target_filled, act=endings.finish, phases=EMPTY
+    ),
     ExitRule(
         "X7", "price beyond the last target when it is placed", closes=True, fires=endings.target_passed, act=close
     ),
-    ExitRule("STOP", "a stop filled and nothing is left", closes=True, fires=endings.stopped_out, act=endings.finish),
-    ExitRule("FLAT", "our close filled", closes=True, fires=endings.closed_by_order, act=endings.finish),
+    ExitRule(
+        "STOP",
+        "a stop filled and nothing is left",
+        closes=True,
+        fires=endings.stopped_out,
+        act=endings.finish,
+        phases=EMPTY,
+    ),
+    ExitRule("FLAT", "our close filled", closes=True, fires=endings.closed_by_order, act=endings.finish, phases=EMPTY),
     ExitRule(
         "X8",
         "composite reversal, strong, on one closed bar",
@@ -253,6 +272,7 @@ RULES: Final[tuple[ExitRule, ...]] = (
         closes=False,
         fires=market.entry_rests,
         act=market.cancel_entry,
+        phases=ANY,
         confirmation=Confirmation(Unit.TIME, once=True),
         vital=False,
         parameters=("x16_resting_ms",),
