@@ -16,12 +16,14 @@ from pipeline.agents.execute import limits_of
 from pipeline.binance.account_fold import AccountFold, rules_of
 from pipeline.binance.fold import PartitionFold
 from pipeline.chaos import judges
+from pipeline.chaos.evidence import Folded
 from pipeline.chaos.judges import Violation
 from pipeline.chaos.virtual_run import FOLD, Spell, Traces
 from pipeline.console.log_access import Record
 from pipeline.core.commands import ClosePosition, OpenBracket
 from pipeline.core.events import Leg, Verdict
 from pipeline.core.identity import intent_of, leg_of
+from pipeline.demo.promises import resting_orders
 from pipeline.execution.entries import STALE_MS
 from pipeline.execution.lease import RECEIVE_WINDOW_MS
 from pipeline.settings import Settings
@@ -37,6 +39,7 @@ TAIL_MS: Final = 1_500  # what stands in the log's last moments may not have bee
 CLOCK_SLACK_MS: Final = 60  # how wrong an offset measured over the road can be
 NAKED_FAULTLESS_MS: Final = 2_000  # P3
 NAKED_MS: Final = 5_000  # P3, with faults, beside the time in which nobody could act
+ON_THE_ROAD_MS: Final = 40
 EXIT_MS: Final = 3_000  # a close asked for has reached the exchange
 SAID_BY_DESIGN: Final = (
     "superseded",
@@ -76,20 +79,15 @@ def judge(traces: Traces, configured: Settings) -> list[Violation]:
         by_kind.setdefault(line["kind"], []).append(line)
     attempts = [records.decode_attempt(record.value) for record in kafka.records(ATTEMPTS)]
     intents = [_record(record) for record in kafka.records(INTENTS)]
-    known: dict[str, records.IntentRecord] = {}
-    for record in intents:
-        intent = records.decode_intent(record.value)
-        known.setdefault(intent.id, intent)
+    known = known_intents(traces)
     refolded = refold(traces, configured)
     end_ms = traces.ended_ms
     tail = end_ms - TAIL_MS
     episodes = [episode.summary(end_ms) for episode in ledger.episodes]
-    broken = [
-        Violation("process", f"{name} ended by {error!r}", "process") for name, error in traces.faults
-    ]
+    broken = [Violation("process", f"{name} ended by {error!r}", "process") for name, error in traces.faults]
     broken += decisions_are_equal(kafka.records(DECISIONS), refolded, tail)
     young = {name for name, value in refolded.intents.items() if records.decode_intent(value).at_ms >= tail}
-    folded = judges.Folded({n: v for n, v in refolded.intents.items() if n not in young}, 0)
+    folded = Folded({n: v for n, v in refolded.intents.items() if n not in young}, 0)
     broken += judges.intents_are_the_fold([one for one in intents if _id(one) not in young], folded)
     broken += judges.risk_at_most_once(by_kind, known)
     settled_late = {name for name, one in known.items() if one.at_ms >= tail}
@@ -103,6 +101,7 @@ def judge(traces: Traces, configured: Settings) -> list[Violation]:
     broken += exits_are_never_refused(attempts)
     broken += closes_in_time(traces, known, by_kind, episodes)
     broken += limits_kept(ledger.lines, configured)
+    broken += bans_respected(traces, by_kind)
     broken += nothing_bad_was_said(traces, {line["client_id"] for line in by_kind.get("vanished", ())})
     return broken
 
@@ -153,9 +152,7 @@ def decisions_are_equal(written: Sequence[Stored], refolded: Refolded, tail: int
             broken.append(Violation("P1", f"the decision of {place[3]} is not that of an undisturbed fold", where))
     for place, value in refolded.decisions.items():
         if place not in seen and records.decode_decision(value).log_ms < tail:
-            broken.append(
-                Violation("P1", f"a decision of {place[3]} is missing", "inputs {}/{}/{}".format(*place[:3]))
-            )
+            broken.append(Violation("P1", f"a decision of {place[3]} is missing", "inputs {}/{}/{}".format(*place[:3])))
     return broken[:3]
 
 
@@ -167,16 +164,17 @@ def nothing_left(
 ) -> list[Violation]:
     """P3 and the states: flat and swept in the end, at the exchange, in decide, in account's slots."""
     end = f"exchange {traces.ended_ms}"
-    broken = []
-    for episode in traces.ledger.episodes:
-        if episode.closed_ms is None:
-            broken.append(Violation("P3", f"{episode.row.symbol} is still open", end))
+    broken = [
+        Violation("P3", f"{episode.row.symbol} is still open", end)
+        for episode in traces.ledger.episodes
+        if episode.closed_ms is None
+    ]
     # A stop that the exchange keeps in TRIGGERING can neither be cancelled (−4117) nor hurt: it only closes.
     beyond_us = {line["client_id"]: line["state"] == "TRIGGERING" for line in by_kind["algo"]}
     beyond_us |= {line["client_id"]: True for line in by_kind.get("vanished", ())}
     broken += [
         Violation("P3", f"{name} still rests", end)
-        for name in judges.resting_orders(by_kind)
+        for name in resting_orders(by_kind)
         if not beyond_us.get(name.rpartition(" ")[2], False)
     ]
     if not traces.quiet and not broken:
@@ -184,10 +182,10 @@ def nothing_left(
     for fold in refolded.folds.values():
         for symbol, state in fold.states.items():
             if state.position is not None:
-                broken.append(Violation("states", f"decide holds {symbol} {state.position.stage.value} in the end", end))
-    account = AccountFold(
-        log_identity=LOG_IDENTITY, fold=FOLD, rules=rules_of(configured), policy=configured.policy
-    )
+                broken.append(
+                    Violation("states", f"decide holds {symbol} {state.position.stage.value} in the end", end)
+                )
+    account = AccountFold(log_identity=LOG_IDENTITY, fold=FOLD, rules=rules_of(configured), policy=configured.policy)
     for record in traces.kafka.records(ACCOUNT):
         account.apply_record(offset=record.offset, append_ms=record.timestamp, value=record.value)
     broken += [Violation("states", f"account keeps a slot of {symbol}", end) for symbol in account.state.slots]
@@ -211,7 +209,7 @@ def never_naked(episodes: Sequence[Json], traces: Traces) -> list[Violation]:
 
 
 def never_looser(episodes: Sequence[Json], by_kind: Mapping[str, list[Json]]) -> list[Violation]:
-    """P3, less the episodes in which the exchange itself forgot a stop that it had accepted: no road proves that in time."""
+    """P3, less the episodes in which the exchange forgot a stop that it had accepted: no road proves that in time."""
     vanished = [(line["symbol"], line["at"]) for line in by_kind.get("vanished", ())]
     return judges.never_looser(
         [
@@ -280,7 +278,7 @@ def no_late_entry(orders: Sequence[Json], known: Mapping[str, records.IntentReco
     """P2: an entry takes effect within its life and one receive window, or never."""
     broken = []
     for line in orders:
-        intent = intent_of(line["client_id"])
+        intent = intent_of(line["client_id"]) or ""
         if line["status"] != "NEW" or intent not in known or leg_of(line["client_id"]) is not Leg.ENTRY:
             continue
         late = line["at"] - known[intent].at_ms - STALE_MS - RECEIVE_WINDOW_MS
@@ -291,20 +289,21 @@ def no_late_entry(orders: Sequence[Json], known: Mapping[str, records.IntentReco
 
 
 def leases_kept(orders: Sequence[Json], attempts: Sequence[records.AttemptRecord]) -> list[Violation]:
-    """One writer: no entry of an epoch takes effect after that epoch's lease has run out."""
+    """One writer: no entry of an epoch takes effect after its own lease, nor before its predecessor's has run out."""
     until: dict[int, int] = {}
+    ended: set[int] = set()
     lease: dict[int, int] = {}
     epoch_of: dict[str, int] = {}
-    sent_ms: dict[str, int] = {}
     for one in attempts:
         if isinstance(one, records.EpochStarted):
             lease[one.epoch] = one.lease_ms
             until[one.epoch] = one.at_ms + one.lease_ms
         elif isinstance(one, records.LeaseRenewed) and one.epoch in lease:
             until[one.epoch] = max(until[one.epoch], one.at_ms + lease[one.epoch])
+        elif isinstance(one, records.EpochEnded):
+            ended.add(one.epoch)
         elif isinstance(one, records.Attempted):
             epoch_of[one.client_id] = one.epoch
-            sent_ms[one.client_id] = one.at_ms
     broken = []
     for line in orders:
         if line["status"] != "NEW" or line["algo_id"] is not None or line["reduce_only"]:
@@ -313,9 +312,14 @@ def leases_kept(orders: Sequence[Json], attempts: Sequence[records.AttemptRecord
         if client not in epoch_of:
             broken.append(Violation("P2", f"{client} was not written ahead", f"ledger {line['n']}"))
             continue
-        over = line["at"] - until[epoch_of[client]]
+        epoch = epoch_of[client]
+        before = until.get(epoch - 1, 0)
+        if line["at"] < before - CLOCK_SLACK_MS - 600 and epoch - 1 not in ended:
+            text = f"{client} of epoch {epoch} came {before - line['at']} ms before its predecessor's lease ended"
+            broken.append(Violation("fence", text, f"ledger {line['n']}"))
+        over = line["at"] - until[epoch]
         if over > CLOCK_SLACK_MS + 600:  # the executor's wall clock may be off by half a second
-            text = f"{client} of epoch {epoch_of[client]} took effect {over} ms after its lease"
+            text = f"{client} of epoch {epoch} took effect {over} ms after its lease"
             broken.append(Violation("fence", text, f"ledger {line['n']}"))
     return broken
 
@@ -323,7 +327,7 @@ def leases_kept(orders: Sequence[Json], attempts: Sequence[records.AttemptRecord
 def doubts_ended_rightly(
     by_kind: Mapping[str, list[Json]], attempts: Sequence[records.AttemptRecord]
 ) -> list[Violation]:
-    """P2: what was called absent, rejected or refused never took effect; nothing was sent that was not written ahead."""
+    """P2: what was called absent, rejected or refused never took effect; nothing was sent and not written ahead."""
     took = {line["client_id"]: line for line in by_kind["algo"] if line["state"] == "NEW"}
     took |= {line["client_id"]: line for line in by_kind["order"] if line["status"] == "NEW"}
     vanished = {line["client_id"] for line in by_kind.get("vanished", ())}
@@ -380,8 +384,35 @@ def limits_kept(ledger: Sequence[Json], configured: Settings) -> list[Violation]
     return broken
 
 
+def bans_respected(traces: Traces, by_kind: Mapping[str, list[Json]]) -> list[Violation]:
+    """
+    After 429 or 418 nothing is sent for as long as the exchange said. A request on the road is none; a successor does
+    not know what its predecessor was told; a held request arrives whenever it is let go.
+    """
+    if any(fault.action.startswith("hold") for fault in traces.plan.faults):
+        return []
+    starts = [
+        record.timestamp
+        for record in traces.kafka.records(ATTEMPTS)
+        if isinstance(records.decode_attempt(record.value), records.EpochStarted)
+    ]
+    refused = by_kind.get("request_not_executed", [])
+    arrived = [*by_kind["request"], *refused]
+    broken = []
+    for told in refused:
+        if told["status"] not in (429, 418):
+            continue
+        begin, until = told["at"] + ON_THE_ROAD_MS, told["at"] + max(1, told["milliseconds"] // 1_000) * 1_000
+        for line in arrived:
+            successor = any(told["at"] <= start <= line["at"] for start in starts)
+            if begin < line["at"] < until - CLOCK_SLACK_MS and not successor:
+                text = f"{line['method']} {line['path']} {line['at'] - told['at']} ms after {told['status']}"
+                broken.append(Violation("limits", text, f"ledger {line['n']}"))
+    return broken[:1]
+
+
 def nothing_bad_was_said(traces: Traces, vanished: Collection[str]) -> list[Violation]:
-    """No alert that only a fault of ours can raise, nothing in quarantine; of *vanished* orders anything may be said."""
+    """No alert that only a fault of ours can raise, no quarantine; of *vanished* orders anything may be said."""
     broken = []
     for record in traces.kafka.records(ALERTS):
         alert = records.decode_alert(record.value)
@@ -392,6 +423,15 @@ def nothing_bad_was_said(traces: Traces, vanished: Collection[str]) -> list[Viol
         one = records.decode_quarantine(record.value)
         broken.append(Violation("P6", f"quarantined: {one.reason[:160]}", one.cause))
     return broken
+
+
+def known_intents(traces: Traces) -> dict[str, records.IntentRecord]:
+    """Every intent of the log by its id, as it stands there first."""
+    known: dict[str, records.IntentRecord] = {}
+    for record in traces.kafka.records(INTENTS):
+        intent = records.decode_intent(record.value)
+        known.setdefault(intent.id, intent)
+    return known
 
 
 def brackets(known: Mapping[str, records.IntentRecord]) -> int:

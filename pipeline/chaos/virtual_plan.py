@@ -153,9 +153,10 @@ def _faults(seed: int, sites: Sets) -> list[Fault]:
     found: list[Fault] = []
     for number, (share, make) in enumerate(_GENERATORS):
         rng = random.Random(f"{seed}/{number}")
-        while rng.random() < share:
+        chance = share
+        while rng.random() < chance:
             found.append(make(seed, rng, sites))
-            share /= 3
+            chance /= 3
     return found
 
 

@@ -12,10 +12,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from connectors.exchange_simulator.endpoints import ROUTES
+from connectors.exchange_simulator.faults import FaultRule
 from connectors.exchange_simulator.instruments import default_instrument
 from connectors.exchange_simulator.ledger import Ledger
 from connectors.exchange_simulator.venue import Venue, VenueSettings
-from connectors.exchange_simulator.faults import FaultRule
 from pipeline.agents import execute as execute_agent
 from pipeline.chaos.virtual_plan import SYMBOLS, TRADING_MS, Fault, Plan, Ride, Sets
 from pipeline.core.events import Side
@@ -135,6 +135,7 @@ class Traces(msgspec.Struct):
     spells: list[Spell] = []
     reached: list[Site] = []  # await points at which something was killed or frozen
     takeovers: int = 0
+    ledger_start_ms: int = START_MS
 
 
 Makers = Mapping[str, Callable[..., Worker]]
@@ -177,9 +178,7 @@ class Run:
             ledger=self.ledger,
             wanted=wanted.__contains__,
         )
-        self.venue = VirtualVenue(
-            loop, exchange, self.market, random=random.Random(f"{seed}/venue"), tick_ms=1_000
-        )
+        self.venue = VirtualVenue(loop, exchange, self.market, random=random.Random(f"{seed}/venue"), tick_ms=1_000)
         self.world = World(loop, self._settings, FOLD, kafka, self.venue, self._disk)
         self.loop = loop
         self._random = random.Random(f"{seed}/driver")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import click
+import msgspec
 from rich.console import Console
 
 from pipeline.chaos.run import Chaos, Outcome, run
+from pipeline.chaos.virtual_campaign import Failure, campaign
 from pipeline.commands.context import Failed
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.console.log_access import Unreachable
@@ -25,10 +28,17 @@ Json: TypeAlias = Any  # the result's JSON
 NOT_RUN: Final = (PartFailed, ExchangeGone, EmbeddedKafkaError, Unreachable)
 WIDTH: Final = 150
 NUMBER: Final = click.IntRange(0, 1_000)
+PER_LINE: Final = 5
+SELDOM_SHOWN: Final = 10
 
 
 @click.command()
-@click.option("--processes", is_flag=True, help="Real processes on a real Kafka: the mode there is.")
+@click.option("--processes", is_flag=True, help="Real processes on a real Kafka.")
+@click.option("--virtual", is_flag=True, help="One process, virtual time.")
+@click.option(
+    "--seeds", default=1, show_default=True, type=click.IntRange(1), help="Virtual: how many, from --seed on."
+)
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 64), help="Virtual: on so many processes.")
 @click.option("--kills", default=30, show_default=True, type=NUMBER, help="SIGKILL of one process, restarted.")
 @click.option("--joins", default=10, show_default=True, type=NUMBER, help="A second decide worker comes and goes.")
 @click.option("--freezes", default=10, show_default=True, type=NUMBER, help="SIGSTOP beyond the session.")
@@ -39,6 +49,9 @@ NUMBER: Final = click.IntRange(0, 1_000)
 def chaos(
     *,
     processes: bool,
+    virtual: bool,
+    seeds: int,
+    jobs: int,
     kills: int,
     joins: int,
     freezes: int,
@@ -50,16 +63,23 @@ def chaos(
     """
     Disturb the whole pipeline while it trades, and judge what it did.
 
-    Starts a real Kafka, a simulated exchange whose market never rests, connector and workers; kills, freezes and joins
-    processes as the seed says (the exchange and Kafka are left alone); brings everything flat and stops it. The judge
-    reads the exchange's ledger and the log only: every intent as in an undisturbed fold, no risk twice, no intent
-    without an end, no open quantity without a stop, everything back in time.
+    --virtual: core, account, executor and the simulated exchange as processes of one event loop in virtual time, with
+    seeded faults: killed or frozen at an await point, two executors at once, every ambiguous answer, events lost, late
+    and repeated. Thousands of seeds; one that breaks a promise is printed with the command that repeats it and made
+    small.
+
+    --processes: starts a real Kafka, a simulated exchange whose market never rests, connector and workers; kills,
+    freezes and joins processes as the seed says (the exchange and Kafka are left alone); brings everything flat and
+    stops it. The judge reads the exchange's ledger and the log only: every intent as in an undisturbed fold, no risk
+    twice, no intent without an end, no open quantity without a stop, everything back in time.
 
     Exit code 0: nothing was broken; 1: something was, each with its place in the log and the command that repeats the
     run; 3: it could not be run.
     """
-    if not processes:
-        raise click.UsageError("say --processes: real processes on a real Kafka")
+    if processes == virtual:
+        raise click.UsageError("say --virtual (one process, virtual time) or --processes (real ones on a real Kafka)")
+    if virtual:
+        _virtual(seed, seeds, jobs, json_file)
     wanted = Chaos(seed=seed, kills=kills, joins=joins, freezes=freezes, seconds=seconds, keep=keep)
     console = Console(width=WIDTH, force_terminal=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated run ends its parts too
@@ -73,6 +93,53 @@ def chaos(
         json_file.write_text(json.dumps(outcome.result, indent=2) + "\n")
     show(outcome, console)
     raise SystemExit(int(ExitCode.REFUSED if outcome.violations else ExitCode.OK))
+
+
+def _virtual(seed: int, seeds: int, jobs: int, json_file: Path | None) -> NoReturn:
+    """Run seeds of virtual chaos and end with the exit code."""
+    result, failures = campaign(seed, seeds, processes=min(jobs, seeds))
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2) + "\n")
+    show_virtual(result, failures)
+    raise SystemExit(int(ExitCode.REFUSED if result["violations"] else ExitCode.OK))
+
+
+def show_virtual(result: Json, failures: Sequence[Failure]) -> None:
+    """The report for people."""
+    bitten = [f"{count} × {name}" for name, count in result["faults_bitten"].items()]
+    click.echo("faults that bit:")
+    for at in range(0, len(bitten), PER_LINE):
+        click.echo("  " + ", ".join(bitten[at : at + PER_LINE]))
+    points = result["crash_points"]
+    click.echo(
+        f"crash points: {points['reached']} of {points['known']} await points, {len(points['seldom'])} in fewer than 20"
+        f" seeds; {result['await_points_passed']} passed, {result['takeovers']} times two executors at once"
+    )
+    for name, count in list(points["seldom"].items())[:SELDOM_SHOWN]:
+        click.echo(f"  {count} × {name}")
+    click.echo(
+        f"{result['positions']} positions, {result['stop_moves']} changes of the tightest stop,"
+        f" {result['intents']} intents, {result['entries']} entries, {result['lines']} lines"
+    )
+    first, naked = result["first_fill_naked_ms"], result["naked_ms"]
+    click.echo(
+        f"naked after a first fill: p50 {first['p50']} ms, p99 {first['p99']} ms, max {first['max']} ms;"
+        f" ever: p99 {naked['p99']} ms, max {naked['max']} ms"
+    )
+    for failure in failures:
+        for violation in failure.violations:
+            click.echo(f"BROKEN {violation.promise}: {violation.what} [{violation.where}]")
+        click.echo(
+            f"repeat with: {failure.repeat}; {len(failure.faults)} faults and {failure.rides} positions suffice:"
+        )
+        for fault in failure.faults:
+            click.echo(f"  {msgspec.json.encode(fault).decode()}")
+    broken = result["violating_seeds"]
+    click.echo(
+        f"{result['violations']} violations in {len(broken)} of {result['seeds']} seeds"
+        f" ({result['virtual_seconds']} virtual seconds in {result['seconds']:.0f} s)"
+        + (f": {', '.join(map(str, broken[:SELDOM_SHOWN]))}" if broken else "")
+    )
 
 
 def show(outcome: Outcome, console: Console) -> None:

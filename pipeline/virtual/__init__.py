@@ -1,1 +1,1 @@
-"""The only package that runs the real parts in one process and in virtual time: loop, processes, log, venue, workers."""
+"""The only package that runs the real parts in one process and in virtual time: processes, log, venue, workers."""

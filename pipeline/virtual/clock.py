@@ -81,8 +81,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nobody sleeps, nobody is to be woken."""
 
-    def run_in_executor(  # type: ignore[override]  # typeshed says Future of the policy's loop; it is
-        self, executor: Any, func: Callable[[Unpack[Arguments]], Result], *args: Unpack[Arguments]
+    def run_in_executor(
+        self, executor: Any, func: Callable[[Unpack[Arguments]], Result], *args: *Arguments
     ) -> asyncio.Future[Result]:  # Any: no executor is ever used
         """Do the work a little later."""
         future: asyncio.Future[Result] = self.create_future()

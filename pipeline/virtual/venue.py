@@ -60,9 +60,7 @@ class VirtualVenue:
     ``bites`` counts what every kind of fault did.
     """
 
-    def __init__(
-        self, loop: VirtualLoop, venue: Venue, source: Source, *, random: Random, tick_ms: int = 100
-    ) -> None:
+    def __init__(self, loop: VirtualLoop, venue: Venue, source: Source, *, random: Random, tick_ms: int = 100) -> None:
         assert venue.start_ms == START_MS, "venue and clocks start together"
         self.loop = loop
         self.venue = venue
@@ -200,9 +198,8 @@ class VirtualVenue:
         reply = self._ask(asked) if action.executes else None
         if reply is None:
             status = 0 if action.drops else action.status or rule.status
-            self.venue.ledger.record(
-                "request_not_executed", {"status": status} | attributes, now_ms=self._clock.now_ms()
-            )
+            told = {"status": status, "milliseconds": rule.milliseconds}
+            self.venue.ledger.record("request_not_executed", told | attributes, now_ms=self._clock.now_ms())
         if rule.action == "vanish":
             self.venue.vanish([attributes["client_id"]], now_ms=self._clock.now_ms())
         if not action.drops:

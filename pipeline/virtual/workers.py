@@ -403,7 +403,9 @@ class Account(_Folder):
 class VirtualJournal(KafkaJournal):
     """The executor's journal on the virtual log."""
 
-    def __init__(self, world: World, process: Process, *, spill: Path, on_fault: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, world: World, process: Process, *, spill: Path, on_fault: Callable[[BaseException], None]
+    ) -> None:
         super().__init__({}, topic=ATTEMPTS.name, spill=spill, on_fault=on_fault)
         self._world, self._process = world, process
 
@@ -489,9 +491,7 @@ class Execute(Worker):
             self.executor.submit(record).add_done_callback(partial(_commit, commits, message.offset))
 
     async def _data(self) -> None:
-        reader = Reader(
-            self.world.kafka, DATA_INTENTS.name, offset=len(self.world.kafka.of(DATA_INTENTS.name).records)
-        )
+        reader = Reader(self.world.kafka, DATA_INTENTS.name, offset=len(self.world.kafka.of(DATA_INTENTS.name).records))
         while True:
             self.executor.submit_data(records.decode_data_intent((await reader.next()).value))
 
