@@ -35,6 +35,7 @@ from pipeline.core.events import (
     OpenAlgoOrder,
     OpenInterest,
     OpenOrder,
+    Quote,
     Reconciled,
 )
 from pipeline.core.instruments import Instrument
@@ -138,6 +139,23 @@ def _premium_index_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
     )
 
 
+def _book_ticker_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
+    answer = _best_prices(raw)
+    require_symbol(answer.symbol, numbers.symbol, "symbol")
+    bid, ask = numbers.ticks[answer.bid_price], numbers.ticks[answer.ask_price]
+    if bid and ask and bid >= ask:
+        raise Refused(f"bidPrice: crossed, {answer.bid_price} is not below {answer.ask_price}")
+    return Quote(
+        update_id=answer.last_update_id,
+        bid=bid,
+        bid_lots=numbers.lots[answer.bid_qty],
+        ask=ask,
+        ask_lots=numbers.lots[answer.ask_qty],
+        event_ms=answer.time,
+        polled=True,
+    )
+
+
 def _open_interest_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
     answer = _open_interest(raw)
     require_symbol(answer.symbol, numbers.symbol, "symbol")
@@ -195,6 +213,7 @@ def _audit_answer(numbers: SymbolNumbers, raw: bytes, at_ms: int) -> Event:
 _depth = msgspec.json.Decoder(payloads.Depth).decode
 _klines = msgspec.json.Decoder(list[payloads.KlineRow]).decode
 _premium_index = msgspec.json.Decoder(payloads.PremiumIndex).decode
+_best_prices = msgspec.json.Decoder(payloads.BestPrices).decode
 _open_interest = msgspec.json.Decoder(payloads.OpenInterest).decode
 _audit = msgspec.json.Decoder(payloads.Audit).decode
 _symbol_info = msgspec.json.Decoder(payloads.SymbolInfo).decode
@@ -204,6 +223,7 @@ _ANSWERS: Final[dict[str, Callable[[SymbolNumbers, bytes, int], Event]]] = {
     "depth": _depth_answer,
     "klines": _klines_answer,
     "premium_index": _premium_index_answer,
+    "book_ticker": _book_ticker_answer,
     "open_interest": _open_interest_answer,
     "audit": _audit_answer,
 }

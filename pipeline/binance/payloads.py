@@ -364,6 +364,18 @@ class PremiumIndex(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     index_price: str = ""
 
 
+class BestPrices(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """GET ticker/bookTicker (4.1)."""
+
+    symbol: str
+    bid_price: str
+    bid_qty: str
+    ask_price: str
+    ask_qty: str
+    time: Time
+    last_update_id: int = 0
+
+
 class OpenInterest(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """GET openInterest (4.1)."""
 

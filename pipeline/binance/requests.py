@@ -349,6 +349,11 @@ def premium_index(symbol: str = "") -> Read:
     return Read(path="/fapi/v1/premiumIndex", query=_symbol(symbol), weight=1 if symbol else 10)
 
 
+def book_ticker(symbol: str = "") -> Read:
+    """GET best bid and ask: one symbol 2, all 5."""
+    return Read(path="/fapi/v1/ticker/bookTicker", query=_symbol(symbol), weight=2 if symbol else 5)
+
+
 def open_interest(symbol: str) -> Read:
     """GET open interest."""
     return Read(path="/fapi/v1/openInterest", query=_symbol(symbol))

@@ -108,7 +108,7 @@ class RequestData(msgspec.Struct, frozen=True, tag="request_data"):
     """
     Ask the executor for a REST answer; it comes back as an ``inputs`` line of the symbol.
 
-    ``kind``: ``depth`` (limit 1000), ``klines`` (5m, ``limit``), ``premium_index``, ``open_interest``,
+    ``kind``: ``depth`` (``limit``), ``klines`` (5m, ``limit``), ``premium_index``, ``book_ticker``, ``open_interest``,
     ``exchange_info`` or ``audit`` (positionRisk + openOrders + openAlgoOrders, lane ``query``); ``account`` (symbol
     ``*``) answers into the topic ``account``, with the transfers since ``since_ms``. ``held`` symbols come first.
     """
@@ -145,14 +145,24 @@ class ReportPosition(msgspec.Struct, frozen=True, tag="report_position"):
     far: Ticks = Ticks(0)
 
 
+class GateRow(msgspec.Struct, frozen=True, array_like=True):
+    """What one gate found: its id, the value, what is allowed, ``pass`` | ``refuse`` | ``unknown``, and why not."""
+
+    id: str
+    value: str
+    limit: str
+    verdict: str
+    reason: str
+
+
 class ReportSignal(msgspec.Struct, frozen=True, tag="report_signal"):
     """
     Tell account what a closed 5m bar says about the symbol (domain section 5): it ranks them all and admits the prime.
 
     ``stage`` is prime | watch | none; a ``fresh`` prime asks for an entry, a maintained one does not. Scores are
-    thousandths: ``score`` is E, ``strength`` 0 to 100,000, ``odds`` P of the side. ``liquidity`` and ``independence``
-    are factors L and I in whole points, −1 when they are not ready. ``price`` is the touch, ``stop_bps`` the planned
-    stop distance (0: not known). ``refused`` names the gates that refuse, in the order of the table.
+    thousandths: ``score`` is E, ``strength`` 0 to 100,000; ``odds`` are millionths, P of the side. ``liquidity`` and
+    ``independence`` are factors L and I in whole points, −1 when they are not ready. ``price`` is the touch.
+    ``refused`` names the gates that refuse; ``gates`` are all of them, in the order of the table.
     """
 
     bar_ms: Milliseconds
@@ -167,7 +177,7 @@ class ReportSignal(msgspec.Struct, frozen=True, tag="report_signal"):
     independence: int
     price: E8
     refused: list[str]
-    levels: tuple[Ticks, Ticks, Ticks] = (Ticks(0), Ticks(0), Ticks(0))
+    gates: list[GateRow] = []
 
 
 class ReportTrade(msgspec.Struct, frozen=True, tag="report_trade"):

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import RequestData
-from pipeline.core.feeds import BARS, USER
+from pipeline.core.feeds import BARS, QUOTE, USER
 from pipeline.core.orders import ENDED
 from pipeline.core.positions import STATEMENT_GRACE_MS, Stage
 from pipeline.core.state import DataAsk, SymbolState
@@ -32,13 +32,18 @@ class Pace(msgspec.Struct, frozen=True):
 
 PACES: Final[dict[str, Pace]] = {
     "exchange_info": Pace(wait_ms=10_000, longest_ms=60_000, valid_ms=10_000),
-    "depth": Pace(wait_ms=2_000, longest_ms=60_000, valid_ms=20_000, limit=1_000),
+    "depth": Pace(wait_ms=2_000, longest_ms=60_000, valid_ms=60_000, limit=1_000),
     "klines": Pace(wait_ms=10_000, longest_ms=300_000, valid_ms=60_000, limit=301),  # 300 closed and the open one
     "audit": Pace(wait_ms=1_000, longest_ms=30_000, valid_ms=10_000),
-    "premium_index": Pace(wait_ms=5_000, longest_ms=30_000, valid_ms=5_000),
+    "premium_index": Pace(wait_ms=5_000, longest_ms=5_000, valid_ms=5_000),
+    "book_ticker": Pace(wait_ms=5_000, longest_ms=5_000, valid_ms=5_000),
     "open_interest": Pace(wait_ms=75_000, longest_ms=600_000, valid_ms=30_000),
 }
 MARK_SILENT_MS: Final = 3_000  # X4: no mark price for 3 s while a position is open, then REST every 5 s
+QUOTE_SILENT_MS: Final = 10_000  # a thin book may rightly stand still for longer than the mark does
+# A book that is lost while nobody holds the symbol is read again by its best 500 levels, weight 10 instead of 20: 50
+# books at once (venue sheet 2.8) are whole within a minute, in a quarter of the venue's weight.
+RESYNC_LEVELS: Final = 500
 OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held
 HURRIED_AUDIT_MS: Final = 5_000  # while an entry or a close is unanswered
 BAR_LATE_MS: Final = 5_000  # venue sheet 2.6: no x:true within 2–5 s of the close, fetch the row
@@ -61,13 +66,18 @@ def ask(turn: Turn, kind: str) -> bool:
     turn.emit(
         RequestData(
             kind=kind,
-            limit=pace.limit,
+            limit=_levels(state) if kind == "depth" else pace.limit,
             held=state.position is not None,
             expires_ms=Milliseconds(turn.now + pace.valid_ms),
         ),
         rule=f"ask_{kind}",
     )
     return True
+
+
+def _levels(state: SymbolState) -> int:
+    spare = state.position is None and not state.shortlisted and state.book.resyncs > 0
+    return RESYNC_LEVELS if spare else PACES["depth"].limit
 
 
 def answered(state: SymbolState, kind: str, *, useful: bool = True) -> None:
@@ -96,6 +106,7 @@ def ask_what_is_missing(turn: Turn) -> None:
         ("klines", _bars_wanted(state, turn.now), _next_bar_ms(state)),
         ("audit", _audit_wanted(state, turn.now), _next_audit_ms(state)),
         ("premium_index", _mark_silent(state, turn.now), _mark_silent_ms(state)),
+        ("book_ticker", _quote_silent(state, turn.now), _quote_silent_ms(state)),
         ("open_interest", _open_interest_wanted(state, turn.now), _next_open_interest_ms(state)),
     ):
         at_ms = due_ms
@@ -154,6 +165,20 @@ def _mark_silent_ms(state: SymbolState) -> int:
     if state.position is None or state.mark_stamp is None:
         return 0
     return state.mark_stamp.at_ms + MARK_SILENT_MS
+
+
+def _quote_silent(state: SymbolState, now: int) -> bool:
+    """REST fallback: price and size of the best levels while something is open and their stream is down or silent."""
+    if state.position is None or state.position.lots <= 0:
+        return False
+    return QUOTE in state.feeds or now > _quote_silent_ms(state)
+
+
+def _quote_silent_ms(state: SymbolState) -> int:
+    if state.position is None or state.quote_stamp is None:
+        return 0
+    polled = state.quote is not None and state.quote.polled  # only the stream itself ends the polling
+    return state.quote_stamp.at_ms + (0 if polled else QUOTE_SILENT_MS)
 
 
 def _open_interest_wanted(state: SymbolState, now: int) -> bool:

@@ -57,7 +57,10 @@ class Leg(StrEnum):
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False, tag="quote"):
-    """Best bid and ask (``bookTicker``); ``update_id`` is comparable with the depth ids of the same symbol."""
+    """
+    Best bid and ask (``bookTicker``); ``update_id`` is comparable with the depth ids of the same symbol. ``polled``: by
+    REST while the stream is down, which proves nothing about the stream.
+    """
 
     update_id: int
     bid: Ticks
@@ -65,6 +68,7 @@ class Quote(msgspec.Struct, frozen=True, gc=False, tag="quote"):
     ask: Ticks
     ask_lots: Lots
     event_ms: Milliseconds
+    polled: bool = False
 
 
 class DepthDiff(msgspec.Struct, frozen=True, tag="depth_diff"):

@@ -56,7 +56,9 @@ def quote(turn: Turn, event: Quote) -> None:
         return
     state.quote = event
     state.quote_stamp = turn.stamp
-    if state.feeds:
+    if event.polled:
+        answered(state, "book_ticker")
+    elif state.feeds:
         heal(state, QUOTE)
 
 

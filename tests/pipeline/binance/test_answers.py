@@ -12,7 +12,7 @@ import pytest
 from pipeline.binance.answers import CLOCK_MARGIN_MS, UNREADABLE, decode_answer, instrument_of
 from pipeline.binance.numbers import BAD_INPUT
 from pipeline.core import events
-from pipeline.core.events import DataFailed, Event, Side
+from pipeline.core.events import DataFailed, Event, Quote, Side
 from pipeline.core.instruments import Instrument
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 from tests.data import require
@@ -29,6 +29,10 @@ PREMIUM = {
     "symbol": "BTCUSDT", "markPrice": "83858.41000000", "indexPrice": "83869.55021739",
     "estimatedSettlePrice": "83871.10335412", "lastFundingRate": "0.00004127", "interestRate": "0.00010000",
     "nextFundingTime": 1790784000000, "time": 1790771372000,
+}  # fmt: skip
+BEST_PRICES = {
+    "symbol": "BTCUSDT", "bidPrice": "83860.10", "bidQty": "4.217", "askPrice": "83860.20", "askQty": "1.903",
+    "time": 1790771372108, "lastUpdateId": 9912345678901,
 }  # fmt: skip
 OPEN_INTEREST = {"openInterest": "104312.774", "symbol": "BTCUSDT", "time": 1790771371000}
 POSITION = {
@@ -83,6 +87,18 @@ def test_candles_count_as_closed_only_well_after_their_close() -> None:
     assert [True, False] == [bar.closed for bar in event.bars]
     assert AT_MS - 1790771371999 > CLOCK_MARGIN_MS
     assert (839_021, 839_510, 838_447, 838_602, 512_733) == msgspec.structs.astuple(event.bars[0])[1:6]
+
+
+def test_a_polled_quote_says_that_it_was_polled() -> None:
+    """It stands for the price while the stream is down, and proves nothing about the stream."""
+    quote = answer("book_ticker", BEST_PRICES)
+
+    assert isinstance(quote, Quote)
+    assert (True, 9_912_345_678_901) == (quote.polled, quote.update_id)
+    assert (838_601, 838_602) == (quote.bid, quote.ask)
+    refused = answer("book_ticker", BEST_PRICES | {"askPrice": "83860.10"})
+    assert isinstance(refused, DataFailed)
+    assert "crossed" in refused.reason
 
 
 def test_premium_index_and_open_interest() -> None:

@@ -130,7 +130,7 @@ def test_the_weights_are_the_sheets() -> None:
         requests.depth("BTCUSDT").weight,
         *(requests.klines("BTCUSDT", limit).weight for limit in (99, 499, 1_000, 1_500)),
     ]
-    assert [5, 5, 1, 40, 1, 40, 5, 1, 1, 1, 10, 1] == [
+    assert [5, 5, 1, 40, 1, 40, 5, 1, 1, 1, 10, 2, 5, 1] == [
         requests.position_risk().weight,
         requests.position_risk("BTCUSDT").weight,
         requests.open_orders("BTCUSDT").weight,
@@ -142,6 +142,8 @@ def test_the_weights_are_the_sheets() -> None:
         requests.exchange_info().weight,
         requests.premium_index("BTCUSDT").weight,
         requests.premium_index().weight,
+        requests.book_ticker("BTCUSDT").weight,
+        requests.book_ticker().weight,
         requests.open_interest("BTCUSDT").weight,
     ]
 

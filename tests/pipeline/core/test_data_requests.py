@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
+
+from pipeline.core.book import BookStatus
 from pipeline.core.commands import RequestData
-from pipeline.core.events import DataFailed, DepthDiff, InstrumentChanged, OpenInterest, Ticked
+from pipeline.core.events import DataFailed, DepthDiff, FeedLost, InstrumentChanged, OpenInterest, Ticked
 from pipeline.core.units import Lots, Milliseconds
 from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
 from tests.sessions.test_endings import closed_bar
@@ -119,6 +122,48 @@ def test_a_quiet_symbol_costs_nothing_between_its_dates() -> None:
     session.wait(60_000)
 
     assert before == len(session.decisions)
+
+
+def test_a_held_symbol_without_a_quote_stream_is_polled_until_the_stream_is_proven() -> None:
+    """REST fallback: every 5 s; what is polled stands for the price and says nothing about the stream."""
+    session, venue = opened()
+    quote = session.state.quote
+    assert quote is not None
+    session.say(FeedLost(stream="btcusdt@bookTicker", reason="cut"))
+    polls = 0
+    for _ in range(80):  # 20 s
+        for output in session.wait(250):
+            if isinstance(output, RequestData) and output.kind == "book_ticker":
+                polls += 1
+                now = Milliseconds(session.now)
+                quote = msgspec.structs.replace(quote, update_id=quote.update_id + 1, event_ms=now, polled=True)
+                session.say(quote)
+        session.mark(50_000)
+    assert 3 <= polls <= 4
+    assert (quote, "cut") == (session.state.quote, session.state.feeds["quote"])
+    before = len(asked(session, "book_ticker"))
+    now = Milliseconds(session.now)
+    session.say(msgspec.structs.replace(quote, update_id=quote.update_id + 1, event_ms=now, polled=False))
+    venue.run(session.wait(6_000))
+
+    assert {} == session.state.feeds
+    assert before == len(asked(session, "book_ticker"))
+
+
+def test_a_book_lost_while_nobody_holds_the_symbol_is_read_again_at_half_the_weight() -> None:
+    """50 books at once are whole within a minute, in a quarter of the venue's weight; a held one is read whole."""
+    session = Session()
+    session.ready()
+    session.state.book.resyncs = 1
+    session.state.book.status, session.state.wake_ms = BookStatus.WAITING, 0
+    session.wait(3_000)
+    assert {500} == {request.limit for request in asked(session, "depth")}
+    session, _ = opened()
+    session.state.book.resyncs = 1
+    session.state.book.status, session.state.wake_ms = BookStatus.WAITING, 0
+    session.wait(3_000)
+
+    assert {1_000} == {request.limit for request in asked(session, "depth")}
 
 
 def test_a_silent_mark_is_asked_for_while_a_position_is_open() -> None:
