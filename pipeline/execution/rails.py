@@ -109,10 +109,14 @@ class Rails:
         return sum(instrument.whole_lots(row.quantity) for row in stops) >= position.filled
 
     async def read_open(self, symbol: str) -> list[OpenAlgoRow]:
-        """The conditional book of a symbol. Raises ReadFailed."""
+        """
+        What waits in the conditional book of a symbol. Raises ReadFailed.
+
+        One that is triggering no longer covers; it may be stuck there, and even be of a position that is over.
+        """
         body = await self._sender.read(requests.open_algo_orders(symbol), Lane.QUERY)
         try:
-            return open_algo_rows.decode(body)
+            return [row for row in open_algo_rows.decode(body) if row.algo_status == "NEW"]
         except msgspec.DecodeError as error:
             raise ReadFailed(f"openAlgoOrders: {error}", 0) from error
 

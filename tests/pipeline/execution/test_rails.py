@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from pipeline.binance.requests import AlgoOrder, Request
+from pipeline.binance.requests import AlgoOrder, Read, Request
 from pipeline.core.events import Leg
 from tests.pipeline.execution.fakes import (
     BTC,
@@ -207,3 +209,30 @@ async def test_stops_that_are_dead_on_arrival_are_no_cover() -> None:
     await opened(world, executor)
 
     assert 0 == world.venue.positions[BTC]
+
+
+@scenario
+async def test_a_stop_that_hangs_in_triggering_is_not_taken_for_cover() -> None:
+    """−4130 because of the last position's stop, which hangs in TRIGGERING: it is not adopted, ours is tried again."""
+    world = World()
+    executor = await started(world)
+    read = world.venue._read
+    hung = {
+        "clientAlgoId": "abcdefg.00.0.tagg0-a1",
+        "orderType": "STOP_MARKET",
+        "symbol": BTC,
+        "side": "SELL",
+        "algoStatus": "TRIGGERING",
+        "triggerPrice": "99000.0",
+        "closePosition": True,
+    }
+
+    def with_the_hung_one(request: Read) -> tuple[int, Any]:
+        status, body = read(request)
+        return status, [*body, hung] if request.path.endswith("openAlgoOrders") else body
+
+    world.venue._read = with_the_hung_one  # type: ignore[method-assign]
+    world.venue.fault = once(lambda r: isinstance(r, AlgoOrder) and r.close_position, "code -4130")
+    await opened(world, executor)
+
+    assert [FAR, WORKING] == world.venue.rails(BTC)
