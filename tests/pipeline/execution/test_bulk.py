@@ -1,0 +1,66 @@
+"""The only place for the tests of reads that one request answers for every symbol."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipeline.binance.errors import ReadFailed
+from pipeline.binance.requests import Read
+from pipeline.core.commands import RequestData
+from pipeline.core.units import Milliseconds
+from pipeline.execution.bulk import BulkReads
+from pipeline.wire.records import DataIntentRecord
+
+ROWS = b'[{"symbol":"BTCUSDT","bidPrice":"1.0"}, {"symbol":"ETHUSDT","bidPrice":"2.0"}]'
+
+
+def wish(symbol: str, kind: str = "book_ticker", *, held: bool = False) -> DataIntentRecord:
+    return DataIntentRecord(f"{kind} {symbol}", symbol, Milliseconds(0), RequestData(kind, held=held))
+
+
+async def asked(*wishes: DataIntentRecord, body: bytes | Exception) -> tuple[list[Read], list[tuple[str, bytes, str]]]:
+    """What was read and what was said when these ask in one moment."""
+    reads: list[Read] = []
+    said: list[tuple[str, bytes, str]] = []
+
+    async def read(request: Read, _: DataIntentRecord) -> bytes:
+        reads.append(request)
+        if isinstance(body, Exception):
+            raise body
+        return body
+
+    bulk = BulkReads(read=read, say=lambda record, row, error: said.append((record.symbol, row, error)))
+    await asyncio.gather(*[bulk.serve(one.request.kind) for one in wishes if bulk.gather(one)])
+    return reads, said
+
+
+async def test_who_asks_within_a_moment_shares_one_request() -> None:
+    """Five positions without a stream cost one request of each kind, not five; each gets its own bytes."""
+    reads, said = await asked(wish("BTCUSDT"), wish("ETHUSDT"), wish("GONEUSDT"), body=ROWS)
+
+    assert [("/fapi/v1/ticker/bookTicker", (), 5)] == [(read.path, read.query, read.weight) for read in reads]
+    assert [
+        ("BTCUSDT", b'{"symbol":"BTCUSDT","bidPrice":"1.0"}', ""),
+        ("ETHUSDT", b'{"symbol":"ETHUSDT","bidPrice":"2.0"}', ""),
+        ("GONEUSDT", b"", "the venue does not know the symbol"),
+    ] == said
+
+
+async def test_one_symbol_is_read_alone_and_kinds_apart() -> None:
+    """At a lower weight; its answer is the venue's bytes as they came."""
+    reads, said = await asked(wish("BTCUSDT"), wish("BTCUSDT"), wish("BTCUSDT", "premium_index"), body=b'{"x":1}')
+
+    assert [(2, (("symbol", "BTCUSDT"),)), (1, (("symbol", "BTCUSDT"),))] == [(r.weight, r.query) for r in reads]
+    assert 3 == len(said)
+    assert {b'{"x":1}'} == {row for _, row, _ in said}
+
+
+@pytest.mark.parametrize("failure", [ReadFailed("429", -1003), TimeoutError(), b"no rows", b'[{"s":1}]'])
+async def test_a_failed_read_is_told_to_everybody(failure: bytes | Exception) -> None:
+    """Nobody waits for an answer that does not come."""
+    _, said = await asked(wish("BTCUSDT"), wish("ETHUSDT"), body=failure)
+
+    assert ["BTCUSDT", "ETHUSDT"] == [symbol for symbol, _, _ in said]
+    assert all(error and not row for _, row, error in said)
