@@ -24,6 +24,8 @@ from pipeline.core.commands import RequestData
 from pipeline.core.instruments import Instrument
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Milliseconds
+from pipeline.execution.bulk import BUILDERS as BULK_BUILDERS
+from pipeline.execution.bulk import BulkReads
 from pipeline.execution.desk import Desk
 from pipeline.execution.ports import OutboxUnavailable
 from pipeline.execution.sender import Sender
@@ -76,6 +78,7 @@ class Data:
         self._info_lock = asyncio.Lock()
         self._auditors: dict[str, list[DataIntentRecord]] = {}
         self._audited_ms = 0
+        self._bulk = BulkReads(read=self._read_bulk, say=self._say_bulk)
         self.served = 0
         self.shed = 0
 
@@ -90,6 +93,9 @@ class Data:
             self._auditors.setdefault(symbol, []).append(record)
         elif kind == "exchange_info":
             self._desk.spawn(self._serve_info(record), f"exchange_info {symbol}")
+        elif kind in BULK_BUILDERS:
+            if self._bulk.gather(record):
+                self._desk.spawn(self._bulk.serve(kind), kind)
         elif (build := _BUILDERS.get(kind)) is None:
             self._say(record, error=f"unknown kind {kind}")
         else:
@@ -115,6 +121,13 @@ class Data:
             self._say(record, body=body)
         finally:
             self._queued.pop(key, None)
+
+    async def _read_bulk(self, read: Read, record: DataIntentRecord) -> bytes:
+        async with asyncio.timeout(self._valid_ms(record) / 1_000):
+            return await self._sender.read(read, Lane.DATA, urgency=_urgency(record.request), tries=1)
+
+    def _say_bulk(self, record: DataIntentRecord, row: bytes, error: str) -> None:
+        self._say(record, body=row, error=error)
 
     def _valid_ms(self, record: DataIntentRecord) -> int:
         expires = record.request.expires_ms or record.at_ms + DEFAULT_VALID_MS
@@ -318,6 +331,5 @@ def _answer(kind: str, request: str, body: bytes) -> lines.Answer:
 _BUILDERS: Final[dict[str, Callable[[str, int], Read]]] = {
     "depth": lambda symbol, limit: requests.depth(symbol, limit or 1_000),
     "klines": lambda symbol, limit: requests.klines(symbol, limit or 500),
-    "premium_index": lambda symbol, _: requests.premium_index(symbol),
     "open_interest": lambda symbol, _: requests.open_interest(symbol),
 }
