@@ -67,6 +67,7 @@ Benchmark = Callable[[Options], Measured]
 # Name → "module:function". Loaded when called, so that a broken benchmark fails alone.
 BENCHMARKS: Final = MappingProxyType(
     {
+        "boundary": "pipeline.benchmarks.boundary:boundary_benchmark",
         "core": "pipeline.benchmarks.core:core",
         "latency": "pipeline.benchmarks.latency:latency",
         "rest": "pipeline.benchmarks.rest:rest",
@@ -81,6 +82,7 @@ SUMMARIES: Final = MappingProxyType(
     {
         "rest": "REST requests and weight a minute with five positions held, counted by the exchange",
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
+        "boundary": "200 bars close at once while five positions are guarded; the whole pipeline, up to 12 minutes",
         "core": "decode and step of one frame of each kind, one exit evaluation; in process",
         "executor": "intent acknowledged in Kafka to order on the wire; execute worker, real Kafka, simulated exchange",
         "kill": "kill switch: five positions flat, Kafka dead, executor frozen; simulated exchange",

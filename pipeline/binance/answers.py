@@ -8,6 +8,7 @@ asks again. Nothing here raises for bad input but ``instrument_of``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -34,6 +35,7 @@ from pipeline.core.events import (
     MarkPrice,
     OpenAlgoOrder,
     OpenInterest,
+    OpenInterestHistory,
     OpenOrder,
     Quote,
     Reconciled,
@@ -162,6 +164,18 @@ def _open_interest_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
     return OpenInterest(lots=numbers.lots[answer.open_interest], event_ms=answer.time)
 
 
+def _open_interest_history_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
+    """Sums of many accounts' quantities: they need not lie on the lot's grid and are rounded down to it."""
+    rows: list[tuple[int, int]] = []
+    for row in _open_interest_periods(raw):
+        require_symbol(row.symbol, numbers.symbol, "symbol")
+        lots = positive_e8(row.sum_open_interest, "sumOpenInterest") // numbers.instrument.step_e8
+        rows.append((row.timestamp, lots))
+    if any(earlier >= later for (earlier, _), (later, _) in pairwise(rows)):
+        raise Refused("timestamp: the rows are not in the order of time")
+    return OpenInterestHistory(rows=rows)
+
+
 def _audit_answer(numbers: SymbolNumbers, raw: bytes, at_ms: int) -> Event:
     """A read of several symbols may be given whole: only the symbol's own rows count, and no row means flat."""
     audit = _audit(raw)
@@ -215,6 +229,7 @@ _klines = msgspec.json.Decoder(list[payloads.KlineRow]).decode
 _premium_index = msgspec.json.Decoder(payloads.PremiumIndex).decode
 _best_prices = msgspec.json.Decoder(payloads.BestPrices).decode
 _open_interest = msgspec.json.Decoder(payloads.OpenInterest).decode
+_open_interest_periods = msgspec.json.Decoder(list[payloads.OpenInterestPeriod], strict=False).decode
 _audit = msgspec.json.Decoder(payloads.Audit).decode
 _symbol_info = msgspec.json.Decoder(payloads.SymbolInfo).decode
 
@@ -225,6 +240,7 @@ _ANSWERS: Final[dict[str, Callable[[SymbolNumbers, bytes, int], Event]]] = {
     "premium_index": _premium_index_answer,
     "book_ticker": _book_ticker_answer,
     "open_interest": _open_interest_answer,
+    "open_interest_history": _open_interest_history_answer,
     "audit": _audit_answer,
 }
 

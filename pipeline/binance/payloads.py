@@ -384,6 +384,14 @@ class OpenInterest(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     time: Time
 
 
+class OpenInterestPeriod(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """One row of GET openInterestHist (4.1); ``timestamp`` is text in old answers (read it loosely)."""
+
+    symbol: str
+    sum_open_interest: str
+    timestamp: Time
+
+
 class Filter(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One filter of a symbol (4.2): the fields of all kinds together, those of other kinds empty."""
 

@@ -359,6 +359,13 @@ def open_interest(symbol: str) -> Read:
     return Read(path="/fapi/v1/openInterest", query=_symbol(symbol))
 
 
+def open_interest_history(symbol: str, limit: int) -> Read:
+    """GET open interest of the last *limit* periods of 5m, at most 500; weightless (its own pool, sheet 4.1)."""
+    assert 30 <= limit <= 500, limit
+    query = (("symbol", symbol), ("period", "5m"), ("limit", str(limit)))
+    return Read(path="/futures/data/openInterestHist", query=query, weight=0)
+
+
 def listen_key(method: str) -> Read:
     """POST (start), PUT (keep alive) or DELETE (close) the user stream; key header only, no signature."""
     assert method in ("POST", "PUT", "DELETE"), method

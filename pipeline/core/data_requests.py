@@ -38,13 +38,15 @@ PACES: Final[dict[str, Pace]] = {
     "premium_index": Pace(wait_ms=5_000, longest_ms=5_000, valid_ms=5_000),
     "book_ticker": Pace(wait_ms=5_000, longest_ms=5_000, valid_ms=5_000),
     "open_interest": Pace(wait_ms=75_000, longest_ms=600_000, valid_ms=30_000),
+    "open_interest_history": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000, limit=500),
 }
 MARK_SILENT_MS: Final = 3_000  # X4: no mark price for 3 s while a position is open, then REST every 5 s
 QUOTE_SILENT_MS: Final = 10_000  # a thin book may rightly stand still for longer than the mark does
 # A book that is lost while nobody holds the symbol is read again by its best 500 levels, weight 10 instead of 20: 50
 # books at once (venue sheet 2.8) are whole within a minute, in a quarter of the venue's weight.
 RESYNC_LEVELS: Final = 500
-OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held
+OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held, 600 s shortlisted, none for the rest
+OPEN_INTEREST_SHORTLISTED_MS: Final = 600_000
 HURRIED_AUDIT_MS: Final = 5_000  # while an entry or a close is unanswered
 BAR_LATE_MS: Final = 5_000  # venue sheet 2.6: no x:true within 2–5 s of the close, fetch the row
 NEVER_MS: Final = 1 << 62
@@ -108,6 +110,7 @@ def ask_what_is_missing(turn: Turn) -> None:
         ("premium_index", _mark_silent(state, turn.now), _mark_silent_ms(state)),
         ("book_ticker", _quote_silent(state, turn.now), _quote_silent_ms(state)),
         ("open_interest", _open_interest_wanted(state, turn.now), _next_open_interest_ms(state)),
+        ("open_interest_history", _open_interest_history_wanted(state), 0),
     ):
         at_ms = due_ms
         if wanted:
@@ -181,12 +184,29 @@ def _quote_silent_ms(state: SymbolState) -> int:
     return state.quote_stamp.at_ms + (0 if polled else QUOTE_SILENT_MS)
 
 
-def _open_interest_wanted(state: SymbolState, now: int) -> bool:
+def _open_interest_read(state: SymbolState) -> bool:
+    """Open interest is read of held and shortlisted symbols alone."""
     position = state.position
-    if position is None or position.stage is Stage.PENDING:
-        return False
-    return now >= state.open_interest_ms + OPEN_INTEREST_HELD_MS
+    return state.shortlisted if position is None else position.stage is not Stage.PENDING
+
+
+def open_interest_poll_ms(state: SymbolState) -> int:
+    """How often the symbol's open interest is asked for at present; its age counts in it (domain 3.3)."""
+    return OPEN_INTEREST_SHORTLISTED_MS if state.position is None else OPEN_INTEREST_HELD_MS
+
+
+def _open_interest_wanted(state: SymbolState, now: int) -> bool:
+    return _open_interest_read(state) and now >= state.open_interest_ms + open_interest_poll_ms(state)
 
 
 def _next_open_interest_ms(state: SymbolState) -> int:
-    return state.open_interest_ms + OPEN_INTEREST_HELD_MS if state.position is not None else 0
+    wakes = state.position is not None or state.shortlisted  # a pending one may be filled at any time
+    return state.open_interest_ms + open_interest_poll_ms(state) if wakes else 0
+
+
+def _open_interest_history_wanted(state: SymbolState) -> bool:
+    """The past is asked for when a symbol begins to be read: else O says nothing for its first eight hours."""
+    factors = state.factors
+    return (
+        _open_interest_read(state) and factors is not None and not factors.hole and not factors.interest.moments.ready
+    )

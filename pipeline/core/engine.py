@@ -34,6 +34,7 @@ from pipeline.core.events import (
     Malformed,
     MarkPrice,
     OpenInterest,
+    OpenInterestHistory,
     OrderUpdated,
     PolicySet,
     PositionOverridden,
@@ -52,7 +53,7 @@ from pipeline.core.events import (
 )
 from pipeline.core.state import SymbolState, decode, digest, encode, new_state
 from pipeline.core.turn import Turn
-from pipeline.core.units import Milliseconds
+from pipeline.core.units import ONE_E8, Milliseconds
 
 __all__ = ["advance_clock", "conclude", "decode", "digest", "encode", "halt", "new_state", "step"]
 
@@ -220,7 +221,16 @@ def _on_trade(turn: Turn, event: Trade) -> None:
     wall_watch.traded(turn.state, event)
 
 
-def _on_input_of_factors(turn: Turn, event: Liquidation | ReferenceBars) -> None:
+def _on_liquidation(turn: Turn, event: Liquidation) -> None:
+    """Count a forced order where it happened; one that a second connection brings again counts once."""
+    state = turn.state
+    if state.factors is not None and state.factors.liquidations.knows(event.trade_ms, event.side, event.lots):
+        return
+    notional_e8 = event.price * event.lots * turn.instrument.step_e8 // ONE_E8
+    wall_watch.liquidated(state, side=event.side, price_e8=event.price, notional_e8=notional_e8)
+
+
+def _on_reference_bars(turn: Turn, event: ReferenceBars) -> None:
     """Nothing but the factors reads it."""
 
 
@@ -325,8 +335,9 @@ HANDLERS: Final[dict[type, Callable[[Turn, Any], object]]] = {
     Bar: _on_bar,
     Bars: _on_bars,
     OpenInterest: market.open_interest,
-    Liquidation: _on_input_of_factors,
-    ReferenceBars: _on_input_of_factors,
+    OpenInterestHistory: market.open_interest_history,
+    Liquidation: _on_liquidation,
+    ReferenceBars: _on_reference_bars,
     InstrumentChanged: market.instrument_changed,
     Malformed: market.not_whole,
     SourceGap: market.not_whole,

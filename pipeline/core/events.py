@@ -140,6 +140,12 @@ class OpenInterest(msgspec.Struct, frozen=True, gc=False, tag="open_interest"):
     event_ms: Milliseconds
 
 
+class OpenInterestHistory(msgspec.Struct, frozen=True, tag="open_interest_history"):
+    """Open interest of past periods of 5m, oldest first: (end of the period in venue ms, lots)."""
+
+    rows: list[tuple[int, int]]
+
+
 class Liquidation(msgspec.Struct, frozen=True, gc=False, tag="liquidation"):
     """
     One liquidation order of the market (``forceOrder``): a sample, at most one a second (domain section 2).
@@ -441,6 +447,7 @@ Event = (
     | Bar
     | Bars
     | OpenInterest
+    | OpenInterestHistory
     | Liquidation
     | ReferenceBars
     | InstrumentChanged

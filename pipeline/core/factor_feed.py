@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pipeline.core import factor_set, scores
 from pipeline.core.bars import BAR_MS
-from pipeline.core.data_requests import OPEN_INTEREST_HELD_MS
+from pipeline.core.data_requests import open_interest_poll_ms
 from pipeline.core.events import (
     Bar,
     Bars,
@@ -24,6 +24,7 @@ from pipeline.core.events import (
     Liquidation,
     MarkPrice,
     OpenInterest,
+    OpenInterestHistory,
     PolicySet,
     Quote,
     ReferenceBars,
@@ -132,7 +133,8 @@ def _price_e8(state: SymbolState) -> int:
 
 
 def _quote(factors: FactorState, event: Quote, state: SymbolState, _: FactorParameters) -> None:
-    if event is state.quote:  # else an older one of a second connection
+    # An older one of a second connection changes nothing; one read by REST is no event of the order flow.
+    if event is state.quote and not event.polled:
         factor_set.on_quote(factors, event, now_ms=state.log_ms)
 
 
@@ -153,9 +155,14 @@ def _trade(factors: FactorState, event: Trade, state: SymbolState, _: FactorPara
 
 
 def _open_interest(factors: FactorState, event: OpenInterest, state: SymbolState, parameters: FactorParameters) -> None:
-    factor_set.on_open_interest(
-        factors, event, now_ms=state.log_ms, poll_ms=OPEN_INTEREST_HELD_MS, parameters=parameters
-    )
+    poll_ms = open_interest_poll_ms(state)
+    factor_set.on_open_interest(factors, event, now_ms=state.log_ms, poll_ms=poll_ms, parameters=parameters)
+
+
+def _open_interest_history(
+    factors: FactorState, event: OpenInterestHistory, state: SymbolState, parameters: FactorParameters
+) -> None:
+    factor_set.on_open_interest_history(factors, event, poll_ms=open_interest_poll_ms(state), parameters=parameters)
 
 
 def _liquidation(factors: FactorState, event: Liquidation, state: SymbolState, parameters: FactorParameters) -> None:
@@ -210,6 +217,7 @@ INPUTS: Final[dict[type, Callable[[FactorState, Any, SymbolState, FactorParamete
     MarkPrice: _mark,
     Trade: _trade,
     OpenInterest: _open_interest,
+    OpenInterestHistory: _open_interest_history,
     Liquidation: _liquidation,
     ReferenceBars: _reference,
     Bar: _bar,

@@ -21,7 +21,17 @@ from pipeline.core import composite
 from pipeline.core.bars import ATR_PERIOD, BAR_MS, FLOOR_TICKS, BarHistory, Wilder, add_closed
 from pipeline.core.bars import rebuild as begin
 from pipeline.core.book import Book
-from pipeline.core.events import Bar, Level, MarkPrice, OpenInterest, Quote, ReferenceBars, Side, Trade
+from pipeline.core.events import (
+    Bar,
+    Level,
+    MarkPrice,
+    OpenInterest,
+    OpenInterestHistory,
+    Quote,
+    ReferenceBars,
+    Side,
+    Trade,
+)
 from pipeline.core.factors import (
     basis,
     fund_leading,
@@ -415,6 +425,28 @@ def on_open_interest(
         return
     state.versions.interest += 1
     state.interest.poll(float(answer.lots), now_ms=now_ms, poll_ms=poll_ms, parameters=parameters.open_interest)
+
+
+def on_open_interest_history(
+    state: FactorState,
+    history: OpenInterestHistory,
+    *,
+    poll_ms: int = open_interest.POLL_HELD_MS,
+    parameters: FactorParameters = DEFAULT,
+) -> None:
+    """Begin the samples of open interest anew from the venue's past; a history that cannot be is refused whole."""
+    rows = history.rows
+    if not rows or not all(0 < lots < _LARGEST for _, lots in rows) or not state.bar_close_ms:
+        _refuse(state, "open_interest", "no history that can be used")
+        return
+    state.versions.interest += 1
+    state.interest.poll_ms = poll_ms
+    state.interest.backfill(
+        [(at_ms, float(lots)) for at_ms, lots in rows],
+        close_ms=state.bar_close_ms,
+        age=open_interest.age_of(state.interest, parameters.ages.open_interest_polls),
+        parameters=parameters.open_interest,
+    )
 
 
 def on_liquidation(

@@ -21,6 +21,7 @@ from pipeline.core.events import (
     Malformed,
     MarkPrice,
     OpenInterest,
+    OpenInterestHistory,
     Quote,
     SourceGap,
 )
@@ -149,6 +150,12 @@ def open_interest(turn: Turn, event: OpenInterest) -> None:
     state.open_interest_lots = event.lots
     state.open_interest_ms = turn.now
     answered(state, "open_interest")
+
+
+def open_interest_history(turn: Turn, event: OpenInterestHistory) -> None:
+    """Note that the past came; only the factors read it."""
+    answered(turn.state, "open_interest_history", useful=bool(event.rows))
+    turn.state.wake_ms = 0
 
 
 def instrument_changed(turn: Turn, event: InstrumentChanged) -> None:

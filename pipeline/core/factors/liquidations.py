@@ -76,6 +76,10 @@ class Liquidations(msgspec.Struct):
         """A frame of any kind came on the socket that carries liquidations."""
         self.alive_ms = max(self.alive_ms, now_ms)
 
+    def knows(self, trade_ms: int, side: Side, lots: int) -> bool:
+        """True when that order was seen already (domain 4.9: by T, side and quantity)."""
+        return (trade_ms, side.value, lots) in self.keys
+
     def event(
         self,
         *,
@@ -88,10 +92,9 @@ class Liquidations(msgspec.Struct):
     ) -> bool:
         """Take one liquidation order; returns False for one that was seen already (domain: by T, side and quantity)."""
         self.alive(now_ms)
-        key = (trade_ms, side.value, lots)
-        if key in self.keys:
+        if self.knows(trade_ms, side, lots):
             return False
-        self.keys.append(key)
+        self.keys.append((trade_ms, side.value, lots))
         del self.keys[:-KEPT_KEYS]
         (self.longs if side is Side.SELL else self.shorts).add(notional, now_ms)
         self.total += notional

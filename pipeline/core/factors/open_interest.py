@@ -12,8 +12,11 @@ Quality: 1 → 0 from 2 to 5 polls of age. Source: four-quadrant reading; the or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from pipeline.core.bars import BAR_MS
 from pipeline.core.factors.factor import Age, Detail, Factor, give, missing, steady_until
 from pipeline.core.factors.price import HOUR_BARS, Prices
 from pipeline.core.numerics import tanh
@@ -85,6 +88,33 @@ class Interest(msgspec.Struct):
         if sample > 0.0:
             self.crowding = sample / self.week.mean if self.week.count else 0.0
             self.week.add(sample)
+
+    def backfill(
+        self, rows: Sequence[tuple[int, float]], *, close_ms: int, age: Age, parameters: OpenInterestParameters
+    ) -> int:
+        """
+        Begin anew from the past: *rows* are (end of a 5m period, lots), oldest first; returns the bars sampled.
+
+        A row counts from one period after its end on: until then it may not have been published (domain 4.6). Each bar
+        up to the newest one, closed at *close_ms*, samples what was known at its close; a poll that is newer stays.
+        """
+        past = new(parameters)
+        sampled = 0
+        if rows:
+            known, index = (0, 0.0), 0
+            for bar_ms in range(rows[0][0] + BAR_MS, close_ms + 1, BAR_MS):
+                while index < len(rows) and rows[index][0] + BAR_MS <= bar_ms:
+                    known = rows[index]
+                    index += 1
+                past.lots, past.at_ms = known[1], known[0] + BAR_MS
+                past.add(now_ms=bar_ms, age=age)
+                sampled += 1
+        self.moments, self.week, self.past = past.moments, past.week, past.past
+        self.change, self.change_score = past.change, past.change_score
+        self.crowding, self.known = past.crowding, past.known
+        if past.at_ms > self.at_ms:
+            self.lots, self.at_ms, self.held_back = past.lots, past.at_ms, 0.0
+        return sampled
 
     def skip(self) -> None:
         """A bar has passed unseen (the history was filled afterwards): nothing was sampled."""

@@ -34,6 +34,7 @@ BEST_PRICES = {
     "symbol": "BTCUSDT", "bidPrice": "83860.10", "bidQty": "4.217", "askPrice": "83860.20", "askQty": "1.903",
     "time": 1790771372108, "lastUpdateId": 9912345678901,
 }  # fmt: skip
+PERIOD = {"symbol": "BTCUSDT", "sumOpenInterest": "104298.11200000", "timestamp": 1790770800000}
 OPEN_INTEREST = {"openInterest": "104312.774", "symbol": "BTCUSDT", "time": 1790771371000}
 POSITION = {
     "symbol": "BTCUSDT", "positionSide": "BOTH", "positionAmt": "-0.004", "entryPrice": "83800.00",
@@ -116,6 +117,19 @@ def test_premium_index_and_open_interest() -> None:
     assert interest == answer("open_interest", OPEN_INTEREST)
 
 
+def test_a_history_of_open_interest_is_in_lots_and_in_order() -> None:
+    """Times as number or text (venue sheet 4.1); a sum off the grid is rounded down to it."""
+    rows = [
+        {"symbol": "BTCUSDT", "sumOpenInterest": "104298.11200000", "timestamp": 1790770800000},
+        {"symbol": "BTCUSDT", "sumOpenInterest": "104299.00070000", "timestamp": "1790771100000"},
+    ]
+    expected = events.OpenInterestHistory(rows=[(1790770800000, 104_298_112), (1790771100000, 104_299_000)])
+
+    assert expected == answer("open_interest_history", rows)
+    backwards = answer("open_interest_history", rows[::-1])
+    assert isinstance(backwards, events.DataFailed) and "order of time" in backwards.reason
+
+
 def test_an_audit_takes_the_symbols_own_rows() -> None:
     """A bulk read is given whole; rows of other symbols, readable or not, do not matter."""
     expected = events.Reconciled(
@@ -171,6 +185,8 @@ REFUSED = [
     ("klines", [[*KLINES[0][:2], "1.0", *KLINES[0][3:]]], "candle of 1790771100000"),
     ("premium_index", PREMIUM | {"symbol": "ETHUSDT"}, "symbol: 'ETHUSDT' in a line of BTCUSDT"),
     ("open_interest", OPEN_INTEREST | {"openInterest": "-1"}, "-1 is too small"),
+    ("open_interest_history", [PERIOD | {"timestamp": "x"}], "Expected `int`, got `str`"),
+    ("open_interest_history", [PERIOD | {"symbol": "A"}], "symbol: 'A'"),
     ("exchange_info", EXCHANGE_INFO | {"symbol": "ETHUSDT"}, "symbol: 'ETHUSDT' in a line of BTCUSDT"),
     ("exchange_info", EXCHANGE_INFO | {"filters": []}, "filters: PRICE_FILTER or LOT_SIZE is missing"),
     ("weather", {}, "unknown kind of answer 'weather'"),

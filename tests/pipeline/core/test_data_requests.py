@@ -106,6 +106,24 @@ def test_open_interest_is_asked_for_every_75_seconds_while_held() -> None:
     assert 3 == len(asked(session, "open_interest"))
 
 
+def test_the_past_of_open_interest_is_asked_for_once_when_a_symbol_begins_to_be_read() -> None:
+    """A held or shortlisted symbol; one that is neither costs no request. Shortlisted ones are polled every 600 s."""
+    idle, listed = Session(), Session()
+    for session in (idle, listed):
+        session.ready()
+    listed.state.shortlisted = True
+    listed.state.wake_ms = 0
+    held, venue = opened()
+    for session in (idle, listed):
+        session.wait(1_500_000)
+    venue.run(held.wait(60_000))
+
+    assert ([], []) == (asked(idle, "open_interest"), asked(idle, "open_interest_history"))
+    assert [500] == [request.limit for request in asked(listed, "open_interest_history")]
+    assert [500] == [request.limit for request in asked(held, "open_interest_history")]
+    assert 2 <= len(asked(listed, "open_interest")) <= 6  # unanswered here: the wait doubles up to 600 s
+
+
 def test_questions_expire_in_log_time() -> None:
     """A question nobody could send for long is worth nothing."""
     session = Session()

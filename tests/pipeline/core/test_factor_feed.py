@@ -15,6 +15,7 @@ from pipeline.core.events import (
     Event,
     InstrumentChanged,
     OpenInterest,
+    OpenInterestHistory,
     PolicySet,
     Stamp,
     Ticked,
@@ -193,3 +194,31 @@ def test_bars_that_come_to_light_behind_live_ones_rebuild_the_factors() -> None:
     symbol.tell(Bars(BARS[:150]), BARS[150].open_ms + BAR_MS + 500)
 
     assert (151, "") == (symbol.known.bars.prices.bars, symbol.known.hole)
+
+
+def test_a_history_of_open_interest_makes_o_ready_at_once_and_never_looks_ahead() -> None:
+    """500 periods of the past are sampled at the closes after which they were known; the newest poll stays."""
+    symbol = Symbol()
+    close_ms = BARS[-1].open_ms + BAR_MS
+    symbol.tell(Bars(BARS), close_ms)
+    symbol.tell(OpenInterest(Lots(2_000_000), Milliseconds(close_ms)), close_ms)
+    rows = [(close_ms - back * BAR_MS, 1_000_000 + 7_919 * back % 40_000) for back in range(299, -1, -1)]
+    symbol.tell(OpenInterestHistory(rows), close_ms + 1_000)
+    interest = symbol.known.interest
+    found = values(symbol.known, now_ms=close_ms + 1_000).factors["O"]
+
+    assert found.ready
+    assert float(rows[-2][1]) == interest.past.back(0)  # the newest period is not published when its bar closes
+    assert 2_000_000.0 == interest.lots
+    assert [] == [value for value in interest.past.values if not value]
+
+
+@pytest.mark.parametrize("rows", [[], [(START_MS, 0)], [(START_MS, -5)], [(START_MS, 1 << 60)]])
+def test_a_history_of_open_interest_that_cannot_be_is_refused(rows: list[tuple[int, int]]) -> None:
+    """Nothing of it is taken, and the refusal is counted."""
+    symbol = Symbol()
+    symbol.tell(Bars(BARS), BARS[-1].open_ms + BAR_MS)
+    symbol.tell(OpenInterestHistory(rows), BARS[-1].open_ms + BAR_MS)
+
+    assert {"open_interest": 1} == symbol.known.refused
+    assert not symbol.known.interest.known
