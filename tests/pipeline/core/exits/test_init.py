@@ -1,41 +1,19 @@
-"""The only place for tests of the table of exit rules: its order, its marks; the stories are in tests/sessions."""
+"""How the table is walked: the first closing rule wins, tightenings never hide it, and asking changes nothing."""
 
 from __future__ import annotations
 
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.core import exits
 from pipeline.core.commands import ClosePosition
-from pipeline.core.events import CloseRequested, TradingMode, TradingStateSet
-from pipeline.core.exits import RULES, stop_view
+from pipeline.core.events import CloseRequested, PositionOverridden, Side, TradingMode, TradingStateSet
+from pipeline.core.exits import RULES, ExitRule, Fired, evaluate
 from pipeline.core.turn import Turn
-from pipeline.core.units import ONE_E8
+from tests.sessions.story import Story
 from tests.sessions.test_targets import opened
-
-
-def test_the_rules_stand_in_the_order_of_the_domain() -> None:
-    """Domain 6.3; a row out of place changes which closing rule wins."""
-    order = [rule.id for rule in RULES]
-
-    assert order == [
-        *("X0a", "X0b", "X1", "X2", "X3", "HAND", "X4", "X4", "X5", "X6", "X7", "X7", "STOP", "FLAT"),
-        *("X8", "X8", "X9", "X10", "X10", "X11", "X11", "X12", "X13", "X14", "X15", "X15", "X16"),
-        *("X17", "X18", "X18", "X19", "APART"),
-    ]
-
-
-def test_only_what_is_not_vital_may_be_switched_off() -> None:
-    """Protection is no preference."""
-    vital = {rule.id for rule in RULES if rule.vital}
-
-    assert {"X0a", "X0b", "X1", "X2", "X3", "X4", "X6", "X7", "HAND", "STOP", "FLAT"} == vital
-
-
-def test_only_x8_to_x15_are_suppressed_early() -> None:
-    """Domain 6.3."""
-    early = {rule.id for rule in RULES if rule.suppressed_early}
-
-    assert {f"X{number}" for number in range(8, 16)} == early
 
 
 def test_of_two_closing_rules_the_first_wins() -> None:
@@ -46,35 +24,62 @@ def test_of_two_closing_rules_the_first_wins() -> None:
     assert ["X3"] == [close.reason for close in session.all(ClosePosition)]
 
 
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20))
+def test_the_first_closing_row_wins_else_every_tightening_applies(rows: list[tuple[bool, bool]]) -> None:
+    """Any table of (closes, fires): exactly the acts of domain 6.3, in order; a tightening hides no close behind it."""
+    session, _ = opened()
+    done: list[int] = []
+
+    def row(number: int, closes: bool, fires: bool) -> ExitRule:
+        return ExitRule(
+            f"T{number}",
+            "a test",
+            closes=closes,
+            fires=lambda _: Fired("it holds") if fires else None,
+            act=lambda *_: done.append(number),
+        )
+
+    table = tuple(row(number, *kind) for number, kind in enumerate(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exits, "RULES", table)
+        evaluate(Turn(session.state, session.state.mark_stamp))  # type: ignore[arg-type]
+
+    closing = [number for number, (closes, fires) in enumerate(rows) if closes and fires]
+    tightening = [number for number, (closes, fires) in enumerate(rows) if fires and not closes]
+    assert (closing[:1] or tightening) == done
+
+
 def test_asking_a_rule_changes_nothing() -> None:
-    """A question must not mutate: every rule is asked twice, the state stays as it was."""
-    session, venue = opened()
-    session.wait(3_000)
-    venue.mark(50_100)
-    before = msgspec.msgpack.encode(session.position)
-    turn = Turn(session.state, session.state.mark_stamp or exits.Fired)  # type: ignore[arg-type]
+    """A question must not mutate: every rule is asked twice in the midst of a story, the state stays as it was."""
+    story = Story(Side.BUY)
+    story.bars(2, 185)
+    story.factors(E=-90, C=-90, flow=-4, cascade=-1, regime="dn_up", T=-50, L=10)
+    story.seconds(1)
+    before = msgspec.msgpack.encode(story.position)
+    turn = Turn(story.session.state, story.session.state.mark_stamp)  # type: ignore[arg-type]
     for rule in [*RULES, *RULES]:
         rule.fires(turn)
 
-    assert before == msgspec.msgpack.encode(session.position)
+    assert before == msgspec.msgpack.encode(story.position)
     assert [] == turn.outputs
+    assert [] == turn.causes
 
 
-def test_the_ratchet_sees_the_quote_only_while_it_is_fresh() -> None:
-    """A stale quote is left out of the clamp; the mark alone is enough."""
-    session, venue = opened()
-    venue.mark(50_100)
-    turn = Turn(session.state, session.state.mark_stamp)  # type: ignore[arg-type]
-    assert 50_100 * ONE_E8 == stop_view(turn).mid_e8
-    session.wait(5_250)
+def test_a_vital_rule_ignores_every_wish() -> None:
+    """Neither the configuration, nor an override, nor a position left alone silences the kill switch."""
+    story = Story(Side.BUY)
+    policy = msgspec.structs.replace(story.session.state.policy, disabled_exits=("X3",))
+    story.session.state.policy = policy
+    story.say(PositionOverridden(command="c", leave_alone=True, pin_stop=True, disabled_exits=("X3",)))
+    story.say(TradingStateSet(mode=TradingMode.HALTED, reason="kill"))
 
-    assert (0, 0) == (stop_view(turn).mid_e8, stop_view(turn).spread_e8)
+    assert ["X3"] == story.closes
 
 
-def test_the_ratchet_does_without_bars() -> None:
-    """Ranges that are not known are 0, and what needs them is left out."""
-    session, _ = opened()
-    session.state.bars.gapped = True
-    turn = Turn(session.state, session.state.mark_stamp)  # type: ignore[arg-type]
+def test_an_override_without_a_position_is_nothing() -> None:
+    """The person asks too late."""
+    story = Story(Side.BUY, open_now=False)
+    before = len(story.session.outputs)
+    story.say(PositionOverridden(command="c", pin_stop=True))
 
-    assert (0, 0) == (stop_view(turn).atr_5m_e8, stop_view(turn).atr_1h_e8)
+    assert before == len(story.session.outputs)
