@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core import entries, evidence, exits, factor_feed, guard, market, reports, wall_watch
+from pipeline.core import entries, evidence, exits, factor_feed, guard, market, reports, signals, wall_watch
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import Alert, Decision, Output, ShareBars
 from pipeline.core.data_requests import ask_what_is_missing, failed
@@ -281,6 +281,7 @@ def _bar_scored(turn: Turn) -> None:
     shared = factor_feed.bars_to_share(turn.state)
     if shared is not None:
         turn.emit(ShareBars(bars=shared), rule="share_bars")
+    signals.evaluate(turn)
 
 
 def _tell_foreign(turn: Turn) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pipeline.core import signals
 from pipeline.core.commands import AnswerAdmission, OpenBracket
 from pipeline.core.events import EntryAdmitted, Leg
 from pipeline.core.feeds import entry_blocks
@@ -43,6 +44,8 @@ def admitted(turn: Turn, event: EntryAdmitted) -> None:
     reasons = entry_blocks(state, needs_bars=not event.stop)
     if state.position is not None:
         reasons.append("the symbol already has a position")
+    if event.signal and not reasons:
+        reasons += signals.refusals(state, event.side)
     if turn.now > event.expires_ms:
         reasons.append("the admission has expired")
     if reasons:

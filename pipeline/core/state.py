@@ -22,6 +22,7 @@ from pipeline.core.liquidation_map import LiquidationMap
 from pipeline.core.policies import Policy
 from pipeline.core.positions import Position
 from pipeline.core.scores import Scores, Shown
+from pipeline.core.signal_state import SignalState
 from pipeline.core.walls import WallState
 
 SCHEMA = 2  # changes with the meaning of any field below; part of the fold digest through this file's bytes
@@ -67,6 +68,7 @@ class SymbolState(msgspec.Struct):
     mode_reason: str = "no trading state read yet"
     mode_ms: int = -1
     shortlisted: bool = False
+    signal: SignalState = msgspec.field(default_factory=SignalState)
     instrument: Instrument | None = None
     feeds: dict[str, str] = msgspec.field(default_factory=dict)
     quote: Quote | None = None

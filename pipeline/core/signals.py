@@ -1,0 +1,165 @@
+"""
+The only place for signals (domain section 5): prime, watch and maintain on closed bars, told with every gate.
+
+``evaluate`` runs once a symbol and closed bar, when its scores speak of that bar. A bar is strong when |E| ≥ 45 and the
+strength ≥ 65; **prime** needs two strong bars of one side among the last three, this one being one of them, and a
+prime signal is *fresh* once: when no gate refuses and none of the same side is maintained. It is maintained, without
+another message, while side · E ≥ 0.9 × the threshold. **Watch** is |E| ≥ 30.
+
+Nothing is opened here: account ranks and admits, and decide judges the gates again when the admission comes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.core import gates, wall_watch
+from pipeline.core.bars import BAR_MS
+from pipeline.core.commands import GateRow, ReportSignal
+from pipeline.core.events import Side
+from pipeline.core.policies import Policy
+from pipeline.core.scores import MILLI, Scores
+from pipeline.core.signal_state import SignalState, StrongBar
+from pipeline.core.sizing import Plan, Refused, Wanted, plan_entry
+from pipeline.core.state import SymbolState
+from pipeline.core.turn import Turn
+from pipeline.core.units import E8, ONE_E8, Milliseconds
+
+PRIME: Final = "prime"
+WATCH: Final = "watch"
+NONE: Final = "none"
+BARS_SEEN: Final = 3
+BARS_STRONG: Final = 2
+ODDS_FROM_PPM: Final = 600_000  # strength: 40 · clip((P − 0.60)/0.15, 0, 1) …
+ODDS_SPAN_PPM: Final = 150_000
+ODDS_PART: Final = 40_000
+FACTOR_PARTS: Final = ("C", "V", "O")  # … + 20 · max(0, side · x)/100 of each
+
+
+def strength(scores: Scores, side: Side) -> int:
+    """Strength of a side in 1/1000 point, 0 to 100,000 (domain section 5)."""
+    odds = scores.odds_long if side is Side.BUY else scores.odds_short
+    points = min(max(odds - ODDS_FROM_PPM, 0), ODDS_SPAN_PPM) * ODDS_PART // ODDS_SPAN_PPM
+    for letter in FACTOR_PARTS:
+        points += max(0, side.sign * scores.value(letter)) // 5
+    return points
+
+
+def evaluate(turn: Turn) -> None:
+    """Tell account what the newly closed bar says about the symbol; scores must speak of it already."""
+    state = turn.state
+    scores, policy = state.scores, state.policy
+    if scores is None or state.instrument is None or scores.bar_close_ms <= state.signal.bar_ms:
+        return
+    signal = state.signal
+    signal.bar_ms = scores.bar_close_ms
+    see_funding(state)
+    side = Side.BUY if scores.score >= 0 else Side.SELL
+    strong = _remember(signal, scores, policy, side)
+    rows = judge(state, side)
+    refused = gates.refusals(rows)
+    stage, fresh = _stage(signal, scores, policy, side, strong=strong, refused=bool(refused))
+    report = ReportSignal(
+        bar_ms=Milliseconds(scores.bar_close_ms),
+        stage=stage,
+        fresh=fresh,
+        side=side,
+        score=scores.score,
+        strength=strength(scores, side),
+        odds=scores.odds_long if side is Side.BUY else scores.odds_short,
+        coverage=scores.coverage,
+        liquidity=_points(scores, "L"),
+        independence=_points(scores, "I"),
+        price=E8(_price(state, side)),
+        refused=refused,
+        gates=rows,
+    )
+    turn.emit(report, rule="signal" if fresh else "")
+    turn.rest_on(state.quote_stamp)
+
+
+def _remember(signal: SignalState, scores: Scores, policy: Policy, side: Side) -> bool:
+    """Note whether the bar is strong; True when two of the last three are, this one included."""
+    oldest = scores.bar_close_ms - BARS_SEEN * BAR_MS
+    signal.strong = [bar for bar in signal.strong if bar.bar_ms > oldest]
+    score = side.sign * scores.score
+    if score < policy.signal_prime_points * MILLI or strength(scores, side) < policy.signal_strength_points * MILLI:
+        return False
+    signal.strong.append(StrongBar(scores.bar_close_ms, side.sign))
+    return sum(bar.sign == side.sign for bar in signal.strong) >= BARS_STRONG
+
+
+def _stage(
+    signal: SignalState, scores: Scores, policy: Policy, side: Side, *, strong: bool, refused: bool
+) -> tuple[str, bool]:
+    """The stage of the bar, and whether it is a prime signal that nobody has heard of yet."""
+    score = side.sign * scores.score
+    kept = signal.active == side.sign and score * 1_000 >= (
+        policy.signal_prime_points * MILLI * policy.signal_maintain_permille
+    )
+    if kept:
+        return PRIME, False
+    signal.active = 0
+    if strong and scores.tradable:
+        if not refused:
+            signal.active = side.sign
+        return PRIME, not refused
+    return (WATCH if score >= policy.signal_watch_points * MILLI else NONE), False
+
+
+def judge(state: SymbolState, side: Side) -> list[GateRow]:
+    """Every gate of an entry on *side* now; scores must be known."""
+    scores, policy, instrument = state.scores, state.policy, state.instrument
+    assert scores is not None, state.symbol
+    plan: Plan | str = "no instrument, quote or bars"
+    if instrument is not None and state.quote is not None and state.bars.ready:
+        found = plan_entry(
+            Wanted(side=side, lots=0, notional_e8=policy.gate_order_usdt * ONE_E8),
+            quote=state.quote,
+            instrument=instrument,
+            policy=policy,
+            atr_e8=state.bars.one_hour.e8(instrument.tick_e8),
+        )
+        plan = found.reason if isinstance(found, Refused) else found
+    view = gates.View(
+        state=state,
+        scores=scores,
+        side=side,
+        plan=plan,
+        zones=wall_watch.zones_of(state),
+        funding=(state.signal.last_funding_ms, state.signal.next_funding_ms),
+        order_e8=policy.gate_order_usdt * ONE_E8,
+    )
+    return gates.judge(view, policy)
+
+
+def refusals(state: SymbolState, side: Side) -> list[str]:
+    """Why an entry that a signal asks for is refused now, in words; empty when every gate passes."""
+    if state.scores is None:
+        return ["gate coverage refuses: the factors are not known yet"]
+    see_funding(state)
+    rows = judge(state, side)
+    return [
+        f"gate {row.id} refuses: found {row.value}, allowed {row.limit}" for row in rows if row.verdict == gates.REFUSE
+    ]
+
+
+def see_funding(state: SymbolState) -> None:
+    """Keep the last and the next settlement: the venue states the next one alone."""
+    signal, mark = state.signal, state.mark
+    if mark is None or not mark.next_funding_ms or mark.next_funding_ms == signal.next_funding_ms:
+        return
+    if signal.next_funding_ms and signal.next_funding_ms <= state.log_ms:
+        signal.last_funding_ms = signal.next_funding_ms
+    signal.next_funding_ms = mark.next_funding_ms
+
+
+def _points(scores: Scores, letter: str) -> int:
+    return min(100, max(0, scores.value(letter) // MILLI)) if scores.ready(letter) else -1
+
+
+def _price(state: SymbolState, side: Side) -> int:
+    quote, instrument = state.quote, state.instrument
+    if quote is None or instrument is None:
+        return 0
+    return instrument.price_e8(quote.ask if side is Side.BUY else quote.bid)
