@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.core.events import Side
 from pipeline.core.policies import Policy
 from pipeline.core.positions import Basis
-from pipeline.core.stops import Kept, StopMove, StopView, candidates, ratchet, through, tighter
+from pipeline.core.stops import Candidate, Kept, StopMove, StopView, candidates, ratchet, through, tighter
 from pipeline.core.units import ONE_E8
 
 POLICY = Policy()
@@ -36,7 +36,7 @@ def view(*, side: Side = Side.BUY, stop: int = 49_000, best: int = 50_000, mark:
     )
 
 
-VIEWS = st.builds(
+PLAIN_VIEWS = st.builds(
     lambda stop, best, mark, mid, spread, a, big_a, risk, done: view(
         stop=stop, best=max(best, mark), mark=mark, mid=mid, spread=spread, atr_5m=a, atr_1h=big_a, risk=risk, done=done
     ),
@@ -52,6 +52,19 @@ VIEWS = st.builds(
 )
 
 
+SCORES = st.one_of(st.none(), st.integers(-100_000, 100_000))
+VIEWS = st.builds(
+    lambda seen, bars, swing, score, bar_score: msgspec.structs.replace(
+        seen, bars=bars, swing_e8=swing * ONE_E8, score=score, bar_score=bar_score
+    ),
+    PLAIN_VIEWS,
+    st.integers(0, 100),
+    st.one_of(st.just(0), st.integers(45_000, 55_000)),
+    SCORES,
+    SCORES,
+)
+
+
 def mirrored(seen: StopView) -> StopView:
     """The same position short in a market turned round the centre."""
     turned = CENTRE * ONE_E8
@@ -63,6 +76,7 @@ def mirrored(seen: StopView) -> StopView:
         best_mark_e8=turned - seen.best_mark_e8,
         mark_e8=turned - seen.mark_e8,
         mid_e8=turned - seen.mid_e8 if seen.mid_e8 else 0,
+        swing_e8=turned - seen.swing_e8 if seen.swing_e8 else 0,
     )
 
 
@@ -160,3 +174,50 @@ def test_through_and_tighter_know_both_sides() -> None:
         tighter(Side.BUY, 0, 7),
         tighter(Side.SELL, 7, 0),
     )
+
+
+def bases(seen: StopView) -> set[Basis]:
+    """Which candidates are enabled."""
+    return {candidate.basis for candidate in candidates(seen, POLICY)}
+
+
+def level(seen: StopView, basis: Basis) -> int:
+    """The level of a candidate in ticks."""
+    return next(c.level_e8 for c in candidates(seen, POLICY) if c.basis is basis) // ONE_E8
+
+
+def test_a_swing_counts_when_the_composite_agrees_or_it_lies_above_breakeven() -> None:
+    """S_sw = swing − 0.25 · a."""
+    below = msgspec.structs.replace(view(mark=50_500, best=50_500), swing_e8=49_800 * ONE_E8)
+    above = msgspec.structs.replace(below, swing_e8=50_200 * ONE_E8)
+
+    assert Basis.SWING not in bases(below)
+    assert Basis.SWING not in bases(msgspec.structs.replace(below, score=0))
+    assert 49_775 == level(msgspec.structs.replace(below, score=1), Basis.SWING)
+    assert 50_175 == level(above, Basis.SWING)
+
+
+def test_the_factors_tighten_from_minus_fifteen_on_a_closed_bar() -> None:
+    """S_f = x − 0.8 · A; nothing follows from a score that is not known."""
+    seen = view(mark=50_300, best=50_300)
+
+    assert 49_820 == level(msgspec.structs.replace(seen, bar_score=-15_000), Basis.FACTORS)
+    for quiet in (None, -14_999, 60_000):
+        assert Basis.FACTORS not in bases(msgspec.structs.replace(seen, bar_score=quiet))
+
+
+def test_time_tightens_after_72_bars_without_one_r() -> None:
+    """S_time = x − 0.8 · R."""
+    seen = msgspec.structs.replace(view(mark=50_300, best=50_999), bars=72)
+
+    assert 49_500 == level(seen, Basis.TIME)
+    assert Basis.TIME not in bases(msgspec.structs.replace(seen, bars=71))
+    assert Basis.TIME not in bases(msgspec.structs.replace(seen, best_mark_e8=51_000 * ONE_E8))
+
+
+def test_an_extra_candidate_competes_like_any_other_and_names_its_wall() -> None:
+    """The tightest wins; only a wall's level is remembered."""
+    seen = view(mark=50_800, best=50_800)
+    move = ratchet(seen, POLICY, now=0, changes=[], extra=(Candidate(Basis.WALL, 50_300 * ONE_E8, wall_id=7),))
+
+    assert StopMove(Basis.WALL, 50_300, level_e8=50_300 * ONE_E8, wall_id=7) == move
