@@ -160,9 +160,9 @@ async def _play(loop: VirtualLoop, seed: int, roll_overs: int, faults: int) -> S
     for socket in feed.venue.sockets:
         socket.stalled_until = 0.0
     await asyncio.sleep(QUIET_SECONDS)
-    feed.venue.resting = True
-    await asyncio.sleep(30)
     proven = feed.connector.proven
+    feed.venue.resting = True  # the last diffs arrive, and nothing is silent yet
+    await asyncio.sleep(2)
     await feed.stop()
     result = feed.judge()
     result.bitten = bitten

@@ -40,6 +40,7 @@ from connectors.exchange_simulator.synthetic import SyntheticMarket
 from connectors.exchange_simulator.venue import Reply, Request, Venue, VenueSettings
 from pipeline.binance.fold import PartitionFold
 from pipeline.core.commands import RequestData
+from pipeline.core.rate_limits import Budget, Cost, Lane, WaitUntil, Window, admit, release
 from pipeline.virtual.clock import BEHIND, START_MS, VirtualClock, VirtualLoop
 from pipeline.virtual.log import Stored, VirtualKafka, VirtualProducer
 from pipeline.virtual.processes import Process
@@ -324,7 +325,9 @@ class Feed:
         self._others: Counter[str] = Counter()
         self._folded = [0] * INPUT_PARTITIONS
         self._tasks: list[asyncio.Task[None]] = []
-        self.noticed: dict[str, list[int]] = defaultdict(list)
+        self.window = Window(Budget())
+        self.spent: list[tuple[int, int]] = []  # (when, weight) of each snapshot
+        self._waiting: dict[str, Cost] = {}
         self.asked: Counter[str] = Counter()
 
     def _alert(self, code: str, text: str, *, severity: str = "warning", gate: str = "") -> None:
@@ -382,8 +385,27 @@ class Feed:
                     for output in decision.outputs:
                         if isinstance(output, RequestData):
                             self.asked[output.kind] += 1
-                            self.loop.call_later(0.05, self._answer, decision.symbol, output.kind)
+                            self._serve(decision.symbol, output)
             self._folded[partition] = len(records)
+
+    def _serve(self, symbol: str, request: RequestData) -> None:
+        """Answer in a moment; snapshots when the governor's own budget allows, one wish of a symbol at a time."""
+        if request.kind != "depth":
+            self.loop.call_later(0.05, self._answer, symbol, request.kind)
+        elif symbol not in self._waiting:
+            self._waiting[symbol] = Cost(Lane.DATA, weight=20 if request.limit > 500 else 10)
+            self._admit(symbol)
+
+    def _admit(self, symbol: str) -> None:
+        cost, now = self._waiting[symbol], self.clock.now_ms()
+        verdict = admit(self.window, cost, now)
+        if isinstance(verdict, WaitUntil):
+            self.loop.call_later(max(1, verdict.at - now) / 1_000, self._admit, symbol)
+            return
+        self.spent.append((now, cost.weight))
+        del self._waiting[symbol]
+        release(self.window, cost)
+        self.loop.call_later(0.05, self._answer, symbol, "depth")
 
     def _answer(self, symbol: str, kind: str) -> None:
         body = self._read(symbol, kind)
