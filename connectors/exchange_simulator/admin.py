@@ -82,16 +82,21 @@ async def ledger(simulator: Simulator, request: web.Request) -> Any:
 
 
 async def summary(simulator: Simulator, request: web.Request) -> Any:
-    """GET /admin/summary: naked time, stop history, duplicates, requests per minute."""
-    return simulator.venue.ledger.summary(simulator.clock.now_ms())
+    """GET /admin/summary: naked time, stop history, duplicates, requests per minute, faults and what never bit."""
+    found = simulator.venue.ledger.summary(simulator.clock.now_ms())
+    return found | {"faults_never_bit": simulator.faults.never_bit()}
 
 
 async def add_faults(simulator: Simulator, request: web.Request) -> Any:
-    """POST /admin/faults: a list of rules, or {"rules": […], "replace": true}."""
+    """POST /admin/faults: a list of rules, or {"rules": […], "seed": N, "replace": true}."""
     body = await _body(request)
     rules = parse_rules(body.get("rules", []))
+    seed = body.get("seed", simulator.faults.seed)
+    if not isinstance(seed, int):
+        raise AdminError("seed must be a whole number")
     if body.get("replace"):
         simulator.faults.clear()
+    simulator.faults.seed = seed
     return {"ids": simulator.faults.add(rules)}
 
 
@@ -178,7 +183,7 @@ async def clock(simulator: Simulator, request: web.Request) -> Any:
     if not isinstance(offset, int):
         raise AdminError("offset_ms must be a whole number of milliseconds")
     simulator.clock.offset_ms = offset
-    return {"now": simulator.clock.now_ms(), "offset_ms": offset}
+    return {"now": simulator.clock.now_ms() + simulator.clock.skew_ms(), "offset_ms": offset}
 
 
 async def frame(simulator: Simulator, request: web.Request) -> Any:

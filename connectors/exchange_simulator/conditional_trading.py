@@ -37,6 +37,8 @@ class ConditionalTrading:
         self.by_client: dict[str, AlgoOrder] = {}
         self.open_algos: dict[str, dict[int, AlgoOrder]] = {}
         self.stuck_triggers: dict[str, int] = {}
+        # A fault plan's say over one trigger: True leaves it in TRIGGERING for ever.
+        self.sticks: Callable[[AlgoOrder], bool] = lambda algo: False
         trading.on_ended = self._child_ended
         trading.on_flat = self._expire_position_bound
 
@@ -180,6 +182,8 @@ class ConditionalTrading:
         stuck = self.stuck_triggers.get(algo.row.symbol, 0)
         if stuck > 0:
             self.stuck_triggers[algo.row.symbol] = stuck - 1
+            return
+        if self.sticks(algo):
             return
         self._forward(market, algo, now_ms=now_ms)
 

@@ -9,10 +9,12 @@ _TEXTS: Final = {
     -1001: "Internal error; unable to process your request. Please try again.",
     -1003: "Too many requests; current limit is {limit} requests per minute. Please use the websocket for live "
     "updates to avoid polling the API.",
+    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
     -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
     -1008: "Request throttled by system-level protection. Reduce-only/close-position orders are exempt. "
     "Please try again.",
     -1015: "Too many new orders; current limit is {limit} orders per {interval}.",
+    -1016: "This service is no longer available.",
     -1020: "This operation is not supported.",
     -1021: "Timestamp for this request is outside of the recvWindow.",
     -1022: "Signature for this request is not valid.",
@@ -106,7 +108,7 @@ _TEXTS: Final = {
     " smaller than 253402300799000.",
     -5041: "No depth matches this BBO order.",
 }
-_STATUSES: Final = {-1001: 503, -1003: 429, -1007: 408, -1008: 503, -1015: 429, -2014: 401, -2015: 401}
+_STATUSES: Final = {-1001: 503, -1003: 429, -1007: 408, -1008: 503, -1015: 429, -1016: 503, -2014: 401, -2015: 401}
 
 
 class VenueError(Exception):

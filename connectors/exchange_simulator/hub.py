@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from connectors.exchange_simulator.faults import EVENT_ACTIONS, STREAM_ACTIONS, FaultPlan
+from connectors.exchange_simulator.faults import FaultPlan
+from connectors.exchange_simulator.spoiling import Spoiler
 
 Payload = dict[str, Any]  # Any: the venue's JSON
 MAX_STREAMS: Final = 1_024
@@ -37,9 +39,9 @@ def text_frame(payload: bytes) -> bytes:
 
 
 class Client:
-    """One connected socket: its route, subscriptions and unsent bytes."""
+    """One connected socket: its route, subscriptions, unsent bytes, and what a fault does to it."""
 
-    def __init__(self, route: str, *, combined: bool, transport: asyncio.WriteTransport) -> None:
+    def __init__(self, route: str, *, combined: bool, transport: asyncio.Transport) -> None:
         self.route = route
         self.combined = combined
         self.transport = transport
@@ -49,6 +51,12 @@ class Client:
         self.frames = self.bytes = 0
         self.stalled = False
         self._pending: list[bytes] = []
+        # Faults: subscriptions that never flow; frames withheld until a loop time; frames late by seconds; nothing
+        # read or written. `hindered` is set while any of the last three may apply.
+        self.misrouted = self.hindered = self._paused = False
+        self._silent_until = self._lag = 0.0
+        self._late: deque[tuple[float, bytes]] = deque()
+        self._held = 0
 
     def send(self, framed: bytes, loop: asyncio.AbstractEventLoop) -> None:
         """Queue one framed message; all messages of one loop turn leave in one write."""
@@ -58,6 +66,8 @@ class Client:
 
     def flush(self) -> None:
         """Write what is pending; drop the socket when the peer does not read."""
+        if self._paused:
+            return
         pending, self._pending = self._pending, []
         if not pending or self.transport.is_closing():
             return
@@ -66,8 +76,71 @@ class Client:
         self.bytes += len(data)
         self.transport.write(data)
         if self.transport.get_write_buffer_size() > MAX_UNSENT:
-            self.stalled = True
-            self.transport.abort()
+            self._drop()
+
+    def _drop(self) -> None:
+        self.stalled = True
+        self._pending.clear()
+        self._late.clear()
+        self.transport.abort()
+
+    # ---- faults -------------------------------------------------------------------------------------------------
+
+    def silence(self, milliseconds: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Withhold market and user frames for a time; replies and pings go on, what was withheld is lost."""
+        self.hindered, self._silent_until = True, loop.time() + milliseconds / 1_000
+
+    def lag(self, milliseconds: int) -> None:
+        """Send every market and user frame late, in order: frames of other sockets overtake them."""
+        self.hindered, self._lag = True, milliseconds / 1_000
+
+    def stall(self, milliseconds: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Read and write nothing for a time (not even pongs); everything that gathered goes out afterwards."""
+        self.hindered = self._paused = True
+        self.transport.pause_reading()
+        loop.call_later(milliseconds / 1_000, self._go_on)
+
+    def _go_on(self) -> None:
+        self._paused, self._held = False, 0
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+        self.flush()
+
+    def hinder(self, framed: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        """Take a market or user frame in place of `send` while a fault lies on the socket."""
+        now = loop.time()
+        if now < self._silent_until:
+            return
+        if self._lag:
+            self._late.append((now + self._lag, framed))
+            if len(self._late) == 1:
+                loop.call_later(self._lag, self._send_late, loop)
+            return
+        if self._paused:
+            self._held += len(framed)
+            if self._held > MAX_UNSENT:
+                self._drop()
+                return
+        else:
+            self.hindered = False
+        self.send(framed, loop)
+
+    def _send_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        while self._late and self._late[0][0] <= now:
+            self.send(self._late.popleft()[1], loop)
+        if self._late:
+            loop.call_at(self._late[0][0], self._send_late, loop)
+
+
+class Readers:
+    """The sockets of one stream, and the beginning of its frames in the combined form."""
+
+    __slots__ = ("clients", "prefix")
+
+    def __init__(self, stream: str) -> None:
+        self.clients: dict[Client, None] = {}
+        self.prefix = b'{"stream":' + msgspec.json.encode(stream) + b',"data":'
 
 
 class Hub:
@@ -75,12 +148,16 @@ class Hub:
 
     def __init__(self, faults: FaultPlan) -> None:
         self._encoder = msgspec.json.Encoder()
-        self._faults = faults
+        self.faults = faults
         self.clients: dict[Client, None] = {}
-        self._readers: dict[str, dict[Client, None]] = {}
+        self._readers: dict[str, Readers] = {}
         self.frames_sent = 0
         self.on_bite: Callable[[str, Payload], None] = lambda kind, body: None
+        self._spoiler = Spoiler(faults, self._tell)
         self.subscribed = asyncio.Event()
+
+    def _tell(self, kind: str, body: Payload) -> None:
+        self.on_bite(kind, body)
 
     def wanted(self, stream: str) -> bool:
         """Whether anyone reads a stream."""
@@ -101,10 +178,14 @@ class Hub:
         if len(client.streams) >= MAX_STREAMS:
             return
         client.streams[stream] = None
+        if client.misrouted:
+            return
         if client.route == "private":
             client.keys.setdefault(stream, None)
         elif route_of(stream) == client.route:
-            self._readers.setdefault(stream, {})[client] = None
+            if stream not in self._readers:
+                self._readers[stream] = Readers(stream)
+            self._readers[stream].clients[client] = None
             self.subscribed.set()
 
     def unsubscribe(self, client: Client, stream: str) -> None:
@@ -113,8 +194,8 @@ class Hub:
         client.keys.pop(stream, None)
         readers = self._readers.get(stream)
         if readers is not None:
-            readers.pop(client, None)
-            if not readers:
+            readers.clients.pop(client, None)
+            if not readers.clients:
                 del self._readers[stream]
 
     def publish(self, frames: list[tuple[str, Payload]]) -> None:
@@ -122,43 +203,38 @@ class Hub:
         if not frames:
             return
         loop = asyncio.get_running_loop()
-        encode = self._encoder.encode
-        faulty = any(rule.action in STREAM_ACTIONS for rule in self._faults.rules)
+        encode, find, deliver = self._encoder.encode, self._readers.get, self._deliver
+        faulty = self._spoiler.spoils_frames()
         for stream, payload in frames:
-            readers = self._readers.get(stream)
+            readers = find(stream)
             if readers is None:
                 continue
             data = encode(payload)
-            copies = 1
-            if faulty:
-                data, copies = self._spoil(stream, data)
-            self._deliver(readers, stream, data, copies, loop)
+            if not faulty:
+                deliver(readers, data, loop)
+                continue
+            for delay_ms, what in self._spoiler.frames(stream, payload, data, route=route_of(stream)):
+                if delay_ms:
+                    loop.call_later(delay_ms / 1_000, deliver, readers, what, loop)
+                else:
+                    deliver(readers, what, loop)
 
-    def _deliver(
-        self, readers: dict[Client, None], stream: str, data: bytes, copies: int, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def _deliver(self, readers: Readers, data: bytes, loop: asyncio.AbstractEventLoop) -> None:
         raw = wrapped = None
-        for client in readers:
+        for client in readers.clients:
             if client.combined:
                 if wrapped is None:
-                    wrapped = text_frame(b'{"stream":"%s","data":%s}' % (stream.encode(), data))
+                    wrapped = text_frame(readers.prefix + data + b"}")
                 framed = wrapped
             else:
                 if raw is None:
                     raw = text_frame(data)
                 framed = raw
-            for _ in range(copies):
+            if client.hindered:
+                client.hinder(framed, loop)
+            else:
                 client.send(framed, loop)
-                self.frames_sent += 1
-
-    def _spoil(self, stream: str, data: bytes) -> tuple[bytes, int]:
-        rule = self._faults.find(STREAM_ACTIONS, {"stream": stream})
-        if rule is None:
-            return data, 1
-        self.on_bite(rule.action, {"rule": rule.id, "stream": stream})
-        if rule.action == "corrupt_frame":
-            return data[: len(data) // 2], 1
-        return data, 2 if rule.action == "duplicate_frame" else 0
+        self.frames_sent += len(readers.clients)
 
     def publish_user(self, events: list[Payload], active_key: str | None) -> None:
         """Send user events to the sockets of the account's key; without one they are lost, as on the venue."""
@@ -166,18 +242,13 @@ class Hub:
             return
         loop = asyncio.get_running_loop()
         for event in events:
-            # listenKeyExpired concerns the key that just ended, everything else the active one.
-            key = event.get("listenKey", active_key)
-            rule = self._faults.find(EVENT_ACTIONS, _event_attributes(event))
-            if rule is None:
-                self._send_user(event, key, loop)
-                continue
-            self.on_bite(rule.action, {"rule": rule.id, "event": event["e"]})
-            if rule.action == "delay_event":
-                loop.call_later(rule.milliseconds / 1_000, self._send_user, event, key, loop)
-            elif rule.action == "duplicate_event":
-                self._send_user(event, key, loop)
-                self._send_user(event, key, loop)
+            for delay_ms, what in self._spoiler.events(event):
+                # listenKeyExpired concerns the key that just ended, everything else the active one.
+                key = what.get("listenKey", active_key)
+                if delay_ms:
+                    loop.call_later(delay_ms / 1_000, self._send_user, what, key, loop)
+                else:
+                    self._send_user(what, key, loop)
 
     def _send_user(self, event: Payload, key: str | None, loop: asyncio.AbstractEventLoop) -> None:
         if key is None:
@@ -189,29 +260,21 @@ class Hub:
             names = client.keys[key]
             if names is None or event["e"] in names:
                 body = b'{"stream":"%s","data":%s}' % (key.encode(), data) if client.combined else data
-                client.send(text_frame(body), loop)
+                act = client.hinder if client.hindered else client.send
+                act(text_frame(body), loop)
                 self.frames_sent += 1
 
     def disconnect(self, route: str | None) -> int:
         """Cut every socket of a route (all without one); returns how many."""
-        cut = [client for client in self.clients if route is None or client.route == route]
+        cut = self.on_route(route)
         for client in cut:
             client.transport.abort()
         return len(cut)
 
+    def on_route(self, route: str | None) -> list[Client]:
+        """The sockets of a route; all without one."""
+        return [client for client in self.clients if route is None or client.route == route]
+
     def unsent(self) -> int:
         """The most unsent bytes any socket has; a fast recording waits for them."""
         return max((client.transport.get_write_buffer_size() for client in self.clients), default=0)
-
-
-def _event_attributes(event: Payload) -> dict[str, str]:
-    order = event.get("o", {})
-    names = order if isinstance(order, dict) else {}
-    return {
-        "event": event["e"],
-        "symbol": str(names.get("s", event.get("s", ""))),
-        "type": str(names.get("o", "")),
-        "side": str(names.get("S", event.get("S", ""))),
-        "client_id": str(names.get("c", names.get("caid", event.get("c", "")))),
-        "status": str(names.get("X", "")),
-    }

@@ -115,6 +115,8 @@ class Ledger:
         self.requests_by_path: dict[str, int] = {}
         self.statuses: dict[str, int] = {}
         self.orders_accepted = self.algos_accepted = 0
+        # Faults that bit, by action.
+        self.faults: dict[str, int] = {}
 
     def record(self, kind: str, body: Payload, *, now_ms: int) -> None:
         """Append one line `{"n", "at", "kind", …}`."""
@@ -138,6 +140,8 @@ class Ledger:
                 self._book_fill(episode, body)
         elif kind == "request":
             self._count_request(body, now_ms)
+        elif kind == "fault":
+            self.faults[body["action"]] = self.faults.get(body["action"], 0) + 1
 
     @staticmethod
     def _book_fill(episode: Episode, body: Payload) -> None:
@@ -247,4 +251,5 @@ class Ledger:
             ],
             "requests": self.requests_by_path,
             "answers": self.statuses,
+            "faults": self.faults,
         }

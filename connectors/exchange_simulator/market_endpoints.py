@@ -24,7 +24,7 @@ def ping(venue: Venue, params: Params, now_ms: int) -> Json:
 
 def server_time(venue: Venue, params: Params, now_ms: int) -> Json:
     """GET time: the exchange's clock, which a recording may put ahead of the host's."""
-    return {"serverTime": now_ms}
+    return {"serverTime": now_ms + venue.gateway_skew_ms}
 
 
 def exchange_info(venue: Venue, params: Params, now_ms: int) -> Json:
@@ -32,7 +32,7 @@ def exchange_info(venue: Venue, params: Params, now_ms: int) -> Json:
     limits = venue.settings.limits
     return {
         "timezone": "UTC",
-        "serverTime": now_ms,
+        "serverTime": now_ms + venue.gateway_skew_ms,
         "futuresType": "U_MARGINED",
         "rateLimits": [
             _limit("REQUEST_WEIGHT", "MINUTE", 1, limits.weight_per_minute),

@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from connectors.exchange_simulator.errors import VenueError
-from connectors.exchange_simulator.faults import REQUEST_ACTIONS, FaultRule, replaced_reply
-from connectors.exchange_simulator.rest import CLIENT_IDS, find_fault
+from connectors.exchange_simulator.request_faults import Trial, ids_of, suffer
+from connectors.exchange_simulator.rest import parameter_attributes
 from connectors.exchange_simulator.socket_api import (
     HANDSHAKE_WEIGHT,
     Session,
@@ -22,6 +22,7 @@ from connectors.exchange_simulator.socket_api import (
     read,
 )
 from connectors.exchange_simulator.streams import MAX_MESSAGE, PING_SECONDS, keep_alive
+from connectors.exchange_simulator.timed_faults import cut_later, is_refused
 
 if TYPE_CHECKING:
     from connectors.exchange_simulator.server import Simulator
@@ -33,6 +34,8 @@ PINGS_PER_SECOND: Final = 5
 async def serve_order_socket(simulator: Simulator, request: web.Request) -> web.StreamResponse:
     """One connection; its handshake costs request weight."""
     address = request.remote or "unknown"
+    if is_refused(simulator.faults, "ws-fapi", simulator.note_bite):
+        return web.Response(status=503, text="Service Unavailable.")
     try:
         simulator.venue.limiter.charge_weight(address, HANDSHAKE_WEIGHT, simulator.clock.now_ms())
     except VenueError as refusal:
@@ -46,6 +49,9 @@ async def serve_order_socket(simulator: Simulator, request: web.Request) -> web.
         now_ms=simulator.clock.now_ms(),
         return_rate_limits=request.query.get("returnRateLimits", "true") != "false",
     )
+    if request.transport is not None:
+        loop = asyncio.get_running_loop()
+        cut_later(simulator.faults, "ws-fapi", request.transport, loop, simulator.note_bite)
     connection = OrderConnection(simulator, session, socket, request.transport)
     simulator.order_connections[connection] = None
     pinger = asyncio.create_task(keep_alive(socket, PING_SECONDS))
@@ -108,44 +114,46 @@ class OrderConnection:
         except VenueError as refusal:
             await self._send(failure(simulator.venue, self._session, id_of(text), refusal, simulator.clock.now_ms()))
             return
-        params = asked.params
-        attributes = {name: params.get(name, "") for name in ("symbol", "type", "side", "reduceOnly", "closePosition")}
-        attributes |= {"method": "WS", "path": asked.method}
-        attributes["client_id"] = next((params[name] for name in CLIENT_IDS if name in params), "")
-        rule = find_fault(simulator.faults, attributes)
-        if rule is None:
+        if not simulator.faults.rules:
             await self._send(self._answer(asked))
             return
-        task = asyncio.create_task(self._faulty(asked, attributes, rule))
+        attributes = {"method": "WS", "path": asked.method, "route": "ws-fapi"} | parameter_attributes(asked.params)
+        rules = simulator.faults.find_all(attributes)
+        if not rules:
+            await self._send(self._answer(asked))
+            return
+        task = asyncio.create_task(self._faulty(asked, attributes, Trial(rules)))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
     def _answer(self, asked: SocketRequest) -> Payload:
+        self._simulator.venue.gateway_skew_ms = self._simulator.clock.skew_ms()
         reply = answer(self._simulator.venue, self._session, asked, self._simulator.clock.now_ms())
         self._simulator.deliver()
         return reply
 
-    async def _faulty(self, asked: SocketRequest, attributes: dict[str, str], rule: FaultRule) -> None:
+    async def _faulty(self, asked: SocketRequest, attributes: dict[str, str], trial: Trial) -> None:
         """The REST door's faults, with the same names (docs/simulator.md)."""
         simulator = self._simulator
-        action = REQUEST_ACTIONS[rule.action]
-        now_ms = simulator.clock.now_ms()
-        simulator.note_bite(rule.action, {"rule": rule.id} | attributes)
-        if action.holds == "before":
-            await simulator.holds.hold(rule, phase="before", attributes=attributes, now_ms=now_ms)
-        reply = self._answer(asked) if action.executes else {"id": asked.id}
-        if rule.action == "vanish":
-            simulator.venue.vanish([attributes["client_id"]], now_ms=simulator.clock.now_ms())
-        if action.holds == "after":
-            await simulator.holds.hold(rule, phase="after", attributes=attributes, now_ms=now_ms)
-        if action.drops:
+        reply: Payload | None = await suffer(
+            simulator,
+            trial,
+            attributes,
+            ask=lambda: self._answer(asked),
+            client_ids=lambda given: ids_of(given.get("result"), attributes["client_id"]),
+        )
+        if trial.drops:
             self.abort()
             return
-        replaced = replaced_reply(rule)
+        replaced = trial.replaced(simulator.clock.now_ms())
         if replaced is not None:
             reply = {"id": asked.id, "status": replaced[0], "error": replaced[1]}
-        await self._send(reply)
+        assert reply is not None, "what is not executed has another answer or none"
+        if "result" in reply:
+            reply["result"] = trial.body(reply["result"])
+        await self._send(reply, cut=trial.cuts_reply)
 
-    async def _send(self, body: Payload) -> None:
+    async def _send(self, body: Payload, *, cut: bool = False) -> None:
+        text = msgspec.json.encode(body).decode()
         if not self._socket.closed:
-            await self._socket.send_str(msgspec.json.encode(body).decode())
+            await self._socket.send_str(text[: len(text) // 2] if cut else text)

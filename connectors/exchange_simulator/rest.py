@@ -2,70 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
-from connectors.exchange_simulator.faults import REQUEST_ACTIONS, FaultPlan, FaultRule, replaced_reply
+from connectors.exchange_simulator.faults import FaultRule
+from connectors.exchange_simulator.request_faults import Trial, ids_of, suffer
 from connectors.exchange_simulator.venue import Reply, Request
 
+if TYPE_CHECKING:
+    from connectors.exchange_simulator.server import Simulator
+
 MAX_BODY: Final = 256 * 1024
+MATCHED: Final = ("symbol", "type", "side", "positionSide", "reduceOnly", "closePosition")
 CLIENT_IDS: Final = ("newClientOrderId", "clientAlgoId", "origClientOrderId")
-
-
-class Hold:
-    """A request that waits because a fault says so; `release` lets it go on early."""
-
-    def __init__(self, number: int, *, phase: str, attributes: dict[str, str], since_ms: int) -> None:
-        self.number, self.phase, self.attributes, self.since_ms = number, phase, attributes, since_ms
-        self.released = asyncio.Event()
-
-    async def wait(self, milliseconds: int) -> None:
-        """Wait for the release or the time, whichever comes first."""
-        try:
-            async with asyncio.timeout(milliseconds / 1_000):
-                await self.released.wait()
-        except TimeoutError:
-            return
-
-
-class Holds:
-    """The requests being held now."""
-
-    def __init__(self) -> None:
-        self.running: dict[int, Hold] = {}
-        self.changed = asyncio.Condition()
-        self._count = 0
-
-    async def hold(self, rule: FaultRule, *, phase: str, attributes: dict[str, str], now_ms: int) -> None:
-        """Hold the calling request."""
-        self._count += 1
-        hold = Hold(self._count, phase=phase, attributes=attributes, since_ms=now_ms)
-        self.running[hold.number] = hold
-        async with self.changed:
-            self.changed.notify_all()
-        try:
-            await hold.wait(rule.milliseconds)
-        finally:
-            del self.running[hold.number]
-
-    def release(self, number: int | None) -> int:
-        """Release one hold or all; returns how many."""
-        chosen = [hold for hold in self.running.values() if number is None or hold.number == number]
-        for hold in chosen:
-            hold.released.set()
-        return len(chosen)
 
 
 def request_attributes(request: Request) -> dict[str, str]:
     """What fault rules can match on: method, path, and the parameters that describe an order."""
     params = dict(reversed(parse_qsl(request.query + "&" + request.body)))
     attributes = {"method": request.method, "path": request.path}
-    for name in ("symbol", "type", "side", "reduceOnly", "closePosition"):
-        attributes[name] = params.get(name, "")
+    return attributes | parameter_attributes(params)
+
+
+def parameter_attributes(params: dict[str, str]) -> dict[str, str]:
+    """What fault rules can match on among a request's parameters, on either interface."""
+    attributes = {name: params.get(name, "") for name in MATCHED}
     attributes["client_id"] = next((params[name] for name in CLIENT_IDS if name in params), "")
     return attributes
 
@@ -105,19 +69,32 @@ def drop(request: web.Request) -> web.StreamResponse:
     return web.Response(status=503)
 
 
-def fault_reply(rule: FaultRule) -> web.Response | None:
+def replacement(rule: FaultRule, status: int, body: Any) -> web.Response:  # Any: JSON, or text for an HTML page
     """The answer a fault puts in place of the true one."""
-    replaced = replaced_reply(rule)
-    if replaced is None:
-        return None
-    status, body = replaced
     headers = {"Retry-After": str(max(1, rule.milliseconds // 1_000))} if status in (418, 429) else {}
-    raw: Any = body  # Any: a rule may give any JSON, or text for a proxy's HTML page
-    if isinstance(raw, str):
-        return web.Response(status=status, text=raw, content_type="text/html", headers=headers)
-    return web.Response(status=status, body=msgspec.json.encode(raw), content_type="application/json", headers=headers)
+    if isinstance(body, str):
+        return web.Response(status=status, text=body, content_type="text/html", headers=headers)
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
 
 
-def find_fault(plan: FaultPlan, attributes: dict[str, str]) -> FaultRule | None:
-    """The request fault that bites now."""
-    return plan.find(REQUEST_ACTIONS, attributes) if plan.rules else None
+async def faulty_reply(
+    simulator: Simulator, request: web.Request, asked: Request, attributes: dict[str, str], trial: Trial
+) -> web.StreamResponse:
+    """The answer to a request that faults bit."""
+    reply: Reply | None = await suffer(
+        simulator,
+        trial,
+        attributes,
+        ask=lambda: simulator.ask(asked),
+        client_ids=lambda given: ids_of(given.body, attributes["client_id"]),
+    )
+    if trial.drops:
+        return drop(request)
+    replaced = trial.replaced(simulator.clock.now_ms())
+    if replaced is not None:
+        return replacement(trial.last, *replaced)
+    assert reply is not None, "what is not executed has another answer or none"
+    answer = write_reply(msgspec.structs.replace(reply, body=trial.body(reply.body)))
+    if trial.cuts_reply and isinstance(answer.body, bytes):
+        answer.body = answer.body[: len(answer.body) // 2]
+    return answer

@@ -11,26 +11,20 @@ import msgspec
 from aiohttp import web
 
 from connectors.exchange_simulator import admin
+from connectors.exchange_simulator.conditional import AlgoOrder
 from connectors.exchange_simulator.endpoints import ROUTES
 from connectors.exchange_simulator.exchange import Exchange
-from connectors.exchange_simulator.faults import REQUEST_ACTIONS, FaultPlan, FaultRule
+from connectors.exchange_simulator.faults import FaultPlan
 from connectors.exchange_simulator.hub import Hub
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.ledger import Ledger
 from connectors.exchange_simulator.order_socket import OrderConnection, serve_order_socket
-from connectors.exchange_simulator.rest import (
-    MAX_BODY,
-    Holds,
-    drop,
-    fault_reply,
-    find_fault,
-    read_request,
-    request_attributes,
-    write_reply,
-)
+from connectors.exchange_simulator.request_faults import Holds, Trial
+from connectors.exchange_simulator.rest import MAX_BODY, faulty_reply, read_request, request_attributes, write_reply
 from connectors.exchange_simulator.streams import serve_socket
 from connectors.exchange_simulator.synthetic import Source, SyntheticMarket
-from connectors.exchange_simulator.venue import Request, Venue, VenueSettings
+from connectors.exchange_simulator.timed_faults import carry_out_due
+from connectors.exchange_simulator.venue import Reply, Request, Venue, VenueSettings
 
 Payload = dict[str, Any]  # Any: JSON
 # Source steps per loop turn: small enough that a request never waits long behind the market.
@@ -44,15 +38,33 @@ GATHERING_SECONDS: Final = 1.0
 
 
 class Clock:
-    """Exchange time: the host's clock plus an offset that faults and recordings set."""
+    """
+    Exchange time: the host's clock plus an offset that faults and recordings set.
+
+    Clients see the offset at once in /time and in what the venue thinks of their timestamps. The engine's clock never
+    goes back: put back, it runs at half speed until it agrees again, so that the market goes on meanwhile.
+    """
 
     def __init__(self, offset_ms: int = 0, read: Callable[[], float] = time.time) -> None:
         self.offset_ms = offset_ms
         self._read = read
+        self._engine = self._last = 0.0
 
     def now_ms(self) -> int:
-        """Exchange milliseconds."""
-        return int(self._read() * 1_000) + self.offset_ms
+        """The engine's milliseconds; never less than before."""
+        host = self._read() * 1_000
+        self._engine = max(host + self.offset_ms, self._engine + max(0.0, host - self._last) / 2)
+        self._last = host
+        return int(self._engine)
+
+    def skew_ms(self) -> int:
+        """How far the clock that clients see is behind the engine's; 0 or negative."""
+        engine = self.now_ms()
+        return min(0, int(self._last) + self.offset_ms - engine)
+
+    def host_ms(self) -> int:
+        """The host's milliseconds, which no fault moves."""
+        return int(self._read() * 1_000)
 
 
 class LedgerFile:
@@ -91,7 +103,7 @@ class Simulator:
         """
         self.clock = Clock() if clock is None else clock
         start_ms = self.clock.now_ms()
-        self.faults = FaultPlan()
+        self.faults = FaultPlan(elapsed=self.clock.host_ms)
         self.hub = Hub(self.faults)
         self._ledger_file = ledger_file
         self.venue = Venue(
@@ -102,6 +114,7 @@ class Simulator:
             ledger=Ledger(ledger_file),
             wanted=self.hub.wanted,
         )
+        self.venue.conditional.sticks = self._sticks
         self.exchange = Exchange(self.venue, make_source(start_ms))
         self.holds = Holds()
         self.order_connections: dict[OrderConnection, None] = {}
@@ -146,8 +159,16 @@ class Simulator:
         self.disconnect(None)
         if self._runner is not None:
             await self._runner.cleanup()
+        self._close_plan()
         if self._ledger_file is not None:
             self._ledger_file.flush()
+
+    def _close_plan(self) -> None:
+        """The last word on faults: how often each action bit, and which rules never did."""
+        report = self.faults.report()
+        if report["by_action"]:
+            body = {"bites": report["by_action"], "never_bit": self.faults.never_bit()}
+            self.venue.ledger.record("fault_plan", body, now_ms=self.clock.now_ms())
 
     def urls(self) -> dict[str, str]:
         """What clients connect to."""
@@ -166,6 +187,7 @@ class Simulator:
         loop = asyncio.get_running_loop()
         while not self.started.is_set():
             # Quiet market: cadence frames still flow, the source has not begun.
+            carry_out_due(self)
             self.venue.tick(self.clock.now_ms())
             self.deliver()
             if self._begin == "subscription" and self.hub.subscribed.is_set():
@@ -180,6 +202,7 @@ class Simulator:
             # What was due while the market waited never happened.
             self.exchange.source.skip_to(self.clock.now_ms())
         while True:
+            carry_out_due(self)
             now_ms = self.clock.now_ms()
             self._forgive_lateness(now_ms)
             more = self.exchange.advance(now_ms, limit=STEPS_PER_TURN)
@@ -230,42 +253,32 @@ class Simulator:
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         asked = await read_request(request)
+        if not self.faults.rules:
+            return write_reply(self.ask(asked))
         attributes = request_attributes(asked)
-        rule = find_fault(self.faults, attributes)
-        if rule is None:
-            return write_reply(self._ask(asked))
-        return await self._faulty(request, asked, attributes, rule)
+        rules = self.faults.find_all(attributes)
+        if not rules:
+            return write_reply(self.ask(asked))
+        return await faulty_reply(self, request, asked, attributes, Trial(rules))
 
-    def _ask(self, asked: Request) -> Any:  # Any: Reply
+    def ask(self, asked: Request) -> Reply:
+        """Answer one request now and send what it caused."""
+        self.venue.gateway_skew_ms = self.clock.skew_ms()
         reply = self.exchange.request(asked, self.clock.now_ms())
         self.deliver()
         return reply
 
-    async def _faulty(
-        self, request: web.Request, asked: Request, attributes: dict[str, str], rule: FaultRule
-    ) -> web.StreamResponse:
-        action = REQUEST_ACTIONS[rule.action]
-        now_ms = self.clock.now_ms()
+    def _sticks(self, algo: AlgoOrder) -> bool:
+        if "stick_trigger" not in self.faults.active:
+            return False
+        attributes = {
+            "symbol": algo.row.symbol, "client_id": algo.client_id, "type": algo.order_type, "side": algo.side,
+        }  # fmt: skip
+        rule = self.faults.find(("stick_trigger",), attributes)
+        if rule is None:
+            return False
         self.note_bite(rule.action, {"rule": rule.id} | attributes)
-        if action.holds == "before":
-            await self.holds.hold(rule, phase="before", attributes=attributes, now_ms=now_ms)
-        reply = self._ask(asked) if action.executes else None
-        if reply is None:
-            status = 0 if action.drops else action.status or rule.status
-            self.venue.ledger.record(
-                "request_not_executed", {"status": status} | attributes, now_ms=self.clock.now_ms()
-            )
-        if rule.action == "vanish":
-            self.venue.vanish([attributes["client_id"]], now_ms=self.clock.now_ms())
-        if action.holds == "after":
-            await self.holds.hold(rule, phase="after", attributes=attributes, now_ms=now_ms)
-        if action.drops:
-            return drop(request)
-        replaced = fault_reply(rule)
-        if replaced is not None:
-            return replaced
-        assert reply is not None
-        return write_reply(reply)
+        return True
 
     def note_bite(self, kind: str, body: Payload) -> None:
         """Write a fault that bit into the ledger."""

@@ -155,11 +155,19 @@ def _authorize(venue: Venue, session: Session, endpoint: Endpoint, params: Param
         return
     if "apiKey" not in params and session.api_key is not None:
         if endpoint.security == _SIGNED:
-            check_time(timestamp=params.get("timestamp"), recv_window=params.get("recvWindow"), now_ms=now_ms)
+            check_time(
+                timestamp=params.get("timestamp"),
+                recv_window=params.get("recvWindow"),
+                now_ms=now_ms + venue.gateway_skew_ms,
+            )
         return
     key = venue.keys.find(params.get("apiKey"))
     if endpoint.security == _SIGNED:
-        check_time(timestamp=params.get("timestamp"), recv_window=params.get("recvWindow"), now_ms=now_ms)
+        check_time(
+            timestamp=params.get("timestamp"),
+            recv_window=params.get("recvWindow"),
+            now_ms=now_ms + venue.gateway_skew_ms,
+        )
         check_sorted_signature(key, params)
 
 
@@ -169,7 +177,11 @@ def _session(venue: Venue, session: Session, method: str, params: Params, now_ms
         key = venue.keys.find(params.get("apiKey"))
         if not key.logs_on:
             raise VenueError(-4056)
-        check_time(timestamp=params.get("timestamp"), recv_window=params.get("recvWindow"), now_ms=now_ms)
+        check_time(
+            timestamp=params.get("timestamp"),
+            recv_window=params.get("recvWindow"),
+            now_ms=now_ms + venue.gateway_skew_ms,
+        )
         check_sorted_signature(key, params)
         session.api_key, session.authorized_ms = params["apiKey"], now_ms
     elif method == "session.logout":
@@ -179,5 +191,5 @@ def _session(venue: Venue, session: Session, method: str, params: Params, now_ms
         "authorizedSince": session.authorized_ms,
         "connectedSince": session.connected_ms,
         "returnRateLimits": session.return_rate_limits,
-        "serverTime": now_ms,
+        "serverTime": now_ms + venue.gateway_skew_ms,
     }

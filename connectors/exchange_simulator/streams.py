@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from connectors.exchange_simulator.hub import MAX_STREAMS, Client, Hub, text_frame
+from connectors.exchange_simulator.timed_faults import greet, is_refused
 
 ROUTES: Final = ("public", "market", "private")
 MESSAGES_PER_SECOND: Final = 10
@@ -99,12 +100,15 @@ async def serve_socket(hub: Hub, request: web.Request, *, ping_seconds: float = 
     # An unrouted legacy URL behaves like /public (sheet 1.3).
     route = request.match_info.get("route", "public")
     combined = request.match_info["mode"] == "stream"
+    if is_refused(hub.faults, route, hub.on_bite):
+        return web.Response(status=503, text="Service Unavailable.")
     socket = web.WebSocketResponse(autoping=False, max_msg_size=MAX_MESSAGE, compress=False)
     await socket.prepare(request)
     transport = request.transport
     if transport is None:
         return socket
     client = Client(route, combined=combined, transport=transport)
+    greet(hub.faults, client, asyncio.get_running_loop(), hub.on_bite)
     hub.add(client)
     pinger = asyncio.create_task(keep_alive(socket, ping_seconds))
     try:

@@ -12,6 +12,7 @@ import click
 import msgspec
 import uvloop
 
+from connectors.exchange_simulator.faults import FaultError, FaultFile, parse_plan
 from connectors.exchange_simulator.fixed_point import parse_e8
 from connectors.exchange_simulator.instruments import Instrument, default_instrument, default_symbols
 from connectors.exchange_simulator.rate_limits import Limits
@@ -53,6 +54,15 @@ def _scenario(context: click.Context, parameter: click.Parameter, text: str) -> 
         raise click.BadParameter(str(error)) from error
 
 
+def _faults(context: click.Context, parameter: click.Parameter, path: Path | None) -> FaultFile | None:
+    if path is None:
+        return None
+    try:
+        return parse_plan(path.read_bytes())
+    except FaultError as error:
+        raise click.BadParameter(f"{path}: {error}") from error
+
+
 def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
     """The instruments: a number of default symbols or a comma-separated list, with the scenario's prices and ATR."""
     names = default_symbols(int(symbols)) if symbols.isdigit() else [name.strip() for name in symbols.split(",")]
@@ -88,6 +98,12 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option("--mark-interval-ms", default=1_000, show_default=True, type=click.IntRange(50, 60_000))
 @click.option("--kline-delay-ms", default=200, show_default=True, help="How late the final kline frame is; live ~2000.")
 @click.option("--atr-bps", type=click.IntRange(1, 2_000), help="ATR of the 5m history of every symbol, 1/100 %.")
+@click.option(
+    "--faults",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_faults,
+    help="A fault plan (JSON) in force from the start; docs/simulator.md lists the actions.",
+)
 @click.option("--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Write the truth as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Only the one JSON line with the URLs.")
 def simulator(
@@ -108,6 +124,7 @@ def simulator(
     mark_interval_ms: int,
     kline_delay_ms: int,
     atr_bps: int | None,
+    faults: FaultFile | None,
     ledger: Path | None,
     as_json: bool,
 ) -> None:
@@ -159,6 +176,9 @@ def simulator(
             )
     except (RecordingError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    if faults is not None:
+        running.faults.seed = seed if faults.seed is None else faults.seed
+        running.faults.add(faults.rules)
     try:
         uvloop.run(_serve(running, host=host, port=port, as_json=as_json))
     except OSError as error:
@@ -210,5 +230,7 @@ async def _serve(running: Simulator, *, host: str, port: int, as_json: bool) -> 
     waiting.cancel()
     failure = running.market_task.exception() if running.market_task.done() else None
     await running.stop()
+    for words in running.faults.never_bit():
+        print(words, file=sys.stderr, flush=True)
     if failure is not None:
         raise failure

@@ -11,6 +11,7 @@ from connectors.exchange_simulator.faults import (
     UNKNOWN_TEXT,
     FaultError,
     FaultPlan,
+    parse_plan,
     parse_rules,
     replaced_reply,
 )
@@ -54,15 +55,75 @@ def test_every_named_attribute_must_match(match: dict[str, str], expected: bool)
     assert expected == (plan({"action": "429", "match": match}).find(REQUEST_ACTIONS, ORDER) is not None)
 
 
+def test_every_nth_by_chance_and_in_a_span_of_time() -> None:
+    """every hits each third, probability a seeded share, from_ms and until_ms a span since the rule was added."""
+    made = plan({"action": "429", "every": 3, "count": -1, "skip": 1})
+    assert [4, 7, 10] == [index for index in range(1, 12) if made.find(REQUEST_ACTIONS, ORDER)]
+
+    rule = {"action": "429", "probability": 0.25, "count": -1}
+    shares = [[plan_of_seed.find(REQUEST_ACTIONS, ORDER) is not None for _ in range(2_000)]
+              for plan_of_seed in (plan(rule), plan(rule))]  # fmt: skip
+    assert shares[0] == shares[1]
+    assert 400 < sum(shares[0]) < 600
+
+    clock = [1_000]
+    timed = FaultPlan(elapsed=lambda: clock[0])
+    timed.add(parse_rules([{"action": "429", "from_ms": 10, "until_ms": 30, "count": -1}]))
+    hits = []
+    for now in range(1_000, 1_050, 5):
+        clock[0] = now
+        hits += [now - 1_000] if timed.find(REQUEST_ACTIONS, ORDER) else []
+    assert [10, 15, 20, 25] == hits
+
+
+def test_timed_rules_come_due_once_or_again_and_again() -> None:
+    """at_ms after the rule was added, then every period_ms while the count lasts; a bite counts only when told."""
+    clock = [500]
+    made = FaultPlan(elapsed=lambda: clock[0])
+    made.add(parse_rules([{"action": "disconnect", "at_ms": 20, "period_ms": 10, "count": 2},
+                          {"action": "clock_jump", "at_ms": 25, "milliseconds": -5}]))  # fmt: skip
+    seen = []
+    for now in range(500, 580, 5):
+        clock[0] = now
+        for rule in made.due():
+            seen.append((now - 500, rule.action))
+            if rule.action == "disconnect":
+                made.bit(rule)
+    assert [(20, "disconnect"), (25, "clock_jump"), (30, "disconnect")] == seen
+    assert ([2], {"disconnect": 2, "clock_jump": 0}) == (made.report()["never_bit"], made.report()["by_action"])
+    assert ["fault rule 2: clock_jump never bit (1 things matched)"] == made.never_bit()
+
+
+def test_a_file_has_rules_and_a_seed_and_its_mistakes_have_lines() -> None:
+    """A list, or an object; an unknown action, key, type, bound and broken JSON are told with their line."""
+    file = parse_plan(b'{"seed": 9, "rules": [{"action": "429"}]}')
+    assert (9, ["429"]) == (file.seed, [rule.action for rule in file.rules])
+    assert parse_plan(b'[{"action": "429"}]').seed is None
+    for raw, words in (
+        (b'[\n {"action": "429"},\n {"action": "explode"}\n]', r"line 3: faults\[1\].action: 'explode'"),
+        (b'{"rules": [\n {"action": "429",\n  "oops": 1}\n]}', "line 2.*oops"),
+        (b'{"rules": [\n {"action": "429",\n  "match": {\n"color": "red"}}\n]}', "line 4.*color"),
+        (b'{\n"rules": [\n {"action": "429",\n  "probability": 1.5}\n]}', r"line 4.*probability: 1.5 is not in"),
+        (b'{"rules": [\n {"action": "429" "x"}]}', "line 2"),
+        (b'{\n"rules": 5}', "line 2"),
+        (b'{"rules": [],\n"more": 5}', "line 1.*more"),
+    ):
+        with pytest.raises(FaultError, match=words):
+            parse_plan(raw)
+
+
 def test_the_throttle_spares_what_only_reduces() -> None:
     """−1008 hits an entry, never a reduce-only or closePosition order, a cancel or a query (pain V8)."""
     made = plan({"action": "throttle", "count": -1})
-    assert made.find(REQUEST_ACTIONS, ORDER) is not None
+    for hit in ({}, {"positionSide": "LONG"}, {"method": "WS", "path": "order.place"}, {"path": "/fapi/v1/order/test"}):
+        assert made.find(REQUEST_ACTIONS, ORDER | hit) is not None
     for change in (
         {"reduceOnly": "true"},
         {"closePosition": "true"},
         {"method": "DELETE"},
         {"path": "/fapi/v3/balance"},
+        {"positionSide": "SHORT"},
+        {"method": "WS", "path": "order.cancel"},
     ):
         assert made.find(REQUEST_ACTIONS, ORDER | change) is None
 
@@ -110,6 +171,9 @@ def test_a_rule_may_give_any_status_code_and_body() -> None:
         ([{"action": "429", "match": {"color": "red"}}], "color"),
         ([{"match": {}}], "action"),
         ([{"action": "429", "oops": 1}], "oops"),
+        ([{"action": "429", "count": 0}], r"faults\[0\].count: 0"),
+        ([{"action": "429", "until_ms": 5, "from_ms": 9}], "until_ms: 5"),
+        ([{"action": "disconnect", "match": {"route": "moon"}}], "moon"),
         ({"rules": 5}, "faults"),
     ],
 )

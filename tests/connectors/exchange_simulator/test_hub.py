@@ -14,7 +14,7 @@ from connectors.exchange_simulator.hub import MAX_STREAMS, MAX_UNSENT, Client, H
 from tests.simulator import until
 
 
-class Wire(asyncio.WriteTransport):
+class Wire(asyncio.Transport):
     """A transport that keeps what was written."""
 
     def __init__(self) -> None:
@@ -22,6 +22,7 @@ class Wire(asyncio.WriteTransport):
         self.written = b""
         self.unsent = 0
         self.aborted = False
+        self.reading = True
 
     def write(self, data: object) -> None:
         assert isinstance(data, bytes)
@@ -35,6 +36,12 @@ class Wire(asyncio.WriteTransport):
 
     def abort(self) -> None:
         self.aborted = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def messages(self) -> list[bytes]:
         """The payloads of the frames written so far."""

@@ -24,6 +24,21 @@ def test_the_clock_is_the_hosts_plus_an_offset() -> None:
     assert 1_500 + 70 == Clock(70, read=lambda: 1.5009).now_ms()
 
 
+def test_a_clock_put_back_is_seen_at_once_and_never_runs_backwards() -> None:
+    """Clients see the new offset; the engine goes on at half speed until both agree, then at full speed."""
+    host = [100.0]
+    clock = Clock(read=lambda: host[0])
+    assert 100_000 == clock.now_ms()
+    clock.offset_ms = 10_000
+    assert (110_000, 0) == (clock.now_ms(), clock.skew_ms())
+    clock.offset_ms = 0
+    seen = []
+    for _ in range(4):
+        host[0] += 8.0
+        seen.append((clock.now_ms(), clock.now_ms() + clock.skew_ms()))
+    assert [(114_000, 108_000), (118_000, 116_000), (124_000, 124_000), (132_000, 132_000)] == seen
+
+
 async def test_a_socket_client_that_syncs_as_documented_ends_with_the_served_book() -> None:
     """Real sockets and REST: buffer, snapshot, bridge, chain; equal to the venue's own book at the same id."""
     async with simulator_inside(rate=40) as running, SignedClient(running.urls()["rest"]) as client:

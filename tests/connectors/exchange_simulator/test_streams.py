@@ -116,7 +116,7 @@ async def test_control_messages_have_the_venues_replies() -> None:
                     assert expected == (reply if isinstance(expected, dict) else reply["error"]["code"]), text
 
 
-class Wire(asyncio.WriteTransport):
+class Wire(asyncio.Transport):
     """A transport for control messages that are never sent."""
 
 
