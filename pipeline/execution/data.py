@@ -250,6 +250,7 @@ class Data:
             for record in every:
                 self._say(record, error=f"incomplete: {error}"[:200])
             return
+        self._desk.on_audit(bodies[0], bodies[2])
         body = b'{"positionRisk":%b,"openOrders":%b,"openAlgoOrders":%b}' % tuple(bodies)
         for records in askers.values():
             for record in records:

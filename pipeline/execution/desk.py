@@ -144,6 +144,8 @@ class Desk:
         self.unjournalled: dict[str, IntentRecord] = {}  # whole intents that the journal does not hold yet
         self.taken_ns: dict[str, int] = {}  # when an intent was taken in, for the stamps of its outcomes
         self.on_bad_filters: Callable[[], None] = lambda: None  # the venue refused a price or quantity of ours
+        self.on_cover_changed: Callable[[str], None] = _nothing  # a stop of the symbol was placed or moved
+        self.on_audit: Callable[[bytes, bytes], None] = _nothing  # bodies of positionRisk and all openAlgoOrders
         self._on_fault = on_fault
         self._chains: dict[tuple[str, Leg], asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -263,3 +265,7 @@ class Desk:
     def of_symbol(self, symbol: str) -> list[Guarded]:
         """Positions of a symbol that are not swept."""
         return [position for position in self.positions.values() if position.symbol == symbol]
+
+
+def _nothing(*_: object) -> None:
+    """Nobody listens."""

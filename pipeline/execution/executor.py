@@ -24,6 +24,7 @@ from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBrack
 from pipeline.core.events import Leg
 from pipeline.core.identity import intent_of, leg_of
 from pipeline.core.rate_limits import Budget, Lane, Window
+from pipeline.execution.auditor import Auditor
 from pipeline.execution.cancelling import Canceller
 from pipeline.execution.closing import Closer
 from pipeline.execution.data import Data
@@ -155,6 +156,7 @@ class Executor:
         wait_ms = predecessor_ms + RECEIVE_WINDOW_MS + CLOCK_ERROR_MS
         self._valid_until_ms = desk.clock.now_ms() + wait_ms
         await self._recovery.run(valid_until_ms=self._valid_until_ms)
+        self._loop(Auditor(desk, self._sender, self.user_stream).run(), "auditor")
         self._loop(self.data.keep_instruments(), "exchange info")
         self._loop(self.data.keep_balance(), "balance")
         self._loop(self._keep_clock(), "clock")

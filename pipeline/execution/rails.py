@@ -139,6 +139,7 @@ class Rails:
                 await self._move_far(position, wanted)
             else:
                 await self._move_working(position, wanted)
+            self._desk.on_cover_changed(position.symbol)
             if wanted.record is not None:
                 self._sender.settle(wanted.intent, symbol=position.symbol, position=position.id)
 
