@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 SPILL_AFTER_MS: Final = 250
 APPEND_MS: Final = 3_000
+COMPANY_S: Final = 0.003  # a record that nobody's request waits for looks this long for others to travel with
 FORWARD_EVERY_S: Final = 0.5
 BATCH: Final = 5_000
 TOPIC_AGAIN_S: Final = 0.1
@@ -70,7 +73,9 @@ class KafkaJournal:
         self._tail: asyncio.Task[None] | None = None
         self._forwarder: asyncio.Task[None] | None = None
         self._spilling = asyncio.Lock()
-        self._sends: set[asyncio.Task[None]] = set()
+        self._waiting: deque[tuple[bytes, asyncio.Future[None]]] = deque()  # not handed to the producer yet
+        self._sending: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.spilled = 0
 
     async def start(self) -> None:
@@ -179,32 +184,57 @@ class KafkaJournal:
         self._tail = asyncio.create_task(self._follow(seen), name="attempts")
         self._tail.add_done_callback(self._tail_ended)
 
-    async def append(self, record: AttemptRecord, *, spill: bool = False) -> None:
-        """Return when the record is durable in the log, or with *spill* in the file. Raises JournalUnavailable."""
-        sending = asyncio.create_task(self._send(encode(record)))
-        self._sends.add(sending)
-        sending.add_done_callback(self._sent)
-        done, _ = await asyncio.wait({sending}, timeout=(SPILL_AFTER_MS if spill else APPEND_MS) / 1_000)
-        if done and sending.exception() is None:
+    async def append(self, record: AttemptRecord, *, spill: bool = False, patient: bool = False) -> None:
+        """
+        Return when the record is durable in the log, or with *spill* in the file. Raises JournalUnavailable.
+
+        Records stand in the log in the order of the calls. A *patient* one may travel with the next that is not.
+        """
+        value = encode(record)
+        written = self._enqueue(value, patient=patient)
+        done, _ = await asyncio.wait({written}, timeout=(SPILL_AFTER_MS if spill else APPEND_MS) / 1_000)
+        if done and written.exception() is None:
             return
         if not spill:
-            reason = repr(sending.exception()) if done else f"no acknowledgement in {APPEND_MS} ms"
+            reason = repr(written.exception()) if done else f"no acknowledgement in {APPEND_MS} ms"
             raise JournalUnavailable(reason)
         try:
             async with self._spilling:
-                await asyncio.to_thread(self._write_spill, encode(record))
+                await asyncio.to_thread(self._write_spill, value)
         except OSError as error:
             raise JournalUnavailable(f"{self._spill_path}: {error}") from error
         self._forward_soon()
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sends.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("attempt_not_written", error=repr(error))
+    def _enqueue(self, value: bytes, *, patient: bool = False) -> asyncio.Future[None]:
+        """Put one record in line; the future ends when it is acknowledged, or failed with aiokafka's KafkaError."""
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+        written.add_done_callback(_not_written)
+        self._waiting.append((value, written))
+        if not patient:
+            self._flush()
+        elif self._timer is None:
+            self._timer = loop.call_later(COMPANY_S, self._flush)
+        return written
 
-    async def _send(self, value: bytes) -> None:
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and (self._sending is None or self._sending.done()):
+            self._sending = asyncio.get_running_loop().create_task(self._send(), name="send attempts")
+
+    async def _send(self) -> None:
+        """Hand everything in line to the producer, in order; it makes as few batches of it as it can."""
         assert self._producer is not None, "the journal was not started"
-        await self._producer.send_and_wait(self._partition.topic, value=value, partition=0)
+        while self._waiting:
+            value, written = self._waiting.popleft()
+            try:
+                acknowledged = await self._producer.send(self._partition.topic, value=value, partition=0)
+            except KafkaError as error:
+                written.set_exception(error)
+                continue
+            acknowledged.add_done_callback(partial(_hand_on, written))
 
     async def _follow(self, seen: Callable[[AttemptRecord], None]) -> None:
         assert self._consumer is not None
@@ -265,7 +295,7 @@ class KafkaJournal:
             whole = spilled[: spilled.rfind(b"\n") + 1]
             try:
                 for record in _whole_records(whole):
-                    await self._send(encode(record))
+                    await self._enqueue(encode(record))
             except KafkaError as error:
                 log.warning("attempts_not_forwarded", error=repr(error))
                 await asyncio.sleep(FORWARD_EVERY_S)
@@ -273,6 +303,23 @@ class KafkaJournal:
             async with self._spilling:
                 if await asyncio.to_thread(self._forget_spilled, len(whole)):
                     return
+
+
+def _hand_on(written: asyncio.Future[None], acknowledged: asyncio.Future[Any]) -> None:  # Any: RecordMetadata
+    """Carry the producer's verdict over to whoever waits for the record."""
+    if written.done():
+        return
+    if acknowledged.cancelled():
+        written.set_exception(KafkaError("the producer was stopped"))
+    elif (error := acknowledged.exception()) is not None:
+        written.set_exception(error)
+    else:
+        written.set_result(None)
+
+
+def _not_written(written: asyncio.Future[None]) -> None:
+    if not written.cancelled() and (error := written.exception()) is not None:
+        log.warning("attempt_not_written", error=repr(error))
 
 
 def _whole_records(spilled: bytes) -> list[AttemptRecord]:

@@ -45,10 +45,11 @@ class Journal(Protocol):
     async def keep(self, image: bytes) -> None:
         """Keep an image of everything that ``follow`` has handed over so far; losing it costs time only."""
 
-    async def append(self, record: AttemptRecord, *, spill: bool = False) -> None:
+    async def append(self, record: AttemptRecord, *, spill: bool = False, patient: bool = False) -> None:
         """
         Return when the record is durable; with *spill*, in a local file if the log does not answer in time.
 
+        Records stand in the order of the calls; a *patient* one may wait a moment for others to travel with.
         Raises JournalUnavailable.
         """
 

@@ -412,7 +412,7 @@ class Sender:
     async def _persist(self, record: Attempted | AttemptEnded | IntentSettled) -> None:
         while True:
             try:
-                await self._desk.journal.append(record, spill=True)
+                await self._desk.journal.append(record, spill=True, patient=not isinstance(record, Attempted))
                 return
             except JournalUnavailable as error:
                 log.warning("journal_unavailable", error=str(error))

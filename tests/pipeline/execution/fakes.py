@@ -148,7 +148,7 @@ class OpenJournal:
             seen(record)
         self._topic.followers.append(seen)
 
-    async def append(self, record: AttemptRecord, *, spill: bool = False) -> None:
+    async def append(self, record: AttemptRecord, *, spill: bool = False, patient: bool = False) -> None:
         await self._killer.point()  # before it is in the log
         if self._topic.unavailable:
             raise JournalUnavailable("away")

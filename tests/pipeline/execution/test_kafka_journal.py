@@ -96,9 +96,9 @@ async def test_a_broker_that_hangs_is_waited_for_only_by_those_who_must(
         answered = asyncio.Event()
         send = first._send
 
-        async def hangs(value: bytes) -> None:
+        async def hangs() -> None:
             await answered.wait()
-            await send(value)
+            await send()
 
         monkeypatch.setattr(first, "_send", hangs)
         await first.append(record(1), spill=True)
@@ -118,32 +118,59 @@ async def test_a_broker_that_hangs_is_waited_for_only_by_those_who_must(
         assert [record(1)] == await third.read(no_image)
 
 
-async def test_a_rail_never_waits_for_what_is_being_forwarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Producer:
+    """A plain fake of aiokafka's producer: keeps what it is given, acknowledges it when the broker *answers*."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.answers = asyncio.Event()
+
+    async def send(self, topic: str, *, value: bytes, partition: int) -> asyncio.Future[None]:
+        """Hand one record over."""
+        assert ("attempts", 0) == (topic, partition)
+        self.sent.append(value)
+        return asyncio.ensure_future(self._acknowledge())
+
+    async def _acknowledge(self) -> None:
+        await self.answers.wait()
+
+
+async def test_a_rail_never_waits_for_what_is_being_forwarded(tmp_path: Path) -> None:
     """
     While the broker hangs, the forwarder hangs with it: every later record of a rail goes to the file all the same, and
     all of them go to the log, once, when it answers.
     """
     spill = tmp_path / "attempts.jsonl"
     made = KafkaJournal({}, topic="attempts", spill=spill, on_fault=FAULTS.append)
-    answered = asyncio.Event()
-    sent: list[bytes] = []
-
-    async def hangs(value: bytes) -> None:
-        await answered.wait()
-        sent.append(value)
-
-    monkeypatch.setattr(made, "_send", hangs)
+    made._producer = producer = Producer()  # type: ignore[assignment]  # a producer by shape
     async with asyncio.timeout(DEADLINE_S):
         for number in (1, 2, 3):
             await made.append(record(number), spill=True)
         forwarder = made._forwarder
         assert forwarder is not None
-        sends = list(made._sends)
-        answered.set()
-        await asyncio.gather(forwarder, *sends)
+        producer.answers.set()
+        await forwarder
 
-    assert {encode(record(n)) for n in (1, 2, 3)} == set(sent)
+    assert {encode(record(n)) for n in (1, 2, 3)} == set(producer.sent)
     assert not spill.exists()
+
+
+async def test_patient_records_travel_with_the_next_that_is_not_and_none_overtakes(tmp_path: Path) -> None:
+    """An end that nobody waits for does not cost a request of its own; the order of the calls is that of the log."""
+    made = KafkaJournal({}, topic="attempts", spill=tmp_path / "attempts.jsonl", on_fault=FAULTS.append)
+    made._producer = producer = Producer()  # type: ignore[assignment]  # a producer by shape
+    producer.answers.set()
+    async with asyncio.timeout(DEADLINE_S):
+        patient = [asyncio.create_task(made.append(record(number), patient=True)) for number in (1, 2)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [] == producer.sent
+        await made.append(record(3))
+        assert [encode(record(n)) for n in (1, 2, 3)] == producer.sent
+        await asyncio.gather(*patient)
+        await made.append(record(4), patient=True)
+
+    assert [encode(record(n)) for n in (1, 2, 3, 4)] == producer.sent
 
 
 async def test_a_torn_line_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,10 +219,10 @@ async def test_bytes_that_are_no_record_stop_nobody(kafka: EmbeddedKafka, tmp_pa
     """Whatever else stands in the topic is passed over; a reader that fails is a fault of ours and is handed on."""
     topic = await new_topic(kafka)
     async with journal(kafka, topic, tmp_path / "a") as made:
-        await made._send(b"rubbish")
+        await made._enqueue(b"rubbish")
         await made.append(record(1))
         assert [record(1)] == await made.read(no_image)
-        await made._send(b'{"type":"from the future"}')
+        await made._enqueue(b'{"type":"from the future"}')
 
         def broken(_: AttemptRecord) -> None:
             raise AssertionError("promise broken")
