@@ -321,6 +321,17 @@ def balance() -> Read:
     return Read(path="/fapi/v3/balance", security=Security.SIGNED, weight=5)
 
 
+def account() -> Read:
+    """GET account v3."""
+    return Read(path="/fapi/v3/account", security=Security.SIGNED, weight=5)
+
+
+def transfers(since_ms: int) -> Read:
+    """GET income of kind TRANSFER since *since_ms*, oldest first."""
+    query = (("incomeType", "TRANSFER"), ("startTime", str(since_ms)), ("limit", "1000"))
+    return Read(path="/fapi/v1/income", query=query, security=Security.SIGNED, weight=30)
+
+
 def server_time() -> Read:
     """GET the venue's clock."""
     return Read(path="/fapi/v1/time")

@@ -204,8 +204,14 @@ def _enter(
     )
     ranked = state.ranking.symbols.get(asked.symbol)
     independence = ranked.report.independence if ranked is not None else -1
-    wanted = notional or rules.max_notional_e8
-    allowed = risk.allowance(state, rules.risk, side=asked.side, notional=E8(wanted), independence=independence)
+    allowed = risk.allowance(
+        state,
+        rules.risk,
+        side=asked.side,
+        largest=rules.max_notional_e8,
+        wanted=notional or rules.max_notional_e8,
+        independence=independence,
+    )
     if by_risk and not allowed.risk:
         raise Refused("risk.risk_permille leaves nothing to risk")
     if notional > allowed.notional and not by_risk:
@@ -218,7 +224,7 @@ def _enter(
         admission=f"{stamp.log_identity}.a{base62(stamp.offset)}.{symbol_tag(asked.symbol)}",
         side=asked.side,
         lots=lots,
-        notional=allowed.notional if by_risk or lots else notional,
+        notional=E8(min(allowed.notional, notional or allowed.notional)),
         stop=stop,
         target=target,
         last_target=last_target,

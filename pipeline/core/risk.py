@@ -324,9 +324,11 @@ class Allowance(msgspec.Struct, frozen=True):
     risk: E8
 
 
-def allowance(state: AccountState, rules: RiskRules, *, side: Side, notional: E8, independence: int) -> Allowance:
+def allowance(
+    state: AccountState, rules: RiskRules, *, side: Side, largest: E8, wanted: E8, independence: int
+) -> Allowance:
     """
-    Bounds of one more entry of at most *notional*; raises Refused when there is no room.
+    Bounds of one more entry of *wanted*, *largest* being the most that is ever allowed; raises Refused without room.
 
     Heat (domain 5) counts the loss from the entry to the far rail and slippage; what a stop has locked in elsewhere
     does not pay for it. A symbol whose independence is not known counts as correlated with everything on its side.
@@ -341,10 +343,10 @@ def allowance(state: AccountState, rules: RiskRules, *, side: Side, notional: E8
     if doubts:
         raise Refused(f"{', '.join(doubts)}: suspected by one source, entries wait for a second reading")
     share = rules.reduced_size_permille if risk.tier is Tier.REDUCED else 1_000
-    largest = notional * share // 1_000
+    most = largest * share // 1_000
     used = exposure(state)
     room = _room(equity, rules.exposure_permille, used, f"exposure: positions of {_usdt(used)} USDT are open")
-    largest = largest if room is None else min(largest, room)
+    most = most if room is None else min(most, room)
     if independence < rules.correlated_below:
         near = exposure(state, side=side, below=rules.correlated_below)
         word = "long" if side is Side.BUY else "short"
@@ -354,17 +356,17 @@ def allowance(state: AccountState, rules: RiskRules, *, side: Side, notional: E8
             near,
             f"correlation: {_usdt(near)} USDT stand on the {word} side of one market",
         )
-        largest = largest if room is None else min(largest, room)
+        most = most if room is None else min(most, room)
     heat = portfolio_heat(state, rules)
-    left = equity * rules.heat_permille * share // 1_000_000 - heat if rules.heat_permille else largest
+    left = equity * rules.heat_permille * share // 1_000_000 - heat if rules.heat_permille else most
     if left <= 0:
         raise Refused(
             f"portfolio heat: {_usdt(heat)} USDT would be lost if every far rail were hit, "
             f"risk.heat_permille allows {rules.heat_permille / 10:g} % of {_usdt(equity)}"
         )
-    worst = largest * (rules.worst_stop_bps + rules.heat_slippage_bps) // 10_000
+    worst = min(most, wanted) * (rules.worst_stop_bps + rules.heat_slippage_bps) // 10_000
     return Allowance(
-        notional=E8(largest),
+        notional=E8(most),
         max_loss=E8(min(left, worst)),
         risk=E8(equity * rules.risk_permille * share // 1_000_000),
     )

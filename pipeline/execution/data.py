@@ -1,5 +1,5 @@
 """
-The only place that answers wishes for data: snapshots, candles, interest, filters, audits, balances.
+The only place that answers wishes for data: snapshots, candles, interest, filters, audits.
 
 Every answer is a line of the symbol that asked; a wish that cannot be served in its time is shed and says so. One read
 of exchangeInfo serves every symbol, one audit (positionRisk + openOrders + openAlgoOrders, all symbols at once) serves
@@ -24,18 +24,18 @@ from pipeline.core.commands import RequestData
 from pipeline.core.instruments import Instrument
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Milliseconds
+from pipeline.execution.account_reads import AccountReads
 from pipeline.execution.bulk import BUILDERS as BULK_BUILDERS
 from pipeline.execution.bulk import BulkReads
 from pipeline.execution.desk import Desk
 from pipeline.execution.ports import OutboxUnavailable
 from pipeline.execution.sender import Sender
 from pipeline.wire import lines
-from pipeline.wire.records import BalanceRead, DataIntentRecord, InstrumentsKnown
+from pipeline.wire.records import DataIntentRecord, InstrumentsKnown
 
 log = structlog.get_logger(__name__)
 
 EXCHANGE_INFO_EVERY_S: Final = 600.0
-BALANCE_EVERY_S: Final = 60.0
 READ_AGAIN_S: Final = 0.5
 DOUBTED_AGAIN_MS: Final = 5_000  # filters just read are not read again because of one more refusal
 FRESH_MS: Final = 10_000  # an exchangeInfo this young answers without another read
@@ -81,11 +81,14 @@ class Data:
         self._bulk = BulkReads(read=self._read_bulk, say=self._say_bulk)
         self.served = 0
         self.shed = 0
+        self.account = AccountReads(desk, sender, self._tell_account)
 
     def submit(self, record: DataIntentRecord) -> None:
         """Serve a wish when the budget allows; the same wish of the same symbol that still waits is one."""
         kind, symbol = record.request.kind, record.symbol
-        if symbol not in self._symbols:
+        if kind == "account":
+            self.account.ask(record)
+        elif symbol not in self._symbols:
             self._say(record, error="unknown symbol")
         elif kind == "audit":
             if not self._auditors:
@@ -273,22 +276,6 @@ class Data:
                 await self.read_instruments()
             except ReadFailed as error:
                 log.warning("exchange_info_not_read", error=str(error))
-
-    async def keep_balance(self) -> None:
-        """Read the balance at start and every minute while a position is open."""
-        first = True
-        while True:
-            if first or self._desk.positions:
-                try:
-                    body = await self._sender.read(requests.balance(), Lane.DATA)
-                except ReadFailed as error:
-                    log.warning("balance_not_read", error=str(error))
-                else:
-                    first = False
-                    if lines.embeddable(body):
-                        at_ms = Milliseconds(self._desk.clock.now_ms())
-                        await self._tell_account(BalanceRead(at_ms=at_ms, body=msgspec.Raw(body)))
-            await asyncio.sleep(BALANCE_EVERY_S)
 
     # ---------------------------------------------------------------------------------------------------- saying
 

@@ -24,6 +24,7 @@ from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBrack
 from pipeline.core.events import Leg
 from pipeline.core.identity import intent_of, leg_of
 from pipeline.core.rate_limits import Budget, Lane, Window
+from pipeline.execution.adoption import Adopter
 from pipeline.execution.auditor import Auditor
 from pipeline.execution.cancelling import Canceller
 from pipeline.execution.closing import Closer
@@ -113,6 +114,8 @@ class Executor:
         self.data = Data(self.desk, self._sender, symbols)
         self.user_stream = UserStream(self.desk, self._sender, ws_url) if ws_url else None
         self._loops: list[asyncio.Task[None]] = []
+        self._adopter = Adopter(self.desk, self._sender)
+        self.desk.on_verdicts = self._adopter.judged
         self._recovery: Recovery | None = None
         self._valid_until_ms = 0
         self.desk.evidence.on_sighting = self._sighted
@@ -158,7 +161,7 @@ class Executor:
         await self._recovery.run(valid_until_ms=self._valid_until_ms)
         self._loop(Auditor(desk, self._sender, self.user_stream).run(), "auditor")
         self._loop(self.data.keep_instruments(), "exchange info")
-        self._loop(self.data.keep_balance(), "balance")
+        self._loop(self.data.account.keep(), "account")
         self._loop(self._keep_clock(), "clock")
         self._loop(self._keep_journal(), "journal image")
 
@@ -325,6 +328,7 @@ class Executor:
     # ----------------------------------------------------------------------------------------- evidence
 
     def _sighted(self, sighting: Sighting) -> None:
+        self._adopter.sighted(sighting)
         self._entries.late(sighting)
         for position in self.desk.of_symbol(sighting.symbol):
             if sighting.ended:
@@ -333,6 +337,7 @@ class Executor:
                 self._entries.seen(sighting, position)
 
     def _position_told(self, symbol: str, lots: int, event_ms: int) -> None:
+        self._adopter.told(symbol, lots)
         for position in self.desk.of_symbol(symbol):
             signed = lots * position.side.sign
             if signed > position.filled and not position.entry_over:

@@ -1,0 +1,84 @@
+"""Tests of the ranking: by |E|, with hysteresis, from memory alone, the same words give the same list."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.account_state import RiskRules
+from pipeline.core.account_words import AccountOutput, AccountTicked, TierChosen
+from pipeline.core.events import Side
+from pipeline.core.ranking import SILENT_MS
+from tests.pipeline.core.test_account import RULES, Account
+from tests.pipeline.core.test_risk import signal
+
+
+def desk(shortlist: int) -> Account:
+    """An account that shortlists so many."""
+    return Account(msgspec.structs.replace(RULES, risk=RiskRules(shortlist=shortlist)))
+
+
+def ranked(account: Account, scores: dict[str, int], *, after_ms: int = 1_000) -> list[AccountOutput]:
+    """One bar of words and the tick after it; returns what the tick led to."""
+    for symbol, score in scores.items():
+        side = Side.BUY if score >= 0 else Side.SELL
+        account.fold(signal(symbol, side=side, score=score))
+    return account.fold(AccountTicked(), after_ms=after_ms)
+
+
+def tiers(outputs: list[AccountOutput]) -> list[TierChosen]:
+    """Changes of the shortlist."""
+    return [output for output in outputs if isinstance(output, TierChosen)]
+
+
+def test_the_strongest_of_either_side_are_shortlisted_in_order() -> None:
+    """Long or short does not matter; equal scores go by name; zero is no rank."""
+    account = desk(3)
+    outputs = ranked(account, {"A": 10_000, "C": -40_000, "B": 40_000, "D": 0, "E": -50_000})
+
+    assert ["E", "B", "C"] == account.state.ranking.shortlisted
+    assert [TierChosen("E", True), TierChosen("B", True), TierChosen("C", True)] == tiers(outputs)
+
+
+def test_who_is_in_leaves_only_for_one_that_is_better_by_more_than_a_tenth() -> None:
+    """Hysteresis of 10 %: no flicker at the border."""
+    account = desk(1)
+    ranked(account, {"A": 36_000, "B": 20_000})
+    assert [] == tiers(ranked(account, {"B": 39_999}))
+    assert [TierChosen("A", False), TierChosen("B", True)] == tiers(ranked(account, {"B": 40_001}))
+
+
+def test_a_silent_or_uncovered_symbol_is_not_ranked() -> None:
+    """Two bars without a word, or too little coverage, take a symbol out."""
+    account = desk(2)
+    ranked(account, {"A": 50_000, "B": 40_000})
+    account.now += SILENT_MS
+    assert [TierChosen("A", False)] == tiers(ranked(account, {"B": 40_000}))
+    account.fold(signal("B", coverage=599))
+    assert [TierChosen("B", False)] == tiers(account.fold(AccountTicked()))
+
+
+def test_nothing_is_ranked_without_a_word() -> None:
+    """A tick without a new word costs nothing and says nothing."""
+    account = desk(2)
+    ranked(account, {"A": 50_000})
+    before = account.state.ranking.shortlisted
+    assert [] == tiers(account.fold(AccountTicked()))
+    assert before is account.state.ranking.shortlisted
+
+
+SCORES = st.dictionaries(st.sampled_from([f"S{number}" for number in range(12)]), st.integers(-60_000, 60_000))
+
+
+@given(st.lists(SCORES, min_size=1, max_size=5), st.integers(0, 5))
+def test_order_of_words_and_mirror_change_nothing(bars: list[dict[str, int]], size: int) -> None:
+    """Words in another order, or a mirrored market, give the same shortlist; it never exceeds its size."""
+    plain, turned, mirrored = desk(size), desk(size), desk(size)
+    for scores in bars:
+        ranked(plain, scores)
+        ranked(turned, dict(reversed(scores.items())))
+        ranked(mirrored, {symbol: -score for symbol, score in scores.items()})
+        shortlist = plain.state.ranking.shortlisted
+        assert len(shortlist) <= size
+        assert shortlist == turned.state.ranking.shortlisted == mirrored.state.ranking.shortlisted
