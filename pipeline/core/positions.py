@@ -454,6 +454,11 @@ def open_pnl_e8(position: Position, instrument: Instrument, mark_e8: int) -> int
     return (mark_e8 - entry) * position.side.sign * position.lots * instrument.step_e8 // ONE_E8
 
 
+def best_mark_of(position: Position) -> int:
+    """The best mark since the first fill, the entry while none has come: 0 would be a price like any other."""
+    return position.best_mark_e8 or position.entry_e8
+
+
 def best_gain_e8(position: Position) -> int:
     """MFE as a distance in E8 (never negative)."""
     if not position.entry_e8 or not position.best_mark_e8:

@@ -68,6 +68,7 @@ def tell(story: list[Deed], side: Side, *, restart_every: int = 0) -> Story:
     """Open a position of *side* and let all of it happen."""
     told = Story(side, restart_every=restart_every)
     told.session.state.bars.five_minutes.value = 120.0  # bps of the price would not be the same turned round
+    told.book([(1, 500)])
     for deed, amount in story:
         if told.session.state.position is None:
             break

@@ -19,6 +19,7 @@ from pipeline.core.policies import LadderStep, Template
 from pipeline.core.positions import Basis, Stage
 from tests.sessions.story import Story
 from tests.sessions.test_any_story import same, upside_down
+from tests.sessions.test_endings import closed_bar
 
 Tale = Callable[[Story], None]
 STORIES: Final[dict[str, Tale]] = {}
@@ -102,6 +103,17 @@ def factors_nobody_has_move_no_stop(s: Story) -> None:
     s.factors(E=-90, coverage=499, swing_low=(-200, 2))
     s.bars(3)
     assert -179 == s.stop
+
+
+@story
+def a_bar_that_closes_before_the_first_mark_moves_no_stop(s: Story) -> None:
+    s.session.now += 299_500
+    s.session.active()
+    s.session.quote(49_999, 50_001)
+    s.session.mark(50_000)
+    s.open()
+    s.session.say(closed_bar(1))
+    assert (0, -179) == (s.position.best_mark_e8, s.stop)
 
 
 # ------------------------------------------------------------------------------------------------ dynamic targets

@@ -17,7 +17,7 @@ from pipeline.core.feeds import INSTRUMENT, mark_fresh, quote_fresh
 from pipeline.core.guard import move_stop
 from pipeline.core.orders import ENDED
 from pipeline.core.policies import Policy
-from pipeline.core.positions import Basis, Position, Stage
+from pipeline.core.positions import Basis, Position, Stage, best_mark_of
 from pipeline.core.sizing import STOP_ATR_FLOOR_PERMILLE, STOP_SPREADS
 from pipeline.core.stops import Candidate, StopMove, StopView, price_of, ratchet
 from pipeline.core.turn import Turn
@@ -280,7 +280,7 @@ def stop_view(turn: Turn) -> StopView:
         stop=position.stop,
         entry_e8=position.entry_e8,
         risk_e8=position.risk_e8,
-        best_mark_e8=position.best_mark_e8,
+        best_mark_e8=best_mark_of(position),
         mark_e8=state.mark.mark,
         mid_e8=mid,
         spread_e8=spread,

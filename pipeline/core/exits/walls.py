@@ -15,7 +15,7 @@ from pipeline.core.exits.acts import price_e8, reduce, stop_view, tighten
 from pipeline.core.exits.factors import tighten_to_factors
 from pipeline.core.exits.rule import Fired, closable, judged
 from pipeline.core.exits.view import seen
-from pipeline.core.positions import Basis, Position
+from pipeline.core.positions import Basis, Position, best_mark_of
 from pipeline.core.stops import Candidate, candidates
 from pipeline.core.turn import Turn
 from pipeline.core.wall_rules import (
@@ -87,7 +87,7 @@ def _cascade(turn: Turn) -> CascadeTrail | CascadeEnd | None:
         cascade=factors.cascade,
         exhausted=factors.exhausted,
         first_target_done=position.first_target_done,
-        best_mark_e8=position.best_mark_e8,
+        best_mark_e8=best_mark_of(position),
         atr_1h_e8=state.bars.one_hour.e8(tick),
         running=position.cascade_trail,
     )
@@ -132,7 +132,7 @@ def wall_ahead(turn: Turn) -> Fired | None:
         mark_e8=state.mark.mark,
         entry_e8=position.entry_e8,
         risk_e8=position.risk_e8,
-        best_mark_e8=position.best_mark_e8,
+        best_mark_e8=best_mark_of(position),
         opened_ms=position.opened_ms,
     )
     if zone is None:
