@@ -24,7 +24,7 @@ from pipeline.core.account_words import (
     LineWanted,
     ReadWanted,
     StateSpoken,
-    TierChosen,
+    TiersTold,
 )
 from pipeline.core.commands import RequestData
 from pipeline.core.events import CloseRequested, EntryAdmitted, SymbolResumed, TradingMode
@@ -35,7 +35,7 @@ from pipeline.core.units import E8, Milliseconds, NotADecimal, parse_e8
 from pipeline.settings import Settings
 from pipeline.wire import lines, records
 from pipeline.wire.outputs import Outgoing, quarantine_record
-from pipeline.wire.topics import ALERTS, DATA_INTENTS, INPUT_PARTITIONS, INPUTS, partition_of
+from pipeline.wire.topics import ALERTS, DATA_INTENTS, INPUT_PARTITIONS, INPUTS, TIERS, partition_of
 
 SOURCE: Final = "account/main"
 COMMAND_ANSWERED: Final = "command_answered"
@@ -62,9 +62,10 @@ class AccountApplied(msgspec.Struct, frozen=True):
     alerts: list[records.AlertRecord]
     quarantined: list[records.QuarantineRecord]
     reads: list[records.DataIntentRecord] = []
+    tiers: list[records.Tiers] = []
 
     def outgoing(self) -> list[Outgoing]:
-        """The records to produce, in order: lines (joined per partition), reads, quarantine, alerts, answers last."""
+        """The records to produce, in order: lines (joined per partition), reads, tiers, quarantine, alerts, answers."""
         by_partition: dict[int, list[bytes]] = {}
         for partition, line in self.lines:
             by_partition.setdefault(partition, []).append(line)
@@ -75,6 +76,9 @@ class AccountApplied(msgspec.Struct, frozen=True):
         written += [
             Outgoing(topic=DATA_INTENTS, partition=None, key=read.symbol.encode(), value=records.encode(read))
             for read in self.reads
+        ]
+        written += [
+            Outgoing(topic=TIERS, partition=None, key=b"tiers", value=records.encode(tiers)) for tiers in self.tiers
         ]
         written += [quarantine_record(record) for record in self.quarantined]
         written += [
@@ -208,7 +212,7 @@ class AccountFold:
 
     def apply_record(self, *, offset: int, append_ms: Milliseconds | int, value: bytes) -> AccountApplied:
         """Fold one record; never raises for what stands in it."""
-        applied = AccountApplied([], [], [], [])
+        applied = AccountApplied([], [], [], [], [])
         if offset <= self.state.applied:
             return applied
         stamp = AccountStamp(self.log_identity, offset, Milliseconds(append_ms))
@@ -237,8 +241,10 @@ class AccountFold:
                     self._alert(stamp, output, applied)
                 case ReadWanted():
                     self._ask(stamp, output, applied)
-                case TierChosen():
-                    pass
+                case TiersTold():
+                    applied.tiers.append(
+                        records.Tiers(self.state.log_ms, output.number, output.held, output.shortlisted)
+                    )
                 case _:
                     assert_never(output)
 

@@ -79,6 +79,7 @@ def account_step(
         _write(state, slot.symbol, slot.entry, outputs)
     if state.log_ms - state.state_spoken_ms >= STATE_INTERVAL_MS:
         _speak_state(state, outputs)
+    ranking.tell(state, outputs)
     _extend_chain(state, outputs)
     return outputs
 
@@ -104,7 +105,7 @@ def _dispatch(
             text = f"the venue warns: margin of {', '.join(event.symbols) or 'the account'} is near maintenance"
             outputs.append(AlertWanted("", "margin_call", "critical", text))
         case AccountTicked():
-            ranking.rank(state, rules.risk, outputs)
+            ranking.rank(state, rules.risk)
         case _:
             assert_never(event)
     return False

@@ -153,6 +153,10 @@ class Ranking(msgspec.Struct):
     symbols: dict[str, Ranked] = {}
     shortlisted: list[str] = []
     due: bool = False  # words have come since the last ranking
+    held: list[str] = []  # as told last, like the shortlist
+    told: list[str] = []
+    told_ms: int = -1
+    number: int = 0
 
 
 class AccountState(msgspec.Struct):

@@ -206,11 +206,12 @@ class ReadWanted(msgspec.Struct, frozen=True, tag="read"):
     since_ms: Milliseconds
 
 
-class TierChosen(msgspec.Struct, frozen=True, tag="tier"):
-    """The shortlist takes a symbol in (``shortlisted``) or lets it go; who subscribes streams hears it."""
+class TiersTold(msgspec.Struct, frozen=True, tag="tiers"):
+    """Who is held (by name) and who is shortlisted (best first), for who subscribes streams; ``number`` counts."""
 
-    symbol: str
-    shortlisted: bool
+    number: int
+    held: list[str]
+    shortlisted: list[str]
 
 
-AccountOutput = LineWanted | CommandEnded | AlertWanted | ReadWanted | TierChosen
+AccountOutput = LineWanted | CommandEnded | AlertWanted | ReadWanted | TiersTold

@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.core.account_state import AccountState, Ranked, RiskRules
-from pipeline.core.account_words import AccountOutput, SignalSeen, TierChosen
+from pipeline.core.account_words import AccountOutput, SignalSeen, TiersTold
 from pipeline.core.bars import BAR_MS
 
 STAY_PERMILLE: Final = 900  # domain section 7: hysteresis to leave 10 %
 SILENT_MS: Final = 2 * BAR_MS + BAR_MS // 5  # decide has missed two bars of the symbol
+TOLD_MS: Final = 60_000  # tiers are told again after this, so that a reader of a compacted topic can tell they live
 COVERAGE_PERMILLE: Final = 600  # domain 4.12: below it a symbol is not tradable
 
 
@@ -26,8 +27,8 @@ def hear(state: AccountState, seen: SignalSeen) -> None:
     state.ranking.due = True
 
 
-def rank(state: AccountState, rules: RiskRules, outputs: list[AccountOutput]) -> None:
-    """Choose the shortlist anew when words have come since the last time, and tell what changed."""
+def rank(state: AccountState, rules: RiskRules) -> None:
+    """Choose the shortlist anew when words have come since the last time."""
     ranking = state.ranking
     if not ranking.due:
         return
@@ -42,7 +43,16 @@ def rank(state: AccountState, rules: RiskRules, outputs: list[AccountOutput]) ->
             strength = abs(report.score) * 1_000
             scored.append((-(strength // STAY_PERMILLE if symbol in before else strength // 1_000), symbol))
     scored.sort()
-    chosen = [symbol for _, symbol in scored[: rules.shortlist]]
-    ranking.shortlisted = chosen
-    outputs.extend(TierChosen(symbol, False) for symbol in before if symbol not in chosen)
-    outputs.extend(TierChosen(symbol, True) for symbol in chosen if symbol not in before)
+    ranking.shortlisted = [symbol for _, symbol in scored[: rules.shortlist]]
+
+
+def tell(state: AccountState, outputs: list[AccountOutput]) -> None:
+    """Tell who is held and who is shortlisted when that has changed, and once a minute."""
+    ranking = state.ranking
+    held = sorted(state.slots)
+    same = held == ranking.held and ranking.shortlisted == ranking.told
+    if ranking.told_ms >= 0 and same and state.log_ms - ranking.told_ms < TOLD_MS:
+        return
+    ranking.held, ranking.told, ranking.told_ms = held, list(ranking.shortlisted), state.log_ms
+    ranking.number += 1
+    outputs.append(TiersTold(ranking.number, held, list(ranking.shortlisted)))

@@ -299,6 +299,19 @@ class AccountTick(msgspec.Struct, frozen=True, tag="tick"):
     at_ms: Milliseconds
 
 
+class Tiers(msgspec.Struct, frozen=True):
+    """
+    Topic ``tiers``, key ``tiers``: which symbols get which streams (domain section 7); the newest record stands.
+
+    ``held`` by name, pending entries included; ``shortlisted`` best first. ``number`` counts the records of a log.
+    """
+
+    at_ms: Milliseconds
+    number: int
+    held: list[str]
+    shortlisted: list[str]
+
+
 AccountMessage = (
     OpenCommand
     | SignalCommand
@@ -450,6 +463,7 @@ decode_data_intent = msgspec.json.Decoder(DataIntentRecord).decode
 decode_attempt = msgspec.json.Decoder(AttemptRecord).decode
 decode_account = msgspec.json.Decoder(AccountMessage).decode
 decode_factors = msgspec.json.Decoder(FactorsRecord).decode
+decode_tiers = msgspec.json.Decoder(Tiers).decode
 decode_decision = msgspec.json.Decoder(Decision).decode
 decode_trade = msgspec.json.Decoder(TradeRecord).decode
 decode_alert = msgspec.json.Decoder(AlertRecord).decode

@@ -112,7 +112,7 @@ ATTEMPTS = _topic(
     partitions=1,
     keeps_ms=365 * DAY_MS,
     writers=("execute",),
-    readers=("execute", "audit"),
+    readers=("execute", "audit", "connector"),
     purpose="write-ahead journal of requests, epochs and outcomes",
 )
 ACCOUNT = _topic(
@@ -120,7 +120,7 @@ ACCOUNT = _topic(
     partitions=1,
     keeps_ms=30 * DAY_MS,
     writers=("connector", "execute", "decide", "account", "operator"),
-    readers=("account", "audit"),
+    readers=("account", "audit", "connector"),
     purpose="user data, commands, signals, answers of decide",
 )
 DECISIONS = _topic(
@@ -164,6 +164,16 @@ QUARANTINE = _topic(
     purpose="refused input with its bytes and the reason",
 )
 
+TIERS = _topic(
+    "tiers",
+    partitions=1,
+    keeps_ms=-1,
+    compacted=True,
+    writers=("account",),
+    readers=("connector", "execute", "reports"),
+    purpose="which symbols are held and which are shortlisted: who gets which streams",
+)
+
 TOPICS: Final[tuple[Topic, ...]] = (
     INPUTS,
     INTENTS,
@@ -177,6 +187,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     TRADES,
     ALERTS,
     QUARANTINE,
+    TIERS,
 )
 
 

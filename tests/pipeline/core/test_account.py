@@ -27,6 +27,7 @@ from pipeline.core.account_words import (
     ModeAsked,
     PositionSeen,
     StateSpoken,
+    TiersTold,
     TradeSeen,
 )
 from pipeline.core.commands import ReportPosition, ReportTrade
@@ -70,12 +71,15 @@ class Account:
         self.state = AccountState()
         self.rules = rules
         self.now = START_MS
+        self.tiers: list[TiersTold] = []  # of the last event; its other outputs are returned
 
     def fold(self, event: AccountEvent, *, after_ms: int = 1) -> list[AccountOutput]:
         """Fold one event *after_ms* later."""
         self.now += after_ms
         stamp = AccountStamp("ABCDEFG", self.state.applied + 1, Milliseconds(self.now))
-        return account_step(self.state, event, stamp, self.rules)
+        outputs = account_step(self.state, event, stamp, self.rules)
+        self.tiers = [output for output in outputs if isinstance(output, TiersTold)]
+        return [output for output in outputs if not isinstance(output, TiersTold)]
 
     def answer(self, event: AccountEvent) -> CommandEnded:
         """Fold a command and return its answer."""

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.account_state import RiskRules
-from pipeline.core.account_words import AccountOutput, AccountTicked, TierChosen
+from pipeline.core.account_words import AccountTicked, TiersTold
 from pipeline.core.events import Side
 from pipeline.core.ranking import SILENT_MS
-from tests.pipeline.core.test_account import RULES, Account
+from tests.pipeline.core.test_account import RULES, Account, entry, ready
 from tests.pipeline.core.test_risk import signal
 
 
@@ -19,17 +19,23 @@ def desk(shortlist: int) -> Account:
     return Account(msgspec.structs.replace(RULES, risk=RiskRules(shortlist=shortlist)))
 
 
-def ranked(account: Account, scores: dict[str, int], *, after_ms: int = 1_000) -> list[AccountOutput]:
-    """One bar of words and the tick after it; returns what the tick led to."""
+def ranked(account: Account, scores: dict[str, int], *, after_ms: int = 1_000) -> list[TiersTold]:
+    """One bar of words and the tick after it; returns the tiers that the tick told."""
     for symbol, score in scores.items():
         side = Side.BUY if score >= 0 else Side.SELL
         account.fold(signal(symbol, side=side, score=score))
-    return account.fold(AccountTicked(), after_ms=after_ms)
+    return ticked(account, after_ms=after_ms)
 
 
-def tiers(outputs: list[AccountOutput]) -> list[TierChosen]:
-    """Changes of the shortlist."""
-    return [output for output in outputs if isinstance(output, TierChosen)]
+def ticked(account: Account, *, after_ms: int = 1) -> list[TiersTold]:
+    """A tick; returns the tiers that it told."""
+    account.fold(AccountTicked(), after_ms=after_ms)
+    return account.tiers
+
+
+def tiers(told: list[TiersTold]) -> list[list[str]]:
+    """The shortlists told."""
+    return [output.shortlisted for output in told]
 
 
 def test_the_strongest_of_either_side_are_shortlisted_in_order() -> None:
@@ -38,7 +44,7 @@ def test_the_strongest_of_either_side_are_shortlisted_in_order() -> None:
     outputs = ranked(account, {"A": 10_000, "C": -40_000, "B": 40_000, "D": 0, "E": -50_000})
 
     assert ["E", "B", "C"] == account.state.ranking.shortlisted
-    assert [TierChosen("E", True), TierChosen("B", True), TierChosen("C", True)] == tiers(outputs)
+    assert [["E", "B", "C"]] == tiers(outputs)
 
 
 def test_who_is_in_leaves_only_for_one_that_is_better_by_more_than_a_tenth() -> None:
@@ -46,7 +52,7 @@ def test_who_is_in_leaves_only_for_one_that_is_better_by_more_than_a_tenth() -> 
     account = desk(1)
     ranked(account, {"A": 36_000, "B": 20_000})
     assert [] == tiers(ranked(account, {"B": 39_999}))
-    assert [TierChosen("A", False), TierChosen("B", True)] == tiers(ranked(account, {"B": 40_001}))
+    assert [["B"]] == tiers(ranked(account, {"B": 40_001}))
 
 
 def test_a_silent_or_uncovered_symbol_is_not_ranked() -> None:
@@ -54,9 +60,9 @@ def test_a_silent_or_uncovered_symbol_is_not_ranked() -> None:
     account = desk(2)
     ranked(account, {"A": 50_000, "B": 40_000})
     account.now += SILENT_MS
-    assert [TierChosen("A", False)] == tiers(ranked(account, {"B": 40_000}))
+    assert ["B"] == tiers(ranked(account, {"B": 40_000}))[-1]
     account.fold(signal("B", coverage=599))
-    assert [TierChosen("B", False)] == tiers(account.fold(AccountTicked()))
+    assert [[]] == tiers(ticked(account))
 
 
 def test_nothing_is_ranked_without_a_word() -> None:
@@ -64,7 +70,7 @@ def test_nothing_is_ranked_without_a_word() -> None:
     account = desk(2)
     ranked(account, {"A": 50_000})
     before = account.state.ranking.shortlisted
-    assert [] == tiers(account.fold(AccountTicked()))
+    assert [] == tiers(ticked(account))
     assert before is account.state.ranking.shortlisted
 
 
@@ -82,3 +88,15 @@ def test_order_of_words_and_mirror_change_nothing(bars: list[dict[str, int]], si
         shortlist = plain.state.ranking.shortlisted
         assert len(shortlist) <= size
         assert shortlist == turned.state.ranking.shortlisted == mirrored.state.ranking.shortlisted
+
+
+def test_tiers_are_told_at_changes_and_once_a_minute() -> None:
+    """Held symbols (pending ones too) and the shortlist, numbered; a reader of the newest record knows it all."""
+    account = ready()
+    account.fold(entry("ETHUSDT", "c1"))
+    admitted = account.tiers
+    quiet, again = ticked(account, after_ms=59_999), ticked(account)
+    number = account.state.ranking.number
+
+    assert [TiersTold(number - 1, ["ETHUSDT"], [])] == admitted
+    assert ([], [TiersTold(number, ["ETHUSDT"], [])]) == (quiet, again)
