@@ -320,6 +320,8 @@ def _trading_state(turn: Turn, event: TradingStateSet) -> None:
 def _on_policy(turn: Turn, event: PolicySet) -> None:
     if event.policy != turn.state.policy:
         turn.state.policy = event.policy
+        if turn.state.position is not None:
+            turn.state.position.holdings = {}  # what was being confirmed begins anew under the new parameters
         turn.note("policy", event.policy.digest)
 
 

@@ -151,6 +151,50 @@ def test_exactly_what_is_not_vital_may_be_switched_off() -> None:
     assert ["X6"] == [word for word in ("X6",) if accept(values, "policy.disabled_exits", [word])]
 
 
+def step(distance: int, share: int) -> dict[str, int]:
+    """One step of a ladder as the file writes it."""
+    return {"distance_permille": distance, "share_permille": share}
+
+
+@pytest.mark.parametrize(
+    ("ladder", "good"),
+    [
+        ([], True),
+        ([step(800, 300), step(1_600, 700)], True),
+        ([step(1_000, 1_000)], False),
+        ([step(1_000, 500), step(1_000, 500)], False),
+        ([step(1_600, 300), step(800, 700)], False),
+        ([step(800, 501), step(1_600, 499)], False),
+        ([step(800, 300), step(1_600, 600)], False),
+        ([step(800, 1_000), step(1_600, 0)], False),
+        ([step(0, 300), step(1_600, 700)], False),
+        ([{"distance_permille": 800}, step(1_600, 700)], False),
+        ("half", False),
+    ],
+)
+def test_a_ladder_rises_and_takes_the_whole(ladder: object, good: bool) -> None:
+    """Anything else is refused with what is allowed, alone or inside a template."""
+    values = dict(defaults())
+
+    assert good == (not accept(values, "policy.ladder", ladder))
+    assert good == (not accept(values, "policy.templates", [{"name": "patient", "ladder": ladder}]))
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [
+        [{}],
+        [{"name": ""}],
+        [{"name": "a"}, {"name": "a"}],
+        [{"name": "a", "disabled_exits": ["X3"]}],
+        [{"name": "a", "x": 1}],
+    ],
+)
+def test_a_template_has_a_name_of_its_own_and_only_what_templates_have(templates: object) -> None:
+    """Twice the same name, a rule that protects, a key nobody knows: refused."""
+    assert accept(dict(defaults()), "policy.templates", templates)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
