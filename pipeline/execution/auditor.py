@@ -155,6 +155,7 @@ class Auditor:
 
     def _judge(self, verdicts: tuple[Cover, ...]) -> None:
         now = self._desk.clock.now_ms()
+        self._desk.on_verdicts(verdicts)
         self._proven_ms = now
         self.verdicts = {_key(verdict): verdict for verdict in verdicts}
         self._suspects = {_key(verdict): now for verdict in verdicts if not _good(verdict)}

@@ -19,6 +19,7 @@ from pipeline.core.events import Leg, RequestEnded, Side
 from pipeline.core.instruments import Instrument
 from pipeline.core.rescale import Grid
 from pipeline.core.units import E8, Lots, Ticks
+from pipeline.execution.cover import Cover
 from pipeline.execution.evidence import Evidence
 from pipeline.execution.journal import JournalIndex
 from pipeline.execution.lanes import Lanes
@@ -145,6 +146,7 @@ class Desk:
         self.taken_ns: dict[str, int] = {}  # when an intent was taken in, for the stamps of its outcomes
         self.on_bad_filters: Callable[[], None] = lambda: None  # the venue refused a price or quantity of ours
         self.on_cover_changed: Callable[[str], None] = _nothing  # a stop of the symbol was placed or moved
+        self.on_verdicts: Callable[[tuple[Cover, ...]], None] = _nothing  # what the auditor found
         self.on_audit: Callable[[bytes, bytes], None] = _nothing  # bodies of positionRisk and all openAlgoOrders
         self._on_fault = on_fault
         self._chains: dict[tuple[str, Leg], asyncio.Lock] = {}

@@ -87,7 +87,7 @@ class Recovery:
         known = {journal.symbol for journal in journals}
         for symbol, (lots, _) in sorted(reads.positions.items()):
             if lots and symbol not in known:
-                text = f"{symbol}: a position of {lots} lots that the journal does not know; it is not touched"
+                text = f"{symbol}: a position of {lots} lots that the journal does not know: adopted, never closed"
                 self._desk.alert("unknown_position", "critical", text, symbol)
         for journal in journals:
             self._end_doubts(journal, positions[journal.id], valid_until_ms=valid_until_ms)

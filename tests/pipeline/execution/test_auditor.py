@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.binance.requests import Read, Request
+from pipeline.binance.requests import AlgoOrder, Read, Request
 from tests.pipeline.execution.fakes import BTC, FAR, WORKING, FakeVenue, World, moved, opened, scenario, started
 
 
@@ -116,9 +116,10 @@ async def test_a_moment_without_cover_is_not_said() -> None:
 
 @scenario
 async def test_a_position_of_somebody_else_is_audited_too() -> None:
-    """Opened by hand and without a stop: the auditor looks at the account, not at what we know."""
+    """Opened by hand and no stop can be placed: the auditor looks at the account, not at what we know."""
     world = World()
     world.venue.positions["SOLUSDT"] = 7
+    world.venue.fault = lambda request: "code -4045" if isinstance(request, AlgoOrder) else ""
     await started(world)
     await asyncio.sleep(5)
 

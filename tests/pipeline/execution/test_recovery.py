@@ -61,14 +61,15 @@ async def test_missing_rails_are_placed_from_the_journal_before_anything_else() 
 
 
 @scenario
-async def test_an_unknown_position_is_alerted_and_left_alone() -> None:
-    """A position the journal does not know is a matter for people: alarmed, never closed silently (pains 10)."""
+async def test_an_unknown_position_is_alerted_and_adopted() -> None:
+    """A position the journal does not know: told to people, given a far stop, never closed silently (pains 10)."""
     world = World()
     world.venue.positions["SOLUSDT"] = 7
-    executor = await started(world)
-    await executor.desk.idle()
+    await started(world)
+    await asyncio.sleep(3)
 
-    assert ["unknown_position"] == [code for code, _ in world.outbox.alerts]
+    assert ["unknown_position", "position_adopted"] == [code for code, _ in world.outbox.alerts]
+    assert ["a"] == [leg for leg, _, _ in world.venue.rails("SOLUSDT")]
     assert 7 == world.venue.positions["SOLUSDT"]
 
 
@@ -169,7 +170,7 @@ async def test_a_position_of_somebody_else_gets_no_stops_of_an_entry_that_was_re
     successor = await started(world)
     await successor.desk.idle()
 
-    assert [] == world.venue.rails(BTC)
+    assert [("a", 970_000, 0)] == world.venue.rails(BTC)  # adopted: not the levels of the refused bracket
     assert 7 == world.venue.positions[BTC]
 
 
@@ -183,7 +184,9 @@ async def test_what_was_accepted_is_never_called_refused_by_a_later_start() -> N
     await first.desk.idle()
     world.kill(first)
     move = moved(2, record.id, 995_000)
-    world.journal.records = [r for r in world.journal.records if not isinstance(r, IntentSettled) or r.intent != move.id]
+    world.journal.records = [
+        r for r in world.journal.records if not isinstance(r, IntentSettled) or r.intent != move.id
+    ]
     second = await started(world)
     second.submit(moved(3, record.id, 996_000))
     await second.desk.idle()
