@@ -25,7 +25,7 @@ import msgspec
 
 from pipeline.binance.answers import UNREADABLE, decode_answer
 from pipeline.binance.decode import FrameDecoder, decoder_of
-from pipeline.core import engine, factor_set
+from pipeline.core import engine
 from pipeline.core import state as states
 from pipeline.core.commands import Decision
 from pipeline.core.events import (
@@ -43,7 +43,7 @@ from pipeline.core.factor_feed import REFERENCES, is_due
 from pipeline.core.factors.parameters import parameters_of
 from pipeline.core.identity import cause
 from pipeline.core.instruments import Instrument
-from pipeline.core.scores import Scores
+from pipeline.core.scores import Scores, vector_of
 from pipeline.core.state import SymbolState
 from pipeline.core.units import E8, Milliseconds
 from pipeline.wire import lines
@@ -505,17 +505,16 @@ def _references_first(symbol: str) -> tuple[bool, str]:
 
 
 def _published(state: SymbolState, stamp: Stamp) -> FactorsRecord:
-    """The record of the scores that were just computed; computing once more gives the same floats (40 µs)."""
+    """The record of the scores that were just computed."""
     factors, scores, shown = state.factors, state.scores, state.shown
     assert factors is not None and scores is not None and shown is not None, state.symbol
+    vector = vector_of(factors, now_ms=scores.at_ms, parameters=parameters_of(factors.overrides))
     return FactorsRecord(
         symbol=state.symbol,
         cause=cause(partition=stamp.partition, offset=stamp.offset, line=stamp.line),
         at_ms=Milliseconds(scores.at_ms),
         price=E8(shown.price_e8),
-        factors=factor_rows(
-            factor_set.values(factors, now_ms=scores.at_ms, parameters=parameters_of(factors.overrides))
-        ),
+        factors=factor_rows(vector),
         scores=scores,
     )
 

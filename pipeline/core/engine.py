@@ -314,7 +314,10 @@ def _trading_state(turn: Turn, event: TradingStateSet) -> None:
     state.mode = event.mode
     state.mode_reason = event.reason
     state.mode_ms = turn.stamp.at_ms
-    state.shortlisted = state.symbol in event.shortlisted
+    listed = state.symbol in event.shortlisted
+    if listed is not state.shortlisted:
+        state.shortlisted = listed
+        state.wake_ms = 0  # its open interest is wanted now, or no more
 
 
 def _on_policy(turn: Turn, event: PolicySet) -> None:

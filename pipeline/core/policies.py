@@ -137,7 +137,7 @@ class Policy(msgspec.Struct, frozen=True):
     late_line_ms: Milliseconds = Milliseconds(1_000)  # a line this much older than its append time is late
     audit_interval_ms: Milliseconds = Milliseconds(60_000)  # reconcile while a position is open (domain 6.7)
     # factors (domain 4.13): symbols without a position that compute at one tick, and the move that publishes anew
-    factor_turns_per_tick: int = 8
+    factor_turns_per_tick: int = 12
     factor_publish_bps: int = 10
     factors: tuple[tuple[str, float], ...] = ()  # parameters that differ from core.factors.parameters, by their path
     disabled_exits: tuple[str, ...] = ()

@@ -128,6 +128,30 @@ def key_of(factors: FactorState) -> tuple[int, ...]:
     return (v.bar, v.mark, v.depth, v.interest, v.liquidation, v.reference)
 
 
+class _Memory:
+    """The vector computed last. A memory of results only: whether it is found changes no value."""
+
+    __slots__ = ("at", "vector")
+
+    def __init__(self) -> None:
+        self.at: tuple[FactorState, int, tuple[int, ...], FactorParameters] | None = None
+        self.vector: FactorVector | None = None
+
+
+_memory: Final = _Memory()
+
+
+def vector_of(factors: FactorState, *, now_ms: int, parameters: FactorParameters) -> FactorVector:
+    """The factor vector at *now_ms*; who publishes what was just scored gets it without computing it again."""
+    key = key_of(factors)
+    at, vector = _memory.at, _memory.vector
+    if at is not None and vector is not None and at[0] is factors and at[1:3] == (now_ms, key) and at[3] is parameters:
+        return vector
+    vector = factor_set.values(factors, now_ms=now_ms, parameters=parameters)
+    _memory.at, _memory.vector = (factors, now_ms, key, parameters), vector
+    return vector
+
+
 def is_due(known: Scores | None, factors: FactorState, *, now_ms: int, serve_ms: int) -> bool:
     """True when a symbol without a position wants a turn: a bar closed, a hole opened, or the scores grew old."""
     return known is None or known.key[0] != factors.versions.bar or now_ms - known.at_ms >= serve_ms
@@ -137,7 +161,7 @@ def refreshed(known: Scores | None, factors: FactorState, *, now_ms: int, parame
     """The scores at *now_ms*: of a new vector when one is due, else the known ones with the companions of now."""
     if known is not None and known.key == key_of(factors) and known.at_ms <= now_ms <= known.until_ms:
         return msgspec.structs.replace(known, at_ms=now_ms, **_companions(factors, now_ms=now_ms))
-    vector = factor_set.values(factors, now_ms=now_ms, parameters=parameters)
+    vector = vector_of(factors, now_ms=now_ms, parameters=parameters)
     return scores_of(vector, factors, parameters=parameters)
 
 
