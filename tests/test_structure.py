@@ -14,6 +14,9 @@ PACKAGES = ("pipeline", "connectors")
 WITHOUT_MIRROR: dict[str, str] = {
     "pipeline/chaos/disturb.py": "kills real processes: tests/chaos/test_processes.py",
     "pipeline/chaos/evidence.py": "reads what a run left behind: tests/chaos/test_processes.py",
+    "pipeline/chaos/virtual_campaign.py": "runs whole seeds: tests/chaos/test_virtual.py",
+    "pipeline/chaos/virtual_run.py": "the world of a whole seed: tests/chaos/test_virtual.py",
+    "pipeline/virtual/workers.py": "every role at once: tests/chaos/test_virtual.py",
     "pipeline/chaos/pulse.py": "follows a real log: tests/chaos/test_processes.py",
     "pipeline/demo/acts.py": "an act needs every process: played by tests/integration/test_demo.py and `make demo`",
     "pipeline/demo/recorded.py": "needs the recording and every process: `make demo RECORDING=…`",

@@ -36,9 +36,11 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``kind``: ``rule`` (a fault rule of the exchange: *action*, *match*), ``kill`` and ``freeze`` of *target* (at once,
     or from *at_ms* on at the *place*), ``twin`` (the executor stands still and another takes over before it wakes),
-    ``stop`` (SIGTERM of the executor), ``cut`` (connection *target*), ``broker`` (away), ``slow`` (readers of topic
-    *target*), ``again`` (intents are delivered once more), ``stick`` (triggers of *target* stay), ``skew`` (the
-    executor's clock), ``jump`` (the price of *target*, in bps), ``refuse`` (the venue takes no connections).
+    ``stop`` (SIGTERM of the executor), ``cut`` (connection *target*), ``broker`` (away), ``unanswered`` (records
+    without acknowledgement), ``slow`` (readers of topic *target*), ``again`` (intents are delivered once more),
+    ``late`` (the connection of an order breaks, the order arrives), ``image`` (the executor keeps an image of its
+    journal), ``stick`` (triggers of *target* stay), ``skew`` (the executor's clock), ``jump`` (the price of *target*,
+    in bps), ``refuse`` (the venue takes no connections).
     """
 
     kind: str
@@ -89,6 +91,7 @@ SHAPES: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "stop": ((1_000, 0), (2_000, -110)),
     "chop": ((800, 40), (800, -40), (800, 60), (800, -30), (1_000, 90)),
     "gap": ((1_200, 20), (1, -140), (1_000, 0)),
+    "hand": ((700, 15), (700, -10)),
 }
 
 
@@ -155,9 +158,114 @@ def _faults(seed: int, sites: Sets) -> list[Fault]:
         rng = random.Random(f"{seed}/{number}")
         chance = share
         while rng.random() < chance:
-            found.append(make(seed, rng, sites))
+            fault = make(seed, rng, sites)
+            found.append(fault)
+            if fault.place is not None:
+                found += _road_to(fault.place, fault.at_ms, rng)
             chance /= 3
     return found
+
+
+def _road_to(place: Place, at_ms: int, rng: random.Random) -> list[Fault]:
+    """What makes it likely that an await point is come by at all: its own troubles, a moment before."""
+    at = max(FIRST_MS, at_ms)
+    name = f"{place.file}:{place.function}"
+    found: list[Fault] = []
+    for kind in next((kinds for start, kinds in _ROADS if name.startswith(start)), ()):
+        match kind:
+            case "restart":
+                found.append(Fault("kill", rng.randint(1_500, 9_000), "execute", rng.randint(150, 900)))
+            case "broker":
+                found.append(Fault("broker", at + rng.randint(0, 2_500), milliseconds=rng.choice((1_200, 3_500))))
+            case "unanswered":
+                found.append(Fault("unanswered", at + rng.randint(0, 2_500), amount=rng.choice((2, 5, 9))))
+            case "image":
+                found.append(Fault("image", rng.randint(1_500, 5_000)))
+            case "stop":
+                found.append(Fault("stop", at + 50, "execute", rng.randint(150, 900)))
+            case "refuse":
+                found.append(Fault("refuse", 0 if at_ms == 0 else at, milliseconds=1_500))
+            case "cut":
+                found.append(Fault("cut", at, "execute", 4_000))
+            case _:
+                action, match, code, count = _TROUBLES[kind]
+                found.append(_rule(rng, rng.choice(action), rng.choice(match), 2_500, code=code, count=count, at_ms=at))
+    return found
+
+
+_MARKET: Final = _POST_ORDER | {"type": "MARKET"}
+# Kind of trouble → actions, requests, code, how many.
+_TROUBLES: Final[dict[str, tuple[tuple[str, ...], tuple[dict[str, str], ...], int, int]]] = {
+    "doubt": (_MAY_HAVE_BEEN, (_POST_ALGO, _POST_ALGO, _POST_ORDER), 0, 3),
+    "doubtful entry": (_MAY_HAVE_BEEN, (_POST_ORDER,), 0, 2),
+    "doubtful close": (_MAY_HAVE_BEEN, (_MARKET,), 0, 3),
+    "doubtful cancel": (_MAY_HAVE_BEEN, (_DELETE_ALGO, _DELETE_ALGO, _DELETE_ORDER), 0, 3),
+    "executed": (("503_unknown_executed", "drop_connection_after"), (_POST_ALGO,), 0, 3),
+    "refused close": (("status",), (_MARKET,), -4131, 6),
+    "unknown order": (("status",), (_DELETE_ALGO, _DELETE_ORDER), -2011, 2),
+    "not found": (("status",), ({"method": "GET", "path": "/fapi/v1/algoOrder"},), -2013, 1),
+    "uncovered": (("503_internal",), (_POST_ALGO,), 0, 16),
+    "not executed": (("503_internal", "503_unavailable"), (_POST_ALGO, _DELETE_ALGO, _POST_ORDER), 0, 3),
+    "old": (("status",), (_POST_ALGO, _POST_ORDER), -1021, 2),
+    "filters": (("status",), (_POST_ORDER,), -1111, 2),
+    "unread": (("503_internal", "drop_connection_before"), _READS[:5], 0, 9),
+    "unread position": (("503_internal",), _READS[:1], 0, 9),
+}
+# What is done once, at a start, or begins to sleep then.
+_AT_START: Final = (
+    "execution/executor.py:Executor.start",
+    "execution/executor.py:Executor._first_contact",
+    "execution/executor.py:Executor._keep",
+    "execution/executor.py:Executor._watch",
+    "execution/data.py",
+    "execution/lease.py",
+    "execution/kafka_journal.py:KafkaJournal.read",
+    "execution/kafka_journal.py:KafkaJournal._values",
+    "execution/recovery.py:Recovery.run",
+    "execution/recovery.py:Recovery._read",
+)
+# Await points (by the beginning of their name) → what leads there.
+_ROADS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("execution/recovery.py:Recovery._end_doubt", ("doubt", "restart")),
+    ("execution/recovery.py:Recovery._resume_target", ("doubt", "restart")),
+    ("execution/recovery.py:Recovery._read", ("restart", "unread")),
+    ("execution/recovery.py", ("restart",)),
+    ("execution/entries.py:Entries._until_risk_may_go", ("restart",)),
+    ("execution/entries.py", ("doubtful entry",)),
+    ("execution/executor.py:Executor.close", ("stop",)),
+    ("execution/executor.py:Executor._first_contact", ("refuse", "restart")),
+    ("execution/lease.py:Lease.give_up", ("stop",)),
+    ("execution/desk.py:Desk.idle", ("stop",)),
+    ("execution/kafka_journal.py:KafkaJournal._restored", ("image", "restart")),
+    ("execution/kafka_journal.py:KafkaJournal.keep", ("image",)),
+    ("execution/kafka_journal.py:KafkaJournal.append", ("broker",)),
+    ("execution/kafka_journal.py:KafkaJournal._forward", ("broker", "unanswered")),
+    ("execution/kafka_journal.py", ("restart",)),
+    ("execution/sender.py:Sender._journal_late", ("broker",)),
+    ("execution/sender.py:Sender.tell", ("broker", "unanswered")),
+    ("execution/sender.py:Sender._persist", ("broker", "unanswered")),
+    ("execution/sender.py:Sender._recover", ("old",)),
+    ("execution/sender.py:Sender.place", ("not executed", "old")),
+    ("execution/sender.py:Sender.cancel", ("doubtful cancel", "not executed")),
+    ("execution/sender.py:Sender.read", ("unread",)),
+    ("execution/closing.py:Closer._fallback", ("refused close",)),
+    ("execution/closing.py:Closer._cancel", ("refused close", "doubtful cancel")),
+    ("execution/closing.py:Closer.sweep", ("unread position",)),
+    ("execution/closing.py:Closer._look", ("unread position",)),
+    ("execution/closing.py", ("doubtful close", "unread position")),
+    ("execution/cancelling.py", ("unknown order", "not found")),
+    ("execution/in_doubt.py", ("doubt",)),
+    ("execution/evidence.py", ("doubt",)),
+    ("execution/data.py:Data._read_doubted", ("filters",)),
+    ("execution/data.py:Data.read_instruments", ("filters",)),
+    ("execution/rails.py:Rails._adopt", ("executed", "cut")),
+    ("execution/rails.py:Rails.read_open", ("executed", "cut")),
+    ("execution/rails.py:Rails.doubt_ended", ("executed", "cut")),
+    ("execution/rails.py:Rails.watch_cover", ("uncovered",)),
+    ("execution/rails.py:Rails._covered_by_read", ("uncovered",)),
+    ("execution/rails.py", ("doubt",)),
+    ("execution/targets.py", ("doubt",)),
+)
 
 
 def _at(rng: random.Random) -> int:
@@ -166,7 +274,8 @@ def _at(rng: random.Random) -> int:
 
 def _kill_execute(seed: int, rng: random.Random, sites: Sets) -> Fault:
     place = Place(*choose(seed, f"{rng.random()}", sites.execute), passes=rng.choice((0, 0, 1, 2, 5)))
-    return Fault("kill", rng.choice((0, _at(rng), _at(rng))), "execute", rng.randint(150, 1_500), place=place)
+    at_start = f"{place.file}:{place.function}".startswith(_AT_START) and rng.random() < 0.7
+    return Fault("kill", 0 if at_start else _at(rng), "execute", rng.randint(150, 1_500), place=place)
 
 
 def _kill_account(seed: int, rng: random.Random, sites: Sets) -> Fault:
@@ -191,7 +300,7 @@ def _twin(seed: int, rng: random.Random, sites: Sets) -> Fault:
     chosen = choose(seed, f"{rng.random()}", sites.writes if rng.random() < 0.5 else sites.execute)
     place = Place(*chosen, passes=rng.choice((0, 0, 1, 2)))
     length = rng.choice((rng.randint(800, 3_000), rng.randint(6_000, 9_500)))
-    return Fault("twin", _at(rng), "execute", length, amount=rng.randint(50, 700), place=place)
+    return Fault("twin", rng.randint(FIRST_MS, 7_000), "execute", length, amount=rng.randint(50, 700), place=place)
 
 
 def _stop(seed: int, rng: random.Random, sites: Sets) -> Fault:
@@ -230,11 +339,18 @@ def _event(seed: int, rng: random.Random, sites: Sets) -> Fault:
 
 
 def _rule(
-    rng: random.Random, action: str, match: dict[str, str], milliseconds: int, *, code: int = 0, count: int = 0
+    rng: random.Random,
+    action: str,
+    match: dict[str, str],
+    milliseconds: int,
+    *,
+    code: int = 0,
+    count: int = 0,
+    at_ms: int | None = None,
 ) -> Fault:
     return Fault(
         "rule",
-        _at(rng),
+        _at(rng) if at_ms is None else at_ms,
         milliseconds=milliseconds,
         amount=count or rng.choice((1, 1, 1, 2, 3)),
         action=action,
@@ -249,6 +365,18 @@ def _cut(seed: int, rng: random.Random, sites: Sets) -> Fault:
 
 def _broker(seed: int, rng: random.Random, sites: Sets) -> Fault:
     return Fault("broker", _at(rng), milliseconds=rng.choice((100, 400, 1_200, 3_500)))
+
+
+def _unanswered(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("unanswered", _at(rng), amount=rng.choice((1, 2, 5)))
+
+
+def _late(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("late", _at(rng), milliseconds=rng.choice((150, 500, 850, 970)), amount=rng.choice((1, 1, 2, 3)))
+
+
+def _image(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    return Fault("image", _at(rng))
 
 
 def _slow(seed: int, rng: random.Random, sites: Sets) -> Fault:
@@ -286,12 +414,12 @@ class Sets(msgspec.Struct, frozen=True):
 Generator = Callable[[int, random.Random, Sets], Fault]
 # How likely a seed has one; each further one is a third as likely as the one before.
 _GENERATORS: Final[tuple[tuple[float, Generator], ...]] = (
-    (0.75, _kill_execute),
-    (0.25, _kill_account),
+    (0.95, _kill_execute),
+    (0.35, _kill_account),
     (0.20, _kill_other),
     (0.15, _freeze),
     (0.08, _freeze_other),
-    (0.12, _twin),
+    (0.20, _twin),
     (0.06, _stop),
     (0.70, _doubtful),
     (0.50, _not_executed),
@@ -300,6 +428,9 @@ _GENERATORS: Final[tuple[tuple[float, Generator], ...]] = (
     (0.60, _event),
     (0.20, _cut),
     (0.15, _broker),
+    (0.06, _unanswered),
+    (0.06, _image),
+    (0.20, _late),
     (0.15, _slow),
     (0.10, _again),
     (0.10, _stick),

@@ -55,6 +55,8 @@ FOLD: Final = "virtual"
 STOP_BPS, TARGET_BPS, LAST_BPS = 80, 100, 150
 OPEN_MS: Final = 4_000
 RIDE_MS: Final = 9_000
+HAND_MS: Final = 1_600  # then a person closes it
+LEASE_MS: Final = 3_000  # half the product's: a successor waits 4.5 s before it may enter, and runs are short
 QUIET_MS: Final = 2_500  # nothing open, nothing resting, nothing unanswered for so long: it is over
 DEADLINE_MS: Final = 75_000
 CLOSE_EVERY_MS: Final = 5_000
@@ -138,6 +140,14 @@ class Traces(msgspec.Struct):
     ledger_start_ms: int = START_MS
 
 
+class Armed(msgspec.Struct):
+    """A fault that waits for a process to stand at an await point, *passes* more times."""
+
+    site: Site
+    passes: int
+    act: Callable[[Worker], None]
+
+
 Makers = Mapping[str, Callable[..., Worker]]
 ROLES: Final[Makers] = {"connector": Connector, "account": Account, "decide": Decide, "execute": Execute}
 
@@ -157,6 +167,7 @@ class Run:
         self._spells: list[Spell] = []
         self._absent_since: int | None = None
         self._reached: list[Site] = []
+        self._armed: dict[str, list[Armed]] = {}  # role → what waits for its processes to stand somewhere
         self._takeovers = 0
         self._ahead_ms = sum(fault.amount for fault in plan.faults if fault.kind == "skew")
 
@@ -179,7 +190,7 @@ class Run:
             wanted=wanted.__contains__,
         )
         self.venue = VirtualVenue(loop, exchange, self.market, random=random.Random(f"{seed}/venue"), tick_ms=1_000)
-        self.world = World(loop, self._settings, FOLD, kafka, self.venue, self._disk)
+        self.world = World(loop, self._settings, FOLD, kafka, self.venue, self._disk, lease_ms=LEASE_MS)
         self.loop = loop
         self._random = random.Random(f"{seed}/driver")
         self._commands = 0
@@ -199,6 +210,8 @@ class Run:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 raise task.exception()  # type: ignore[misc]
         ended_ms = self.now_ms
+        if self._absent_since is not None:
+            self._spells.append(Spell(self._absent_since, ended_ms))
         driver.cancel()
         supervisor.cancel()
         every = [*self._gone, *self.running.values()]
@@ -235,6 +248,7 @@ class Run:
         name = f"{role}-{self.world.incarnation()}"
         worker = self.running[role] = self._makers[role](self.world, name, **options)
         worker.process.watched = EXECUTE_WATCH if role == "execute" else ACCOUNT_WATCH
+        self._set_trap(role)
         worker.begin()
         if role == "execute":
             self._present()
@@ -273,72 +287,84 @@ class Run:
             self._absent_since = self.now_ms
 
     def _present(self) -> None:
-        if self._absent_since is not None:
+        """An executor is there; without a broker it cannot know what it has to protect (its journal is there)."""
+        away = self.world.kafka.away_ms
+        if away:
+            self.loop.call_later(away / 1_000, self._present)
+        elif self._absent_since is not None and not self.running["execute"].process.dead:
             self._spells.append(Spell(self._absent_since, self.now_ms))
             self._absent_since = None
 
-    def _at_place(self, fault: Fault, act: Callable[[], None]) -> None:
-        """Do *act* when the process of the target stands at the fault's place; at once without one."""
-        place = fault.place
-        if place is None:
-            act()
+    def _at_place(self, fault: Fault, act: Callable[[Worker], None]) -> None:
+        """Do *act* when a process of the target, this or a later one, stands at the fault's place, at once without."""
+        if fault.place is None:
+            act(self.running[fault.target])
             return
-        wanted: Site = (place.file, place.function, place.ordinal)
-        passes = place.passes
+        place = fault.place
+        self._armed.setdefault(fault.target, []).append(
+            Armed((place.file, place.function, place.ordinal), place.passes, act)
+        )
+        self._set_trap(fault.target)
+
+    def _set_trap(self, role: str) -> None:
+        worker, armed = self.running[role], self._armed.get(role, [])
 
         def trap(sites: list[Site]) -> None:
-            nonlocal passes
-            if wanted not in sites:
-                return
-            passes -= 1
-            if passes < 0:
-                process.trap = None
-                self._reached.append(wanted)
-                act()
+            for one in armed:
+                if one.site not in sites:
+                    continue
+                one.passes -= 1
+                if one.passes < 0:
+                    armed.remove(one)
+                    if not armed:
+                        worker.process.trap = None
+                    self._reached += sites
+                    one.act(worker)
+                    return
 
-        process = self.running[fault.target].process
-        process.trap = trap
+        worker.process.trap = trap if armed else None
 
     def _kill(self, fault: Fault) -> None:
-        worker = self.running[fault.target]
-
-        def kill() -> None:
+        def kill(worker: Worker) -> None:
+            if worker.process.dead:
+                return
             self._bite(fault)
-            self._restart[fault.target] = self.now_ms + fault.milliseconds
             worker.process.kill()
-            if fault.target == "execute":
-                self._absent()
+            if self.running[fault.target] is worker:
+                self._restart[fault.target] = self.now_ms + fault.milliseconds
+                if fault.target == "execute":
+                    self._absent()
 
         self._at_place(fault, kill)
 
     def _freeze(self, fault: Fault) -> None:
-        worker = self.running[fault.target]
-
-        def freeze() -> None:
+        def freeze(worker: Worker) -> None:
+            if worker.process.dead or worker.process.frozen:
+                return
             self._bite(fault)
             worker.process.freeze()
-            if fault.target == "execute":
-                self._absent()
-            self.loop.call_later(fault.milliseconds / 1_000, thaw)
-
-        def thaw() -> None:
-            worker.process.thaw()
             if fault.target == "execute" and self.running["execute"] is worker:
+                self._absent()
+            self.loop.call_later(fault.milliseconds / 1_000, thaw, worker)
+
+        def thaw(worker: Worker) -> None:
+            worker.process.thaw()
+            if fault.target == "execute" and self.running["execute"] is worker and not worker.process.dead:
                 self._present()
 
         self._at_place(fault, freeze)
 
     def _twin(self, fault: Fault) -> None:
-        worker = self.running[fault.target]
-
-        def freeze() -> None:
+        def freeze(worker: Worker) -> None:
+            if worker.process.dead or worker.process.frozen or self.running["execute"] is not worker:
+                return
             self._bite(fault)
             worker.process.freeze()
             self._absent()
-            self.loop.call_later(fault.amount / 1_000, take_over)
+            self.loop.call_later(fault.amount / 1_000, take_over, worker)
             self.loop.call_later(fault.milliseconds / 1_000, worker.process.thaw)
 
-        def take_over() -> None:
+        def take_over(worker: Worker) -> None:
             if self.running["execute"] is worker:
                 self._takeovers += 1
                 self.start("execute", machine=f"{worker.machine}x" if isinstance(worker, Execute) else "x")
@@ -359,7 +385,7 @@ class Run:
             match=dict(fault.match),
             milliseconds=fault.milliseconds,
             count=max(1, fault.amount),
-            status=400 if fault.code == -1021 else 503,
+            status=503 if fault.code in (0, -1001) else 400,
             code=fault.code or None,
         )
         self.venue.faults.add([rule])
@@ -384,6 +410,9 @@ class Run:
 
     def _broker(self, fault: Fault) -> None:
         self._bite(fault)
+        if any(other.kind == "stick" for other in self.plan.faults):
+            # Both stops may hang at the exchange: then decide closes (X2), and it cannot without a broker.
+            self._spells.append(Spell(self.now_ms, self.now_ms + fault.milliseconds))
         self.world.kafka.away(fault.milliseconds)
 
     def _slow(self, fault: Fault) -> None:
@@ -397,6 +426,18 @@ class Run:
             self._bite(fault)
             reader.again(max(0, reader.offset - fault.amount))
 
+    def _unanswered(self, fault: Fault) -> None:
+        self._bite(fault)
+        self.world.kafka.unanswered = fault.amount
+
+    def _image(self, fault: Fault) -> None:
+        """What the executor does every five minutes."""
+        worker = self.running["execute"]
+        if isinstance(worker, Execute) and worker.ready.is_set() and not worker.process.dead:
+            self._bite(fault)
+            book = worker.executor.desk
+            worker.process.spawn(book.journal.keep(book.index.image(without=book.unjournalled)), "image")
+
     def _stick(self, fault: Fault) -> None:
         self._bite(fault)
         self.venue.venue.conditional.stuck_triggers[fault.target] = fault.amount
@@ -407,6 +448,9 @@ class Run:
     def _jump(self, fault: Fault) -> None:
         self._bite(fault)
         self.market.ride(fault.target, [Leg(1, fault.amount)], now_ms=self.now_ms)
+
+    def _late(self, fault: Fault) -> None:
+        self.venue.late_requests, self.venue.late_ms = fault.amount, fault.milliseconds
 
     def _refuse(self, fault: Fault) -> None:
         self.venue.refusing_until = self.loop.time() + fault.milliseconds / 1_000
@@ -428,7 +472,7 @@ class Run:
                 continue
             sign = 1 if ride.long else -1
             self.market.ride(symbol, [Leg(ms, bps * sign) for ms, bps in ride.legs], now_ms=self.now_ms)
-            await self._until(symbol, is_open=False, milliseconds=RIDE_MS)
+            await self._until(symbol, is_open=False, milliseconds=HAND_MS if ride.shape == "hand" else RIDE_MS)
             if symbol in self.open_symbols():
                 self._close(symbol)
                 await self._until(symbol, is_open=False, milliseconds=OPEN_MS)
@@ -496,8 +540,13 @@ class Run:
             return True
         if any(exchange.trading.opened(symbol) for symbol in SYMBOLS):
             return True
-        worker = self.running["execute"]
-        return worker.process.dead or bool(getattr(worker, "executor", None) and worker.executor.desk.positions)  # type: ignore[attr-defined]
+        executor, account = self.running["execute"], self.running["account"]
+        assert isinstance(executor, Execute)
+        assert isinstance(account, Account)
+        ready = executor.ready.is_set() and not executor.process.dead and not account.process.dead
+        return (
+            self.world.kafka.away_ms > 0 or not ready or bool(executor.executor.desk.positions) or bool(account.slots)
+        )
 
 
 def carry_out(plan: Plan, configured: Settings, *, makers: Makers | None = None) -> Traces:

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from pipeline.virtual.clock import BEHIND, VirtualClock, VirtualLoop
 from pipeline.virtual.processes import Process
@@ -50,6 +51,7 @@ class VirtualKafka:
         self.random = random
         self.clock = VirtualClock(loop)
         self.hold_ms: dict[str, int] = {}
+        self.unanswered = 0  # so many of the next records get no acknowledgement; every other one is lost, too
         self._away_until = 0.0
         self._partitions: dict[tuple[str, int], _Partition] = {}
 
@@ -79,6 +81,11 @@ class VirtualKafka:
     def away(self, milliseconds: int) -> None:
         """The broker answers nobody for so long."""
         self._away_until = max(self._away_until, self.loop.time() + milliseconds / 1_000)
+
+    @property
+    def away_ms(self) -> int:
+        """For how long the broker will still be away."""
+        return max(0, round((self._away_until - self.loop.time()) * 1_000))
 
     def road(self) -> float:
         """Seconds of one way, the broker's absence included."""
@@ -128,6 +135,7 @@ class VirtualProducer:
         at = max(self._clear_at.get(where, 0.0) + BEHIND, loop.time() + kafka.road())
         self._clear_at[where] = at
         loop.call_at(at, self._land, where)
+        await asyncio.sleep(0)  # aiokafka may have to wait for metadata or room: a caller must not rely on its turn
         return flying.acknowledged
 
     async def send_and_wait(
@@ -141,6 +149,14 @@ class VirtualProducer:
         if not queue:
             return  # cut
         flying = queue.popleft()
+        if self._kafka.unanswered:
+            self._kafka.unanswered -= 1
+            if self._kafka.unanswered % 2:
+                self._kafka.append(flying.topic, flying.partition, flying.key, flying.value)
+            if not self._process.dead and not flying.acknowledged.done():
+                flying.acknowledged.set_exception(KafkaTimeoutError("no acknowledgement"))
+                flying.acknowledged.exception()  # whoever does not wait for it need not be told again at its end
+            return
         stored = self._kafka.append(flying.topic, flying.partition, flying.key, flying.value)
         if not self._process.dead:
             self._kafka.loop.call_later(self._kafka.road(), self._acknowledge, flying, stored)
@@ -232,6 +248,7 @@ class VirtualConsumer:
     async def position(self, partition: TopicPartition) -> int:
         """The next offset."""
         assert self._reader is not None
+        await asyncio.sleep(0)
         return self._reader.offset
 
     async def getmany(
@@ -240,6 +257,7 @@ class VirtualConsumer:
         """Some records."""
         assert self._reader is not None
         (partition,) = partitions
+        await asyncio.sleep(self._kafka.road() + self._kafka.road())
         found = [await self._reader.next()]
         rest = self._kafka.of(partition.topic, partition.partition).records[self._reader.offset :]
         found += rest[: (max_records or 500) - 1]

@@ -26,8 +26,8 @@ from connectors.exchange_simulator.rest import request_attributes
 from connectors.exchange_simulator.synthetic import Source
 from connectors.exchange_simulator.venue import Reply, Request, Venue
 from pipeline.binance.errors import NoAnswer, NotWritten, ReadFailed
+from pipeline.binance.requests import AlgoOrder, RegularOrder, Security, canonical, server_time
 from pipeline.binance.requests import Request as Asked
-from pipeline.binance.requests import Security, canonical, server_time
 from pipeline.binance.rest import Answer, sign
 from pipeline.core.units import Milliseconds
 from pipeline.virtual.clock import BEHIND, START_MS, VirtualClock, VirtualLoop
@@ -68,6 +68,8 @@ class VirtualVenue:
         self.faults = FaultPlan()
         self.bites: dict[str, int] = {}
         self.refusing_until = 0.0  # nothing is answered but "the connection was refused"
+        self.late_requests = 0  # so many of the next orders: the connection breaks, the request arrives all the same …
+        self.late_ms = 0  # … this much later
         self.on_bite: Callable[[FaultRule], None] = _nobody
         self._clock = VirtualClock(loop)
         self._random = random
@@ -275,6 +277,11 @@ class VenueClient:
             raise NotWritten("connection refused")
         answered: asyncio.Future[Reply | None] = loop.create_future()
         written_ns = self._clock.now_ns()
+        if venue.late_requests and isinstance(request, RegularOrder | AlgoOrder):
+            venue.late_requests -= 1
+            venue.bite("late_request")
+            loop.call_later(venue.road() + venue.late_ms / 1_000, self._arrive, asked, answered)
+            raise NoAnswer("the connection broke")
         loop.call_later(venue.road(), self._arrive, asked, answered)
         try:
             async with asyncio.timeout(timeout_ms / 1_000):

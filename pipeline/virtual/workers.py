@@ -16,15 +16,19 @@ from typing import Any, Final
 
 import msgspec
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from connectors.binance_futures.routing import UserEvent, stream_of, user_event
 from pipeline.agents.account import AccountFolding
 from pipeline.agents.decide import DecideFolding
 from pipeline.agents.execute import KafkaOutbox, budget_of, limits_of
+from pipeline.core import account_state
 from pipeline.core.events import FeedLost
 from pipeline.core.units import Milliseconds
 from pipeline.execution.executor import Executor, Superseded
 from pipeline.execution.kafka_journal import KafkaJournal
+from pipeline.execution.lease import LEASE_MS
+from pipeline.execution.ports import JournalUnavailable
 from pipeline.settings import Settings
 from pipeline.streaming.folding import Folding, View
 from pipeline.streaming.lines import LinePublisher
@@ -55,6 +59,7 @@ class World(msgspec.Struct):
     venue: VirtualVenue
     disk: Path
     tick_seconds: float = 0.5
+    lease_ms: int = LEASE_MS
     tables: dict[str, Table] = msgspec.field(default_factory=dict)
     committed: dict[str, int] = msgspec.field(default_factory=dict)
     faults: list[tuple[str, BaseException]] = msgspec.field(default_factory=list)
@@ -109,7 +114,9 @@ class Worker:
             self.fault(error)
 
     def fault(self, error: BaseException) -> None:
-        """Something that should not be: the process ends."""
+        """Something that should not be: the process ends. Kafka's failures are life: it ends and folds again."""
+        if isinstance(error, KafkaError):
+            self.process.kill()
         if not self.process.dead:
             self.world.faults.append((self.process.name, error))
             self.process.kill()
@@ -384,13 +391,24 @@ class Account(_Folder):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name, (0,))
+        self._kept: AccountFolding | None = None
 
     @property
     def _pause(self) -> float:
         return 1.0
 
     def _folding(self, partition: int) -> Folding:
-        return AccountFolding(LOG_IDENTITY, fold=self.world.fold, settings=self.world.settings)
+        self._kept = AccountFolding(LOG_IDENTITY, fold=self.world.fold, settings=self.world.settings)
+        return self._kept
+
+    @property
+    def slots(self) -> frozenset[str]:
+        """The symbols whose slot is taken, as far as this process knows."""
+        return (
+            frozenset(account_state.decode(self._kept.image("account")).slots)
+            if self._kept is not None
+            else frozenset()
+        )
 
     async def _tick(self, partition: int) -> None:
         message = records.AccountTick(at_ms=Milliseconds(self.clock.now_ms()))
@@ -440,6 +458,9 @@ class Execute(Worker):
             self.superseded = True
             self.process.kill()
             return
+        if isinstance(error, JournalUnavailable) and not self.ready.is_set():
+            self.process.kill()  # it could not take over; the cluster starts it again
+            return
         super().fault(error)
 
     async def main(self) -> None:
@@ -466,6 +487,7 @@ class Execute(Worker):
             symbols=settings.symbols,
             budget=budget_of(settings),
             name=self.process.name,
+            lease_ms=world.lease_ms,
             on_taken=outbox.begin,
             on_fault=self.fault,
         )
