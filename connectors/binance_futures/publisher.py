@@ -180,12 +180,18 @@ class Publisher:
         """The account has something to do with *symbol*: its market frames give way last."""
         if symbol not in self._concerned:
             self._concerned[symbol] = None
-            self.batcher.hold({*self._concerned, *self._held})
+            self._hold()
 
     def hold_all(self, symbols: Iterable[str]) -> None:
         """These are held now; those the user stream spoke of since the start stay with them."""
         self._held = tuple(symbols)
+        self._hold()
+
+    def _hold(self) -> None:
         self.batcher.hold({*self._concerned, *self._held})
+        for partition, wake in enumerate(self._wake):
+            if self.batcher.urgent(partition):
+                wake.set()
 
     # -------------------------------------------------------------------------------------------------- its life
 
@@ -226,24 +232,18 @@ class Publisher:
         while True:
             await wake.wait()
             wake.clear()
-            self._be_patient_no_more(partition)
-            record = self.batcher.take(partition)
-            while record is not None:
+            while (record := self.batcher.take(partition)) is not None:
                 await self._produce(INPUTS, [record], partition)
                 self.batcher.acknowledged(partition)
-                record = self.batcher.take(partition) if self.batcher.urgent(partition) else None
-            if self.batcher.queued(partition) and self._patience[partition] is None:
-                self._wait_a_moment(partition)
 
     def _wait_a_moment(self, partition: int) -> None:
-        """What waits is sent in a moment, or with the next urgent line."""
         loop = asyncio.get_running_loop()
-        self._patience[partition] = loop.call_later(PATIENCE_SECONDS, self._wake[partition].set)
+        self._patience[partition] = loop.call_later(PATIENCE_SECONDS, self._be_patient_no_more, partition)
 
     def _be_patient_no_more(self, partition: int) -> None:
-        timer, self._patience[partition] = self._patience[partition], None
-        if timer is not None:
-            timer.cancel()
+        self._patience[partition] = None
+        self.batcher.release(partition)
+        self._wake[partition].set()
 
     async def _send_records(self, queue: _Queue) -> None:
         while True:

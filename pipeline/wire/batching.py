@@ -5,9 +5,10 @@ Rules:
 
 1. Per partition at most one record is in flight. While there is none, an urgent line goes out at once; what arrives
    meanwhile goes out together when the acknowledgement is there. So nothing urgent is delayed at low load, and at high
-   load the number of records stays near 1/RTT. Urgent is whatever may not give way (rule 3) and every market frame of
-   a symbol that is held; ``urgent`` says whether such a line waits. The others may be left to collect for a moment:
-   the venue sends the mark prices of all symbols in one instant, and those that decide about a position go first.
+   load the number of records stays near 1/RTT. Urgent are market frames of symbols that are held: they go alone and
+   first, for the venue sends the mark prices of all symbols in one instant. The others collect until their owner calls
+   ``release``. A line that may not give way (rule 3) goes at once, too, and takes along all that came before it. Lines
+   of one symbol and source never overtake each other.
 2. A record holds at most ``lines.MAX_RECORD_LINES`` lines and ``lines.MAX_RECORD_BYTES`` bytes; a longer line gets a
    record of its own.
 3. All queues together are bounded by bytes. Over the bound, the oldest lines that were added with an ``Origin`` (market
@@ -70,9 +71,11 @@ class Batcher:
     """Queues of lines per partition; see the rules above. Not thread-safe: one event loop owns it."""
 
     def __init__(self, partitions: int = INPUT_PARTITIONS, *, max_bytes: int = MAX_QUEUED_BYTES) -> None:
-        self._queues: list[deque[_Entry]] = [deque() for _ in range(partitions)]
+        self._partitions = partitions
+        # One queue a partition of what may collect, then one a partition of what goes first; each in order of arrival.
+        self._queues: list[deque[_Entry]] = [deque() for _ in range(2 * partitions)]
         self._in_flight: list[int] = [0] * partitions  # bytes; 0 = none
-        self._urgent: list[int] = [0] * partitions  # sequence of the last urgent line that was added; 0 = none waits
+        self._released: list[bool] = [False] * partitions  # everything that waits goes, until nothing waits
         self._held: frozenset[str] = frozenset()
         self._lost: dict[_LostKey, _Lost] = {}
         self._max_bytes = max_bytes
@@ -98,46 +101,68 @@ class Batcher:
 
     def queued(self, partition: int) -> int:
         """How many lines wait in *partition* (in flight ones not counted)."""
-        return len(self._queues[partition])
+        return len(self._queues[partition]) + len(self._queues[self._partitions + partition])
 
     def urgent(self, partition: int) -> bool:
-        """True when the record that would be taken now should go at once: an urgent line waits, or a full record."""
-        return self._urgent[partition] > 0 or len(self._queues[partition]) >= lines.MAX_RECORD_LINES
+        """True when something should go at once, as soon as nothing is in flight."""
+        return self._released[partition] or bool(self._queues[self._partitions + partition])
+
+    def release(self, partition: int) -> None:
+        """What waits in *partition* has collected for long enough."""
+        self._released[partition] = self.queued(partition) > 0
 
     def hold(self, symbols: Iterable[str]) -> None:
-        """From now on the lines of these symbols give way after all others."""
-        self._held = frozenset(symbols)
+        """From now on the lines of these symbols go first, and give way after all others."""
+        held = frozenset(symbols)
+        fresh, self._held = held - self._held, held
+        for partition in range(self._partitions) if fresh else ():
+            # What waits of them must not be overtaken by what will come.
+            waiting, first = self._queues[partition], self._queues[self._partitions + partition]
+            moved = [entry for entry in waiting if entry[2] is not None and entry[2].symbol in fresh]
+            if moved:
+                kept = [entry for entry in waiting if entry[2] is None or entry[2].symbol not in fresh]
+                self._queues[partition] = deque(kept)
+                self._queues[self._partitions + partition] = deque(heapq.merge(first, moved, key=_sequence))
 
     def add(self, partition: int, line: bytes, origin: Origin | None = None) -> None:
         """
         Queue *line* (one whole line of ``lines``, without newline). With *origin* it may give way, else never.
 
-        Lines of one partition keep their order. The line's running number must be set already: a line that is added
-        is either in a record or counted by a ``lost`` line.
+        Lines of one symbol keep their order. The line's running number must be set already: a line that is added is
+        either in a record or counted by a ``lost`` line.
         """
         self._sequence += 1
-        self._queues[partition].append((self._sequence, line, origin))
-        if origin is None or origin.symbol in self._held:
-            self._urgent[partition] = self._sequence
+        queue = self._queues[partition]
+        if origin is None:
+            self._released[partition] = True
+        elif origin.symbol in self._held:
+            queue = self._queues[self._partitions + partition]
+        elif len(queue) >= lines.MAX_RECORD_LINES - 1:
+            self._released[partition] = True  # a full record
+        queue.append((self._sequence, line, origin))
         self._bytes += len(line) + LINE_OVERHEAD
         if self._bytes > self._search_above:
             self._give_way()
 
     def take(self, partition: int) -> bytes | None:
-        """Return the next record and count it as in flight; None when one is in flight or nothing waits."""
-        queue = self._queues[partition]
-        if not queue or self._in_flight[partition]:
+        """Return the next record and count it as in flight; None when one is in flight or nothing should go."""
+        waiting, first = self._queues[partition], self._queues[self._partitions + partition]
+        if self._in_flight[partition] or not self.urgent(partition):
             return None
+        released = self._released[partition]
         taken: list[bytes] = []
         size = -1  # no newline before the first line
-        while queue and len(taken) < lines.MAX_RECORD_LINES:
+        while len(taken) < lines.MAX_RECORD_LINES:
+            queue = first
+            if released and waiting and not (first and first[0][0] < waiting[0][0]):
+                queue = waiting
+            if not queue:
+                break
             payload = queue[0][1]
             line = payload if isinstance(payload, bytes) else payload.line()
             if taken and size + 1 + len(line) > lines.MAX_RECORD_BYTES:
                 break
-            sequence, _, origin = queue.popleft()
-            if sequence >= self._urgent[partition]:
-                self._urgent[partition] = 0
+            origin = queue.popleft()[2]
             if isinstance(payload, bytes):
                 self._bytes -= len(line) + LINE_OVERHEAD
             else:
@@ -146,6 +171,10 @@ class Batcher:
                 self._bytes -= LOST_LINE_BYTES
             taken.append(line)
             size += 1 + len(line)
+        if released and not waiting:
+            self._released[partition] = False
+        if not taken:
+            return None  # what was released has given way
         record = lines.join(taken)
         self._in_flight[partition] = len(record)
         self._bytes += len(record)
@@ -192,7 +221,8 @@ class Batcher:
 
     def _drop_through(self, cutoff: int, *, held: bool) -> None:
         """Replace every line that may go and came not after *cutoff* by the lost line of its stream."""
-        for partition, queue in enumerate(self._queues):
+        for number, queue in enumerate(self._queues):
+            partition = number % self._partitions
             kept: list[_Entry] = []
             while queue and queue[0][0] <= cutoff:
                 entry = queue.popleft()
@@ -220,6 +250,10 @@ class Batcher:
         self._lost[key] = lost = _Lost(first=_without_frame(line), stream=origin.stream, last_at=line.at)
         self._bytes += LOST_LINE_BYTES
         return sequence, lost, origin
+
+
+def _sequence(entry: _Entry) -> int:
+    return entry[0]
 
 
 def _without_frame(line: lines.Line) -> lines.Line:

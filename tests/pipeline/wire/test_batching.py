@@ -28,9 +28,11 @@ def tick_line(number: int) -> bytes:
 def drain(batcher: Batcher, partition: int = 0) -> list[bytes]:
     """All lines of the partition, record by record, each acknowledged."""
     found: list[bytes] = []
+    batcher.release(partition)
     while (record := batcher.take(partition)) is not None:
         found += lines.split(record)
         batcher.acknowledged(partition)
+        batcher.release(partition)
     return found
 
 
@@ -49,41 +51,92 @@ def test_first_line_goes_out_at_once_and_the_rest_waits_for_its_acknowledgement(
     assert b"2\n3" == batcher.take(0)
 
 
-def test_lines_of_nobody_are_not_urgent_and_go_along_with_those_that_are() -> None:
-    """Urgent: what may not give way and frames of held symbols; a record takes all that waits, in order."""
+def test_frames_of_held_symbols_go_alone_and_first() -> None:
+    """The others collect until they are released; then everything goes in order of arrival."""
     batcher = Batcher(1)
     batcher.hold(["BUSDT"])
     batcher.add(0, b"1", Origin("AUSDT", "x"))
     assert not batcher.urgent(0)
+    assert batcher.take(0) is None
     batcher.add(0, b"2", Origin("BUSDT", "x"))
     batcher.add(0, b"3", Origin("AUSDT", "x"))
     assert batcher.urgent(0)
-    assert b"1\n2\n3" == batcher.take(0)
-    assert not batcher.urgent(0)
+    assert b"2" == batcher.take(0)
+    batcher.add(0, b"4", Origin("BUSDT", "x"))
     batcher.acknowledged(0)
-    batcher.add(0, b"4")
-    assert batcher.urgent(0)
+    batcher.release(0)
+    assert b"1\n3\n4" == batcher.take(0)
+    batcher.acknowledged(0)
+    assert batcher.is_empty
+    assert not batcher.urgent(0)
 
 
-def test_a_full_record_is_urgent() -> None:
+def test_a_line_that_may_not_give_way_takes_along_what_came_before_it() -> None:
+    """It may be of the same source and symbol: its running number must not overtake theirs."""
+    batcher = Batcher(1)
+    batcher.add(0, b"1", Origin("AUSDT", "x"))
+    batcher.add(0, b"2")
+    batcher.add(0, b"3", Origin("AUSDT", "x"))
+    assert b"1\n2\n3" == batcher.take(0)
+
+
+def test_a_full_record_does_not_wait() -> None:
     """Patience is for few lines: at high load records are full and leave as soon as they may."""
     batcher = Batcher(1)
     for number in range(lines.MAX_RECORD_LINES):
         assert not batcher.urgent(0)
         batcher.add(0, b"%d" % number, Origin("AUSDT", "x"))
     assert batcher.urgent(0)
-
-
-def test_an_urgent_line_behind_a_full_record_stays_urgent() -> None:
-    """A record that was too full to take it must not make it patient."""
-    batcher = Batcher(1)
-    for number in range(lines.MAX_RECORD_LINES):
-        batcher.add(0, b"%d" % number, Origin("AUSDT", "x"))
-    batcher.add(0, b"user event")
     assert batcher.take(0) is not None
-    batcher.acknowledged(0)
-    assert batcher.urgent(0)
-    assert b"user event" == batcher.take(0)
+
+
+def test_released_lines_that_gave_way_make_no_record() -> None:
+    """Nothing is left to send: no empty record."""
+    batcher = Batcher(1)
+    batcher.release(0)
+    assert batcher.take(0) is None
+    assert not batcher.urgent(0)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.sampled_from(SYMBOLS), st.booleans()),
+            st.tuples(st.just("hold"), st.sampled_from(SYMBOLS), st.booleans()),
+            st.tuples(st.just("take"), st.just(""), st.booleans()),
+            st.tuples(st.just("release"), st.just(""), st.booleans()),
+        ),
+        max_size=80,
+    )
+)
+def test_lines_of_one_symbol_never_overtake_each_other(steps: list[tuple[str, str, bool]]) -> None:
+    """Whatever is held, released and taken when: per symbol the log has the running numbers in order, none missing."""
+    batcher, held, numbers = Batcher(1), set[str](), dict.fromkeys(SYMBOLS, 0)
+    found: list[lines.Line] = []
+
+    def take() -> None:
+        record = batcher.take(0)
+        if record is not None:
+            found.extend(lines.decode(line) for line in lines.split(record))
+            batcher.acknowledged(0)
+
+    for step, symbol, flag in steps:
+        if step == "add":
+            numbers[symbol] += 1
+            batcher.add(0, frame_line(symbol, numbers[symbol]), Origin(symbol, "x") if flag else None)
+        elif step == "hold":
+            held = held | {symbol} if flag else held - {symbol}
+            batcher.hold(sorted(held))
+        elif step == "release":
+            batcher.release(0)
+        else:
+            take()
+    batcher.release(0)
+    take()
+
+    for symbol in SYMBOLS:
+        assert list(range(1, numbers[symbol] + 1)) == [line.n for line in found if line.sym == symbol]
+    assert batcher.is_empty
 
 
 def test_a_record_ends_at_500_lines() -> None:
