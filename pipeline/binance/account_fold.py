@@ -27,7 +27,7 @@ from pipeline.core.account_words import (
     TiersTold,
 )
 from pipeline.core.commands import RequestData
-from pipeline.core.events import CloseRequested, EntryAdmitted, SymbolResumed, TradingMode
+from pipeline.core.events import CloseRequested, EntryAdmitted, PositionOverridden, SymbolResumed, TradingMode
 from pipeline.core.identity import base62
 from pipeline.core.instruments import Instrument
 from pipeline.core.policies import Policy
@@ -263,6 +263,8 @@ class AccountFold:
                 line = msgspec.structs.replace(line, close=wanted.body)
             case SymbolResumed():
                 line = msgspec.structs.replace(line, resume=wanted.body)
+            case PositionOverridden():
+                line = msgspec.structs.replace(line, override=wanted.body)
             case StateSpoken(mode=mode, reason=reason, shortlisted=shortlisted):
                 spoken = lines.TradingStateLine(
                     mode=mode.value, reason=reason, policy=self.policy, shortlisted=tuple(shortlisted)
@@ -364,6 +366,7 @@ def _event_of(value: bytes) -> AccountEvent:
                 stop=message.stop,
                 target=message.target,
                 last_target=message.last_target,
+                template=message.template,
             )
         case records.SignalCommand():
             return words.EntryAsked(
@@ -383,6 +386,10 @@ def _event_of(value: bytes) -> AccountEvent:
             return words.ModeAsked(message.command, message.mode, message.reason)
         case records.ResumeCommand():
             return words.ResumeAsked(message.command, message.symbol)
+        case records.OverrideCommand():
+            return words.OverrideAsked(
+                message.command, message.symbol, message.pin_stop, message.leave_alone, message.disabled_exits
+            )
         case records.AdmissionAnswered():
             return words.AdmissionEnded(
                 message.symbol,

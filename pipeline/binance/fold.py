@@ -426,6 +426,7 @@ def _kind_of(line: Line, frame: bytes) -> str:
         and line.close is None
         and line.lost is None
         and line.resume is None
+        and line.override is None
         and line.reference is None
     ):
         return "frame"
@@ -495,6 +496,7 @@ _EVENTS: Final[dict[str, Callable[[SymbolState, Line, Stamp], list[Event]]]] = {
     "close": _as_it_is("close"),
     "lost": _as_it_is("lost"),
     "resume": _as_it_is("resume"),
+    "override": _as_it_is("override"),
     "reference": _as_it_is("reference"),
 }
 _FOR_EVERY_SYMBOL: Final = frozenset({"tick", "state", "lost", "close", "reference"})

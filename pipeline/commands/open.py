@@ -24,6 +24,7 @@ SIDES: Final = {"long": Side.BUY, "short": Side.SELL, "buy": Side.BUY, "sell": S
 @click.option("--stop", default="", help="Price of the working stop; else by the tables of the policy (ATR).")
 @click.option("--target", default="", help="Price of the first target, where half is closed; else by the tables.")
 @click.option("--last-target", default="", help="Price where the rest is closed; else 1.5 × the first's distance.")
+@click.option("--template", default="", help="A template of the configuration: ladder, rules off, pinned stop.")
 @click.option("--wait", is_flag=True, help="Return when the position is open and reported, not when it is admitted.")
 @click.option("--timeout", default=20.0, show_default=True, help="Seconds to wait for an answer.")
 @config_option
@@ -37,6 +38,7 @@ def open_(
     stop: str,
     target: str,
     last_target: str,
+    template: str,
     wait: bool,
     timeout: float,
     config_path: Path | None,
@@ -61,6 +63,7 @@ def open_(
         stop=stop,
         target=target,
         last_target=last_target,
+        template=template,
     )
     payload = run(ask(settings, command, wait=wait, seconds=timeout))
     finish(payload, _words(payload), as_json=as_json, code=verdict(payload))

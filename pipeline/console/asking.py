@@ -16,12 +16,20 @@ from pipeline.wire.topics import ACCOUNT, ALERTS
 
 Payload: TypeAlias = dict[str, Any]  # a JSON object for programs
 
+Command: TypeAlias = (
+    records.OpenCommand
+    | records.SignalCommand
+    | records.CloseCommand
+    | records.ModeCommand
+    | records.ResumeCommand
+    | records.OverrideCommand
+)
 LOOK_BACK_MS: Final = 1_000  # the broker's clock may be a little behind ours
 
 
 async def ask(
     settings: Settings,
-    command: records.OpenCommand | records.CloseCommand | records.ModeCommand,
+    command: Command,
     *,
     wait: bool = False,
     seconds: float = 20.0,

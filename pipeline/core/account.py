@@ -39,6 +39,7 @@ from pipeline.core.account_words import (
     LineWanted,
     MarginCalled,
     ModeAsked,
+    OverrideAsked,
     PositionSeen,
     ResumeAsked,
     SignalSeen,
@@ -46,7 +47,7 @@ from pipeline.core.account_words import (
     TradeSeen,
 )
 from pipeline.core.entry_terms import Refused, levels, size
-from pipeline.core.events import CloseRequested, EntryAdmitted, SymbolResumed, TradingMode
+from pipeline.core.events import CloseRequested, EntryAdmitted, PositionOverridden, SymbolResumed, TradingMode
 from pipeline.core.identity import base62, symbol_tag
 from pipeline.core.instruments import Instrument
 from pipeline.core.units import E8, Lots, Milliseconds, format_e8
@@ -89,7 +90,7 @@ def _dispatch(
 ) -> bool:
     """Fold one event; True when it was a whole read of the account."""
     match event:
-        case EntryAsked() | CloseAsked() | ModeAsked() | ResumeAsked():
+        case EntryAsked() | CloseAsked() | ModeAsked() | ResumeAsked() | OverrideAsked():
             _obey(state, event, stamp, rules, outputs)
         case AdmissionEnded() | PositionSeen() | TradeSeen() | SignalSeen():
             if event.place >= state.heard.get(event.symbol, event.place):
@@ -113,7 +114,7 @@ def _dispatch(
 
 def _obey(
     state: AccountState,
-    asked: EntryAsked | CloseAsked | ModeAsked | ResumeAsked,
+    asked: EntryAsked | CloseAsked | ModeAsked | ResumeAsked | OverrideAsked,
     stamp: AccountStamp,
     rules: AccountRules,
     outputs: list[AccountOutput],
@@ -130,6 +131,8 @@ def _obey(
             _answer_once(state, asked.command, "", outputs, lambda: _set_mode(state, asked, outputs))
         case ResumeAsked():
             _answer_once(state, asked.command, asked.symbol, outputs, lambda: _resume(state, asked, rules, outputs))
+        case OverrideAsked():
+            _answer_once(state, asked.command, asked.symbol, outputs, lambda: _override(state, asked, outputs))
         case _:
             assert_never(asked)
 
@@ -229,6 +232,7 @@ def _enter(
         stop=stop,
         target=target,
         last_target=last_target,
+        template=asked.template,
         expires_ms=Milliseconds(state.log_ms + ADMISSION_LIFE_MS),
         risk=allowed.risk if by_risk else E8(0),
         max_loss=allowed.max_loss,
@@ -341,6 +345,16 @@ def _resume(state: AccountState, asked: ResumeAsked, rules: AccountRules, output
         raise Refused(f"unknown symbol {asked.symbol!r}: allowed are {', '.join(rules.symbols)}")
     _write(state, asked.symbol, SymbolResumed(asked.command), outputs)
     return f"{asked.symbol} was asked to go on; decide reads everything anew before it enters again"
+
+
+def _override(state: AccountState, asked: OverrideAsked, outputs: list[AccountOutput]) -> str:
+    if asked.symbol not in state.slots:
+        raise Refused(f"account knows of no position on {asked.symbol}: there is nothing to wish for")
+    if (asked.pin_stop, asked.leave_alone, asked.disabled_exits) == (None, None, None):
+        raise Refused("say what: pin or unpin the stop, leave it alone or guard it, rules that are off")
+    body = PositionOverridden(asked.command, asked.pin_stop, asked.leave_alone, asked.disabled_exits)
+    _write(state, asked.symbol, body, outputs)
+    return f"the position on {asked.symbol} was told; rules that protect act all the same"
 
 
 # --------------------------------------------------------------------------------------------------- decide's words

@@ -9,7 +9,14 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.core.commands import ReportPosition, ReportSignal, ReportTrade
-from pipeline.core.events import CloseRequested, EntryAdmitted, Side, SymbolResumed, TradingMode
+from pipeline.core.events import (
+    CloseRequested,
+    EntryAdmitted,
+    PositionOverridden,
+    Side,
+    SymbolResumed,
+    TradingMode,
+)
 from pipeline.core.instruments import Instrument
 from pipeline.core.units import E8, Milliseconds
 
@@ -34,6 +41,7 @@ class EntryAsked(msgspec.Struct, frozen=True, tag="entry_asked"):
     last_target: str = ""
     signal: str = ""
     until_ms: Milliseconds = Milliseconds(0)
+    template: str = ""
 
 
 class CloseAsked(msgspec.Struct, frozen=True, tag="close_asked"):
@@ -60,6 +68,16 @@ class ResumeAsked(msgspec.Struct, frozen=True, tag="resume_asked"):
 
     command: str
     symbol: str
+
+
+class OverrideAsked(msgspec.Struct, frozen=True, tag="override_asked"):
+    """A person wishes something for the position of one symbol; None leaves it as it is."""
+
+    command: str
+    symbol: str
+    pin_stop: bool | None = None
+    leave_alone: bool | None = None
+    disabled_exits: tuple[str, ...] | None = None
 
 
 class AdmissionEnded(msgspec.Struct, frozen=True, tag="admission_ended"):
@@ -148,6 +166,7 @@ AccountEvent = (
     | CloseAsked
     | ModeAsked
     | ResumeAsked
+    | OverrideAsked
     | AdmissionEnded
     | PositionSeen
     | TradeSeen
@@ -170,7 +189,7 @@ class StateSpoken(msgspec.Struct, frozen=True, tag="state"):
     shortlisted: list[str] = []
 
 
-LineBody = EntryAdmitted | CloseRequested | SymbolResumed | StateSpoken
+LineBody = EntryAdmitted | CloseRequested | SymbolResumed | PositionOverridden | StateSpoken
 
 
 class LineWanted(msgspec.Struct, frozen=True, tag="line"):

@@ -48,6 +48,8 @@ def admitted(turn: Turn, event: EntryAdmitted) -> None:
         reasons += signals.refusals(state, event.side)
     if turn.now > event.expires_ms:
         reasons.append("the admission has expired")
+    if event.template and all(known.name != event.template for known in state.policy.templates):
+        reasons.append(f"no template is named {event.template!r}")
     if reasons:
         _decline(turn, event.admission, "; ".join(reasons))
         return

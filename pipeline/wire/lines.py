@@ -20,6 +20,7 @@ from pipeline.core.events import (
     CloseRequested,
     EntryAdmitted,
     FeedLost,
+    PositionOverridden,
     ReferenceBars,
     RequestEnded,
     SymbolResumed,
@@ -78,6 +79,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     answer: Answer | None = None
     lost: FeedLost | None = None
     resume: SymbolResumed | None = None
+    override: PositionOverridden | None = None
     reference: ReferenceBars | None = None
     turns: tuple[str, ...] = ()
 
@@ -93,6 +95,7 @@ WRITERS: Final[dict[str, frozenset[str]]] = {
     "close": frozenset({"account"}),
     "state": frozenset({"account"}),
     "resume": frozenset({"account"}),
+    "override": frozenset({"account"}),
     "reference": frozenset({"decide"}),
 }
 

@@ -180,6 +180,7 @@ class OpenCommand(msgspec.Struct, frozen=True, tag="open"):
     stop: str = ""
     target: str = ""
     last_target: str = ""
+    template: str = ""
 
 
 class SignalCommand(msgspec.Struct, frozen=True, tag="signal_command"):
@@ -222,6 +223,20 @@ class ResumeCommand(msgspec.Struct, frozen=True, tag="resume"):
 
     command: str
     symbol: str
+
+
+class OverrideCommand(msgspec.Struct, frozen=True, tag="override"):
+    """
+    A wish for the open position of one symbol; None leaves it as it is (``events.PositionOverridden``).
+
+    ``disabled_exits`` are ids of exit rules; those that protect cannot be switched off.
+    """
+
+    command: str
+    symbol: str
+    pin_stop: bool | None = None
+    leave_alone: bool | None = None
+    disabled_exits: tuple[str, ...] | None = None
 
 
 class UserFrame(msgspec.Struct, frozen=True, tag="user"):
@@ -318,6 +333,7 @@ AccountMessage = (
     | CloseCommand
     | ModeCommand
     | ResumeCommand
+    | OverrideCommand
     | UserFrame
     | AdmissionAnswered
     | PositionReported

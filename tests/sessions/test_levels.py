@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from pipeline.core.commands import CancelLeg, MoveStop, PlaceTarget, ReportPosition
+from pipeline.core.commands import AnswerAdmission, CancelLeg, MoveStop, PlaceTarget, ReportPosition
 from pipeline.core.engine import digest
 from pipeline.core.events import CloseRequested, Leg, PositionOverridden, Side
 from pipeline.core.policies import LadderStep, Template
@@ -297,9 +297,10 @@ def a_template_names_a_kind_of_position(s: Story) -> None:
 
 
 @story
-def a_template_nobody_knows_is_none(s: Story) -> None:
+def a_template_nobody_knows_is_refused(s: Story) -> None:
     s.open(template="unheard of")
-    assert [(Leg.TARGET, 251, 50), (Leg.LAST_TARGET, 376, 0)] == targets(s)
+    assert s.session.state.position is None
+    assert "no template" in s.session.last(AnswerAdmission).reason
 
 
 # ------------------------------------------------------------------------------------------------------ the tests

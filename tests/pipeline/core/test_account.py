@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,13 +26,14 @@ from pipeline.core.account_words import (
     LineWanted,
     MarginCalled,
     ModeAsked,
+    OverrideAsked,
     PositionSeen,
     StateSpoken,
     TiersTold,
     TradeSeen,
 )
 from pipeline.core.commands import ReportPosition, ReportTrade
-from pipeline.core.events import CloseRequested, EntryAdmitted, Side, TradingMode
+from pipeline.core.events import CloseRequested, EntryAdmitted, PositionOverridden, Side, TradingMode
 from pipeline.core.instruments import Instrument
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
 
@@ -313,6 +315,27 @@ def test_remembered_commands_are_bounded() -> None:
 
     assert len(account.state.commands) == COMMANDS_REMEMBERED
     assert next(iter(account.state.commands)) == "c3"
+
+
+def test_a_wish_goes_to_the_position_it_is_for_and_to_none_otherwise() -> None:
+    """With a slot on the symbol it becomes a line for decide; without one, or without a wish, it is refused."""
+    account = ready()
+    assert "no position on BTCUSDT" in account.answer(OverrideAsked("o1", "BTCUSDT", pin_stop=True)).reason
+    account.admitted("BTCUSDT", "c1")
+    assert "say what" in account.answer(OverrideAsked("o2", "BTCUSDT")).reason
+    outputs = account.fold(OverrideAsked("o3", "BTCUSDT", pin_stop=True, disabled_exits=("X8",)))
+
+    wish = PositionOverridden("o3", pin_stop=True, leave_alone=None, disabled_exits=("X8",))
+    assert [wish] == [output.body for output in outputs if isinstance(output, LineWanted)]
+
+
+def test_a_template_goes_on_with_the_admission() -> None:
+    """What the person named stands in the line that decide reads."""
+    account = ready()
+    asked = msgspec.structs.replace(entry("BTCUSDT", "c1"), template="patient")
+    outputs = account.fold(asked)
+
+    assert ["patient"] == [o.body.template for o in outputs if isinstance(o, LineWanted)]  # type: ignore[union-attr]
 
 
 def test_halted_is_spoken_at_once_and_left_only_by_resume() -> None:
