@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.context import config_option, finish, json_option, run, settings_or_exit, verdict
+from pipeline.commands.resume import lift_switch
 from pipeline.console.asking import ask
 from pipeline.core.events import TradingMode
 from pipeline.wire import records
@@ -33,6 +34,8 @@ def halt(
         raise click.UsageError("--resume and --reduce-only exclude each other")
     mode = TradingMode.ACTIVE if resume else TradingMode.REDUCE_ONLY if reduce_only else TradingMode.HALTED
     settings = settings_or_exit(config_path)
+    if resume:
+        lift_switch(settings, reason)
     command = records.ModeCommand(command=f"mode-{secrets.token_hex(8)}", mode=mode.value, reason=reason)
     payload = run(ask(settings, command, seconds=timeout)) | {"mode": mode.value}
     finish(payload, payload["reason"], as_json=as_json, code=verdict(payload))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from click.testing import CliRunner
 
@@ -12,9 +13,9 @@ from tests.account_desk import environment
 from tests.desk_thread import desk_thread
 
 
-def test_halt_is_left_by_resume_only(kafka: EmbeddedKafka) -> None:
+def test_halt_is_left_by_resume_only(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """Halting works, reduce-only cannot soften it, resume ends it."""
-    runner = CliRunner(env=environment(kafka.bootstrap, "halt."))
+    runner = CliRunner(env=environment(kafka.bootstrap, "halt.") | {"PERPGUARD_DATA_DIRECTORY": str(tmp_path)})
     with desk_thread(kafka.bootstrap, "halt."):
         halted = runner.invoke(halt, ["--reason", "test", "--json"])
         softened = runner.invoke(halt, ["--reduce-only"])
