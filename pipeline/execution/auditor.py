@@ -73,8 +73,14 @@ class Auditor:
 
     async def run(self) -> None:
         """Audit at once, then whenever it is time; for ever."""
-        if self._stream is not None:
-            self._desk.spawn(self._on_reconnect(self._stream), "auditor reconnect")
+        if self._stream is None:
+            await self._keep()
+        else:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._on_reconnect(self._stream))
+                group.create_task(self._keep())
+
+    async def _keep(self) -> None:
         await self._audit()
         while True:
             changed = await self._wait()

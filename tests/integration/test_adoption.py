@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tests.integration.test_executor import BTC, bench
@@ -44,3 +45,11 @@ async def test_a_position_opened_by_hand_is_covered_within_two_seconds_and_again
 
         assert 2_000 >= episode["naked"]["any"]["longest_ms"]
         assert [] == desk.faults
+
+
+async def test_a_clean_stop_waits_for_nothing_that_never_ends() -> None:
+    """The auditor's waiting for reconnects is no word that must still be said."""
+    async with bench() as desk:
+        executor = await desk.executor()
+        async with asyncio.timeout(2):
+            await executor.desk.idle()
