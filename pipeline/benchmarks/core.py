@@ -19,15 +19,18 @@ from pipeline.benchmarks.life import Life
 from pipeline.benchmarks.report import Figure, Measured, Options, figure, microseconds_each
 from pipeline.binance.answers import decode_answer, instrument_of
 from pipeline.binance.decode import FrameDecoder
-from pipeline.core import engine, exits
+from pipeline.core import engine, exits, scores
 from pipeline.core.book import Book
 from pipeline.core.events import Side, Stamp
 from pipeline.core.factor_set import FactorCache, FactorState
+from pipeline.core.factors.parameters import DEFAULT
 from pipeline.core.state import SymbolState
 from pipeline.core.turn import Turn
-from pipeline.core.units import Milliseconds
+from pipeline.core.units import E8, Milliseconds
 from pipeline.core.walls import WallState, book_of_top
 from pipeline.core.walls import sample as sample_walls
+from pipeline.wire import records
+from pipeline.wire.records import FactorsRecord, factor_rows
 
 IDENTITY: Final = "abcdefg"
 START_MS: Final = 1_790_771_400_000
@@ -80,6 +83,8 @@ def core(options: Options) -> Measured:
     figures["walls_us"] = figure(
         microseconds_each(lambda: _walls(book, max(20, count // 50)), options.repetitions), "µs", must=2_000, aim=1_000
     )
+    runs = microseconds_each(lambda: _turns(state, now_ms, count), options.repetitions)
+    figures["factors_turn_us"] = figure(runs, "µs")
     return Measured(
         figures=figures,
         conditions={
@@ -234,4 +239,23 @@ def _values(state: FactorState, now_ms: int, count: int, *, cached: bool) -> int
         if not cached:
             cache.clear()
         cache.values(state, now_ms=now_ms)
+    return count
+
+
+def _turns(state: FactorState, now_ms: int, count: int) -> int:
+    """A symbol's turn: the vector computed, made whole numbers and put into the record that is published."""
+    for number in range(count):
+        at_ms = now_ms + number % 300  # another time is another vector
+        found = scores.refreshed(None, state, now_ms=at_ms, parameters=DEFAULT)
+        vector = scores.vector_of(state, now_ms=at_ms, parameters=DEFAULT)
+        records.encode(
+            FactorsRecord(
+                symbol=state.symbol,
+                cause="0/0/0",
+                at_ms=Milliseconds(at_ms),
+                price=E8(0),
+                factors=factor_rows(vector),
+                scores=found,
+            )
+        )
     return count

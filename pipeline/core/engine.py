@@ -156,8 +156,9 @@ def _fold(turn: Turn, event: Event) -> None:
         _fold_halted(turn, event)
     else:
         HANDLERS[type(event)](turn, event)
-        if type(event) in factor_feed.INPUTS:
-            factor_feed.fold(turn.state, event)
+        feeder = factor_feed.INPUTS.get(type(event))
+        if feeder is not None:
+            factor_feed.fold(turn.state, event, feeder)
 
 
 def _fold_halted(turn: Turn, event: Event) -> None:

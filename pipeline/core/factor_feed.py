@@ -39,12 +39,13 @@ from pipeline.core.state import SymbolState
 from pipeline.core.units import Milliseconds
 
 REFERENCES: Final = (BITCOIN, ETHER)
+Feeder = Callable[[FactorState, Any, SymbolState, FactorParameters], None]  # Any: the event of its row
 SHARED_BARS: Final = 289  # as many closes as give the 288 returns of domain 4.10
 
 
-def fold(state: SymbolState, event: Event) -> None:
+def fold(state: SymbolState, event: Event, feeder: Feeder) -> None:
     """
-    Feed an event of a kind in ``INPUTS`` to the factors of *state*.
+    Feed an event to the factors of *state* by its row of ``INPUTS``.
 
     At the first event after the instrument became known, after its tick or lot size changed and after the configuration
     of the factors changed, they begin anew from the bars at hand, and scores of former factors are dropped.
@@ -64,7 +65,7 @@ def fold(state: SymbolState, event: Event) -> None:
         factors = _begin(state, instrument, parameters)
         if isinstance(event, Bar | Bars):
             return  # it is among the bars they begin from
-    INPUTS[type(event)](factors, event, state, parameters)
+    feeder(factors, event, state, parameters)
 
 
 def _begin(state: SymbolState, instrument: Instrument, parameters: FactorParameters) -> FactorState:
@@ -210,7 +211,7 @@ def _begins(_: FactorState, __: InstrumentChanged | PolicySet, ___: SymbolState,
 
 
 # Which events are inputs of factors; nothing else is.
-INPUTS: Final[dict[type, Callable[[FactorState, Any, SymbolState, FactorParameters], None]]] = {
+INPUTS: Final[dict[type, Feeder]] = {
     Quote: _quote,
     DepthDiff: _book,
     DepthSnapshot: _book,
