@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from connectors.binance_futures import transport
@@ -35,6 +36,7 @@ FROZEN_MS: Final = 1_500  # a tick that late: not the streams were silent, we we
 GRACE_MS: Final = 1_000  # then what waits in the sockets is read before silence is judged
 FRAMES_PER_TURN: Final = 64  # the broker's acknowledgements wait meanwhile, for each socket that is full
 STOP_SECONDS: Final = 3
+FALLBACK_MS: Final = 5_000
 LIFE_EVERY_MS: Final = 5_000  # user stream: the pong is its only sign of life on an idle account
 DEAD_AFTER_MS: Final = 15_000
 OFFSET_SAMPLES: Final = 600  # a minute of one sample per tick
@@ -95,6 +97,20 @@ class Offsets:
         }
 
 
+class Described(msgspec.Struct, frozen=True):
+    """One connection in words and numbers; ``quiet_ms`` is the age of its last frame."""
+
+    source: str
+    state: str
+    streams: int
+    age_s: int
+    frames: int
+    refused: int
+    silent: list[str]
+    quiet_ms: int
+    unread: int
+
+
 class _Connection:
     """One socket with its session, its intake and what is asked of it."""
 
@@ -121,6 +137,7 @@ class Connector:
 
     ``draw`` gives random numbers from [0, 1). Without *listen_keys* there is no user stream. *on_ready* is called once,
     when every real-time stream has had its first frame and the user stream stands. *dial* and *clock* are the world.
+    While no user stream stands, held symbols are told so every *fallback_ms*: decide then reads the venue by REST.
     """
 
     def __init__(
@@ -135,6 +152,7 @@ class Connector:
         on_ready: Callable[[], None] = lambda: None,
         dial: transport.Dial = transport.dial,
         clock: ReceiveClock | None = None,
+        fallback_ms: int = FALLBACK_MS,
     ) -> None:
         self.subscriptions = subscriptions
         self.publisher = publisher
@@ -163,6 +181,11 @@ class Connector:
         self._ticked_ms = 0
         self._judge_from_ms = 0  # no silence is judged before
         self._offsets_at_ms = 0
+        self._user_down_ms = 0  # when it was said last that no user stream stands
+        self._fallback_ms = fallback_ms
+        self._own = Intake(  # what the connector has to say when no connection can
+            source="connector/watch.a", incarnation=f"{incarnation}-watch", symbols=self._symbols, sink=publisher
+        )
         self.rollovers = [Rollover(group, draw=draw, budget=self._budget) for group in subscriptions.groups]
         for number, group in enumerate(user_groups() if listen_keys is not None else ()):
             started = "" if number else STARTED
@@ -233,6 +256,25 @@ class Connector:
             if stream.partition("@")[0].upper() in wanted
         ]
 
+    def describe(self) -> list[Described]:
+        """Each connection as it is now, for people and metrics."""
+        now_ms = self._now_ms()
+        return [
+            Described(
+                source=connection.intake.source,
+                state=connection.session.state.value,
+                streams=len(connection.session.watches),
+                age_s=(now_ms - connection.opened_ms) // 1_000 if connection.opened_ms else 0,
+                frames=connection.intake.frames,
+                refused=connection.intake.refused,
+                silent=connection.session.silent(now_ms) if connection.session.state is State.LIVE else [],
+                quiet_ms=now_ms - max((w.last_ns for w in watches), default=0) // 1_000_000,
+                unread=transport.unread(connection.socket) if connection.socket is not None else 0,
+            )
+            for connection in list(self._connections.values())
+            for watches in [list(connection.session.watches.values())]
+        ]
+
     @property
     def proven(self) -> bool:
         """True when each real-time stream of every group has had its first frame on a living connection."""
@@ -266,6 +308,7 @@ class Connector:
         if self._listen_keys is not None and self._keep_alive.due(now_ms):
             self._spawn(self._keep_key_alive(self._listen_keys))
         self._watch_orders(now_ms)
+        self._tell_user_down(now_ms)
         if not self._is_ready and self.proven:
             self._is_ready = True
             self._on_ready()
@@ -357,6 +400,16 @@ class Connector:
         for rollover in self.rollovers:
             if rollover.group.route is Route.PRIVATE:
                 rollover.replace(now_ms, "orders without an event", hole=True)
+
+    def _tell_user_down(self, now_ms: int) -> None:
+        """REST fallback of the position: a lost line for each held symbol, again and again until a stream stands."""
+        users = [c for c in self._connections.values() if isinstance(c.intake, UserIntake)]
+        if self._listen_keys is None or not self._is_ready or any(user.session.state is State.LIVE for user in users):
+            self._user_down_ms = now_ms
+        elif now_ms - self._user_down_ms >= self._fallback_ms:
+            self._user_down_ms = now_ms
+            for symbol in self.subscriptions.held:
+                self._own.lost(self._clock.now_ns(), symbol, USER_STREAM, "no user stream stands")
 
     async def _keep_key_alive(self, keys: ListenKeys) -> None:
         now_ms = self._now_ms()

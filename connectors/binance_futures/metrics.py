@@ -1,8 +1,9 @@
 """
 The only place for the connector's metrics and readiness over HTTP: read from its counters, at no cost per frame.
 
-``GET /metrics``, and ``GET /ready``: 200 while every real-time stream is proven live, else 503. Gauges per connection
-group and per kind of stream, none per symbol: a scrape stays small with 500 symbols.
+``GET /metrics``; ``GET /ready``: 200 while every real-time stream of every held symbol is proven live and the user
+stream stands, else 503; ``GET /status``: connections as JSON. Gauges per connection group and per kind of stream, none
+per symbol: a scrape stays small with 500 symbols.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import msgspec
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from connectors.binance_futures.client import Connector
+from connectors.binance_futures.client import Connector, Described
 from connectors.binance_futures.session import State
 
 
@@ -41,7 +43,10 @@ class ConnectorMetrics(Collector):
         yield _gauge("queued_bytes", "Bytes waiting for Kafka.", publisher.batcher.size)
         age = 0.0 if publisher.batcher.is_empty else time.monotonic() - publisher.last_acknowledged
         yield _gauge("unacknowledged_seconds", "Age of the last acknowledgement while something waits.", age)
-        yield _gauge("ready", "1 when every real-time stream is proven.", float(connector.ready))
+        yield _gauge("ready", "1 when every real-time stream of what is held flows.", float(connector.ready))
+        yield _gauge("proven", "1 when every real-time stream is proven.", float(connector.proven))
+        yield _gauge("symbols", "Symbols wanted.", float(len(connector.subscriptions.symbols)))
+        yield _gauge("held", "Symbols held.", float(len(connector.subscriptions.held)))
         live = GaugeMetricFamily("perpguard_connector_live", "1 while the group is live.", labels=["group"])
         silent = GaugeMetricFamily("perpguard_connector_silent", "Streams that owe a frame.", labels=["group"])
         now_ms = time.time_ns() // 1_000_000
@@ -63,6 +68,45 @@ class ConnectorMetrics(Collector):
         yield offset
 
 
+class Status(msgspec.Struct, frozen=True):
+    """What ``GET /status`` answers."""
+
+    ready: bool
+    proven: bool
+    symbols: int
+    held: list[str]
+    missing: list[str]
+    connections: list[Described]
+    opened: int
+    frames: int
+    quarantined: int
+    queued_bytes: int
+    given_way: int
+    produce_retries: int
+    offsets_ms: dict[str, dict[str, float]]
+
+
+def status(connector: Connector) -> Status:
+    """The connector as it is now."""
+    publisher, intakes = connector.publisher, connector.intakes
+    held = list(connector.subscriptions.held)
+    return Status(
+        ready=connector.ready,
+        proven=connector.proven,
+        symbols=len(connector.subscriptions.symbols),
+        held=held,
+        missing=connector.missing(held),
+        connections=connector.describe(),
+        opened=connector.opened,
+        frames=connector.frames + sum(intake.frames for intake in intakes),
+        quarantined=connector.refused + sum(intake.refused for intake in intakes),
+        queued_bytes=publisher.batcher.size,
+        given_way=publisher.batcher.given_way,
+        produce_retries=publisher.retries,
+        offsets_ms=connector.offsets.summary(),
+    )
+
+
 def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(f"perpguard_connector_{name}", text, value=value)
 
@@ -78,11 +122,14 @@ def serve(connector: Connector, port: int, host: str = "0.0.0.0") -> int:
     metrics = make_wsgi_app(registry)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:  # Any: WSGI's own
+        if environ["PATH_INFO"] == "/status":
+            start("200 OK", [("Content-Type", "application/json")])
+            return [msgspec.json.encode(status(connector))]
         if environ["PATH_INFO"] != "/ready":
             return metrics(environ, start)  # type: ignore[no-any-return]  # prometheus_client types it as Any
         ready = connector.ready
         start("200 OK" if ready else "503 Service Unavailable", [("Content-Type", "text/plain")])
-        return [b"ready\n" if ready else b"not every stream is proven\n"]
+        return [b"ready\n" if ready else b"not every stream of what is held is proven\n"]
 
     server = make_server(host, port, answer, WSGIServer, _Silent)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import httpx
+import msgspec
 import structlog
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
 
 from connectors.binance_futures.client import Connector
-from connectors.binance_futures.metrics import serve
+from connectors.binance_futures.following import Following
+from connectors.binance_futures.metrics import Status, serve
 from connectors.binance_futures.publisher import Publisher
 from connectors.binance_futures.routing import UnknownStream
 from connectors.binance_futures.subscriptions import Subscriptions, check_configured
@@ -48,7 +53,7 @@ _VARIABLES: Final = {
 }
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--brokers", help="Kafka, host:port[,host:port…]; else PERPGUARD_BROKERS.")
 @click.option("--prefix", help="Prefix of the topics; else PERPGUARD_PREFIX.")
 @click.option("--ws-url", help="Streams of the venue without route; else PERPGUARD_WS_URL.")
@@ -57,14 +62,18 @@ _VARIABLES: Final = {
 @click.option("--metrics-port", type=click.IntRange(0, 65_535), help="0 serves none; else PERPGUARD_METRICS_PORT.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="On stdout only the JSON line that says ready.")
-def connector(config_path: Path | None, as_json: bool, **options: str | int | None) -> None:
+@click.pass_context
+def connector(context: click.Context, /, config_path: Path | None, as_json: bool, **options: str | int | None) -> None:
     """
     Bring every frame of the venue into the log, untouched, until Ctrl-C or SIGTERM.
 
-    Prints a line when every real-time stream has had its first frame. Broker and venue may be away at any time: it
+    With `status` it shows one that runs. Prints a line when every real-time stream has had its first frame. Broker and
+    venue may be away at any time: it
     waits and tries again. Exit code 3: at the end Kafka did not take everything. The user stream needs
     PERPGUARD_API_KEY (the key only, never the secret).
     """
+    if context.invoked_subcommand is not None:
+        return
     os.environ.update({_VARIABLES[name]: str(value) for name, value in options.items() if value is not None})
     os.environ["PERPGUARD_ROLE"] = "connector"  # whatever the workers beside it are: the secret is not asked for here
     settings = settings_or_exit(config_path)
@@ -82,6 +91,58 @@ def connector(config_path: Path | None, as_json: bool, **options: str | int | No
         left = runner.run(_serve(settings, subscriptions, as_json=as_json))
     if left:
         raise Failed(f"Kafka took not everything before the end: {left} bytes were not written", ExitCode.UNREACHABLE)
+
+
+@connector.command()
+@click.option("--url", default=None, help="Where it serves metrics; else this machine, PERPGUARD_METRICS_PORT.")
+@click.option("--every", default=0.0, type=click.FloatRange(0), help="Show again every so many seconds, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
+def status(url: str | None, every: float, as_json: bool) -> None:
+    """
+    Show the connections of a connector that runs: streams, rates, ages, what is silent, what waits.
+
+    Exit code 0: ready; 1: not ready; 3: nobody answers.
+    """
+    address = url or f"http://127.0.0.1:{os.environ.get('PERPGUARD_METRICS_PORT', '9100')}"
+    console = Console()
+    before: Status | None = None
+    while True:
+        try:
+            answer = httpx.get(f"{address.rstrip('/')}/status", timeout=5, trust_env=False)
+            told = msgspec.json.decode(answer.content, type=Status)
+        except (httpx.HTTPError, msgspec.DecodeError) as error:
+            raise Failed(f"no connector answers at {address}: {error}", ExitCode.UNREACHABLE) from error
+        if as_json:
+            click.echo(answer.text)
+        else:
+            if every:
+                console.clear()
+            console.print(table_of(told, before, every))
+        if not every:
+            raise SystemExit(int(ExitCode.OK if told.ready else ExitCode.REFUSED))
+        before = told
+        time.sleep(every)
+
+
+def table_of(told: Status, before: Status | None = None, seconds: float = 0.0) -> Table:
+    """The connections as a table; rates need an earlier look *seconds* ago."""
+    known = {one.source: one.frames for one in before.connections} if before is not None else {}
+    state = "ready" if told.ready else f"NOT READY ({len(told.missing)} streams of held symbols missing)"
+    offsets = ", ".join(f"{kind} {summary['max_ms']:.0f} ms" for kind, summary in sorted(told.offsets_ms.items()))
+    table = Table(
+        title=f"{state}: {told.symbols} symbols, held: {', '.join(told.held) or 'none'}",
+        caption=f"{told.frames} frames, {told.quarantined} quarantined, {told.queued_bytes >> 10} kB wait, "
+        f"{told.given_way} gave way, {told.produce_retries} retries, offsets {offsets or 'unknown'}",
+    )
+    for name in ("connection", "state", "streams", "age", "frames", "per s", "quiet ms", "unread", "silent"):
+        table.add_column(name, justify="left" if name in ("connection", "state", "silent") else "right")
+    for one in sorted(told.connections, key=lambda one: one.source):
+        rate = f"{(one.frames - known[one.source]) / seconds:.0f}" if one.source in known and seconds else ""
+        silent = ", ".join(one.silent[:3]) + (" …" if len(one.silent) > 3 else "")
+        quiet = "" if one.quiet_ms > 10**9 else str(one.quiet_ms)
+        row = (one.state, str(one.streams), f"{one.age_s} s", str(one.frames), rate, quiet, str(one.unread), silent)
+        table.add_row(one.source.removeprefix("connector/"), *row)
+    return table
 
 
 async def _serve(settings: Settings, subscriptions: Subscriptions, *, as_json: bool) -> int:
@@ -114,7 +175,9 @@ async def _serve(settings: Settings, subscriptions: Subscriptions, *, as_json: b
         draw=random.random,
         listen_keys=keys,
         on_ready=ready,
+        fallback_ms=settings.polling.fallback_interval_sec * 1_000,
     )
+    following = Following(subject, arguments=client_arguments(settings), prefix=settings.prefix)
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -132,7 +195,10 @@ async def _serve(settings: Settings, subscriptions: Subscriptions, *, as_json: b
     left = 0
     if starting.done():
         starting.result()
+        reading = loop.create_task(following.run())
         await subject.run()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
         flushed = await publisher.flush(FLUSH_SECONDS)
         left = 0 if flushed else max(1, publisher.batcher.size)
         await publisher.stop()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import httpx
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 
 from connectors.binance_futures.client import Connector
-from connectors.binance_futures.metrics import ConnectorMetrics, serve
+from connectors.binance_futures.metrics import ConnectorMetrics, Status, serve
 from connectors.binance_futures.publisher import Publisher
 from connectors.binance_futures.subscriptions import Subscriptions
 
@@ -45,7 +46,9 @@ async def test_readiness_is_every_stream_proven_and_not_the_process_up() -> None
     port = serve(connector, 0, "127.0.0.1")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         ready, metrics = await client.get("/ready"), await client.get("/metrics")
+        told = msgspec.json.decode((await client.get("/status")).content, type=Status)
 
-    assert (503, "not every stream is proven\n") == (ready.status_code, ready.text)
+    assert (False, 1, []) == (told.ready, told.symbols, told.connections)
+    assert (503, "not every stream of what is held is proven\n") == (ready.status_code, ready.text)
     assert 200 == metrics.status_code
     assert "perpguard_connector_ready 0.0" in metrics.text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.binance_futures.intake import MarketIntake
-from connectors.binance_futures.rollover import Backoff, Do, OpeningBudget, Order, Rollover
+from connectors.binance_futures.rollover import SLOTS, Backoff, Do, OpeningBudget, Order, Rollover
 from connectors.binance_futures.session import Session, Signal, State
 from connectors.binance_futures.subscriptions import Group, plan
 from pipeline.wire import lines, records
@@ -235,7 +235,7 @@ def test_a_thousand_roll_overs_lose_nothing(name: str) -> None:
     holes = subject.check()
 
     assert {1} >= {count for stream, count in holes.items() if stream[0] != "!"}  # the start itself
-    assert 2 == subject.most_open
+    assert 2 <= subject.most_open <= len(SLOTS)
     assert [] == subject.alerts
     assert subject.sent >= {
         (stream, number) for stream, last in subject.ids.items() for number in range(after_start[stream] + 1, last)

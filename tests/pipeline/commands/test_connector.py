@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -9,8 +10,12 @@ import sys
 from pathlib import Path
 
 from click.testing import CliRunner
+from msgspec import structs
+from rich.console import Console
 
-from pipeline.commands.connector import connector
+from connectors.binance_futures.client import Described
+from connectors.binance_futures.metrics import Status
+from pipeline.commands.connector import connector, table_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -49,6 +54,34 @@ def test_the_real_venue_asks_the_connector_for_the_key_but_never_for_the_secret(
     assert 2 == result.exit_code
     assert "PERPGUARD_API_KEY" in result.output
     assert "PERPGUARD_API_SECRET" not in result.output
+
+
+def test_status_shows_each_connection_and_what_is_missing() -> None:
+    """One row a connection with its rate; the title says whether what is held flows."""
+    one = Described("connector/public-0.a", "live", 4, 60, 1_500, 0, ["btcusdt@bookTicker"], 40, 0)
+    told = Status(
+        ready=False, proven=True, symbols=2, held=["BTCUSDT"], missing=["btcusdt@bookTicker"], connections=[one],
+        opened=1, frames=1_500, quarantined=0, queued_bytes=0, given_way=0, produce_retries=0, offsets_ms={},
+    )  # fmt: skip
+    before = structs.replace(told, connections=[structs.replace(one, frames=500)])
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table_of(told, before, 10.0))
+    text = console.export_text()
+
+    assert "NOT READY (1 streams of held symbols missing): 2 symbols, held: BTCUSDT" in text
+    assert ["public-0.a", "live", "4", "60", "s", "1500", "100", "40", "0", "btcusdt@bookTicker"] == [
+        word
+        for word in next(line for line in text.splitlines() if "public-0" in line).replace("│", " ").split()
+        if word
+    ]
+
+
+def test_status_of_nobody_is_unreachable() -> None:
+    """Exit code 3 and the address."""
+    result = CliRunner().invoke(connector, ["status", "--url", "http://127.0.0.1:9"])
+
+    assert 3 == result.exit_code
+    assert "http://127.0.0.1:9" in result.output
 
 
 def test_it_waits_for_a_broker_that_is_away_and_ends_on_a_signal() -> None:
