@@ -11,15 +11,17 @@ from typing import Final
 
 from pipeline.core import signals
 from pipeline.core.commands import AnswerAdmission, OpenBracket
+from pipeline.core.entry_walls import Ground, Shaped, shape
 from pipeline.core.events import EntryAdmitted, Leg
 from pipeline.core.feeds import entry_blocks
 from pipeline.core.policies import Template
 from pipeline.core.positions import Position, Stage, Wish, ended_entry, entry_price_e8
-from pipeline.core.sizing import Plan, Refused, Wanted, plan_entry
+from pipeline.core.sizing import Refused, Wanted, plan_entry
 from pipeline.core.stops import tighter
 from pipeline.core.targets import place_ladder, planned_ladder
 from pipeline.core.turn import Turn
 from pipeline.core.units import Lots, Milliseconds, Ticks, format_e8
+from pipeline.core.wall_watch import zones_of
 
 ENTRY_VALID_MS: Final = 1_000  # domain 5: an entry intent expires 1 s after its cause
 PRICE_WAIT_MS: Final = 1_000  # how long the average entry price may be missing before the next best is taken
@@ -75,15 +77,33 @@ def admitted(turn: Turn, event: EntryAdmitted) -> None:
     if isinstance(plan, Refused):
         _decline(turn, event.admission, plan.reason)
         return
-    _open(turn, event, plan)
+    tick = turn.instrument.tick_e8
+    shaped = shape(
+        plan,
+        zones_of(state),
+        Ground(
+            side=event.side,
+            quote=state.quote,
+            instrument=turn.instrument,
+            policy=state.policy,
+            atr_5m_e8=bars.five_minutes.e8(tick) if bars.ready else 0,
+            atr_1h_e8=bars.one_hour.e8(tick) if bars.ready else 0,
+        ),
+        own_stop=bool(event.stop),
+        own_target=bool(event.target),
+    )
+    if isinstance(shaped, Refused):
+        _decline(turn, event.admission, shaped.reason)
+        return
+    _open(turn, event, shaped)
 
 
 def _decline(turn: Turn, admission: str, reason: str) -> None:
     turn.emit(AnswerAdmission(admission=admission, used=False, position="", reason=reason), rule="entry_declined")
 
 
-def _open(turn: Turn, event: EntryAdmitted, plan: Plan) -> None:
-    state = turn.state
+def _open(turn: Turn, event: EntryAdmitted, shaped: Shaped) -> None:
+    state, plan = turn.state, shaped.plan
     name = turn.emit(
         OpenBracket(
             side=event.side,
@@ -125,6 +145,8 @@ def _open(turn: Turn, event: EntryAdmitted, plan: Plan) -> None:
         ),
         intents={name: Leg.ENTRY},
         initial_stop=plan.stop,
+        wall_id=shaped.wall_id,
+        wall_e8=shaped.wall_e8,
         audit_ms=turn.now,
         wishes={
             Leg.FAR.value: Wish(intent=name, trigger=plan.far, lots=0, at_ms=turn.now, next_ms=0),

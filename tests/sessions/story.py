@@ -54,6 +54,7 @@ class Story:
 
     def open(self, **admission: Any) -> None:
         """Admit an entry of 100 lots; it fills at the touch and its rails rest."""
+        self._score()
         self.venue.run(self.session.admit(side=self.side, **admission))
         self.session.now += 1_000
 

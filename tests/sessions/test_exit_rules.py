@@ -790,10 +790,10 @@ def a_weaker_wall_is_only_a_wall(s: Story) -> None:
 
 @holds_back("X19")
 def a_wall_that_stood_before_the_entry_is_not_new(s: Story) -> None:
-    s.wall(184, 190, ahead=True)
+    s.wall(262, 268, ahead=True)
     s.book([(1, 500)])
     s.open()
-    s.seconds(30, 130)
+    s.seconds(30, 220)
     assert [] == s.parts
 
 

@@ -17,6 +17,7 @@ from pipeline.core.engine import digest
 from pipeline.core.events import CloseRequested, Leg, PositionOverridden, Side
 from pipeline.core.policies import LadderStep, Template
 from pipeline.core.positions import Basis, Stage
+from pipeline.core.walls import WallVerdict
 from tests.sessions.story import Story
 from tests.sessions.test_any_story import same, upside_down
 from tests.sessions.test_endings import closed_bar
@@ -190,6 +191,29 @@ def a_wall_too_near_leaves_the_target_and_is_told(s: Story) -> None:
     assert 2 == len(targets(s))
     notes = [note.code for note in s.session.outputs if getattr(note, "code", "") == "target_behind_wall"]
     assert ["target_behind_wall"] == notes
+
+
+@story
+def a_wall_too_near_ahead_is_a_veto_before_the_entry(s: Story) -> None:
+    s.book([(1, 500)])
+    s.wall(120, 126, ahead=True)
+    s.open()
+    assert s.session.state.position is None
+    assert "a wall of the book" in s.session.last(AnswerAdmission).reason
+
+
+@story
+def the_first_stop_leans_on_a_wall_and_is_dropped_with_it(s: Story) -> None:
+    s.book([(1, 500)])
+    s.session.state.bars.five_minutes.value = 120.0
+    s.wall(-145, -140)
+    s.open()
+    assert (-163, 7) == (s.stop, s.position.wall_id)
+    s.bars(2, 40)
+    s.lose_wall(WallVerdict.PULLED)
+    s.seconds(1)
+    assert "X12" in s.fired
+    assert -163 < s.stop
 
 
 # ------------------------------------------------------------------------------------------------------- ladders
