@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core.units import NotADecimal, format_e8, parse_e8
+from pipeline.core.units import ONE_E8, NotADecimal, format_e8, parse_e8
 from pipeline.emergency.venue import Call, PlainVenue
 
 SLICE_PERMILLE: Final = 900  # domain 6.7: pieces of at most 0.9 × the market lot maximum
@@ -23,6 +23,8 @@ class _Filter(msgspec.Struct, rename="camel"):
     tick_size: str = "0"
     step_size: str = "0"
     max_qty: str = "0"
+    min_qty: str = "0"
+    notional: str = "0"
 
 
 class _Symbol(msgspec.Struct):
@@ -38,6 +40,8 @@ class _Grid(msgspec.Struct, frozen=True):
     tick_e8: int
     step_e8: int
     max_market_e8: int
+    min_quantity_e8: int = 0
+    min_notional_e8: int = 0
 
 
 class Grids:
@@ -59,6 +63,13 @@ class Grids:
         """The largest piece of one market order in 10^-8; 0 when the filters cannot be read."""
         grid = self._of(symbol)
         return 0 if grid is None else self.lots_down_e8(symbol, grid.max_market_e8 * SLICE_PERMILLE // 1_000)
+
+    def least_e8(self, symbol: str, price_e8: int) -> int:
+        """The least quantity that an entry may have at this price, in 10^-8 (probes); 0 when it is not known."""
+        grid = self._of(symbol)
+        if grid is None or price_e8 <= 0:
+            return 0
+        return max(grid.min_quantity_e8, grid.min_notional_e8 * ONE_E8 // price_e8 + grid.step_e8)
 
     def lots_down_e8(self, symbol: str, quantity_e8: int) -> int:
         """*quantity* cut to whole steps; 0 when nothing is left or the filters cannot be read."""
@@ -90,4 +101,6 @@ def _grid(filters: list[_Filter]) -> _Grid:
         tick_e8=parse_e8(price.tick_size) if price else 0,
         step_e8=parse_e8(lot.step_size) if lot else 0,
         max_market_e8=parse_e8(market.max_qty) if market else 0,
+        min_quantity_e8=parse_e8(lot.min_qty) if lot else 0,
+        min_notional_e8=parse_e8(by_type["MIN_NOTIONAL"].notional) if "MIN_NOTIONAL" in by_type else 0,
     )
