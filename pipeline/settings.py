@@ -51,6 +51,7 @@ ROLES: Final = tuple(KEYS_OF_ROLE)
 # What `perpguard simulator` takes; used when the venue is on this machine and no key is given.
 SIMULATOR_KEY: Final = "simulator-key"
 SIMULATOR_SECRET: Final = "simulator-secret"
+SHORTEST_SECRET: Final = 32  # of the webhook: whoever guesses it may open positions
 REAL_MONEY: Final = "PERPGUARD_REAL_MONEY"
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SASL_SSL")
 
@@ -168,6 +169,7 @@ class Settings(msgspec.Struct, frozen=True):
     kafka_security: str = "PLAINTEXT"
     kafka_username: str = ""
     kafka_password: Secret = Secret("")
+    webhook_secret: Secret = Secret("")
     warnings: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -396,7 +398,12 @@ def _read_environment(reader: _Environment) -> dict[str, Json]:
         "kafka_security": reader.choice("PERPGUARD_KAFKA_SECURITY", "PLAINTEXT", SECURITY_PROTOCOLS),
         "kafka_username": reader.text("PERPGUARD_KAFKA_USERNAME", ""),
         "kafka_password": reader.secret("PERPGUARD_KAFKA_PASSWORD"),
+        "webhook_secret": reader.secret("PERPGUARD_WEBHOOK_SECRET"),
     }
+    if found["webhook_secret"] and len(found["webhook_secret"].reveal()) < SHORTEST_SECRET:
+        reader.problems.append(
+            f"PERPGUARD_WEBHOOK_SECRET: found fewer than {SHORTEST_SECRET} characters; allowed: at least so many"
+        )
     if found["kafka_security"] != "PLAINTEXT" and not (found["kafka_username"] and found["kafka_password"]):
         reader.problems.append(
             f"PERPGUARD_KAFKA_SECURITY: found {found['kafka_security']!r} without a login; allowed: with "

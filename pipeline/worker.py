@@ -24,8 +24,12 @@ from pipeline.settings import Settings, load
 from pipeline.streaming.agent import GuardedAgent
 from pipeline.streaming.app import WorkerApp, make_app
 from pipeline.streaming.companions import accompany
+from pipeline.streaming.producer import OutputProducer
 from pipeline.streaming.server import ViewServer
 from pipeline.streaming.topics_admin import ensure_topics_of
+from pipeline.streaming.webhook import Door, Webhook, machine_ms
+from pipeline.wire.records import SignalCommand, encode
+from pipeline.wire.topics import ACCOUNT
 
 # Role → the apps of its process; the first one leads.
 ROLES: Final = {
@@ -96,9 +100,24 @@ def _serve(leader: WorkerApp, settings: Settings, guarded: list[GuardedAgent], r
             key: row for agent in guarded for (table, key), row in list(agent.shown.items()) if table == "positions"
         }
 
-    server = ViewServer(port=settings.metrics_port, ready=all_ready, positions=rows)
+    routes = (
+        [_webhook(leader, settings).route()] if settings.webhook_secret and "account" in ROLES[settings.role] else []
+    )
+    server = ViewServer(port=settings.metrics_port, ready=all_ready, positions=rows, routes=routes)
     leader.before_start.append(server.start)
     leader.before_stop.append(server.stop)
+
+
+def _webhook(leader: WorkerApp, settings: Settings) -> Webhook:
+    """``POST /signal``: what is authentic goes into the topic ``account``, by a producer of its own."""
+    producer = OutputProducer(settings, role="webhook")
+    leader.before_start.append(producer.start)
+    leader.before_stop.append(producer.stop)
+
+    async def write(command: SignalCommand) -> None:
+        await (await producer.send(ACCOUNT, value=encode(command), key=command.symbol.encode()))
+
+    return Webhook(Door(settings.webhook_secret.reveal(), now_ms=machine_ms), write)
 
 
 def _start() -> Any:  # Any: Faust asks for the attribute and knows its type

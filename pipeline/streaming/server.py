@@ -1,13 +1,14 @@
 """
 The only place that serves a worker to people and probes: ``/metrics``, ``/ready`` and ``/positions`` over HTTP.
 
-Faust's own web server stays off. Everything is read-only and comes from memory; port 0 in the settings means none.
+Faust's own web server stays off. Everything is read-only and comes from memory, but what is handed in as *routes* (the
+webhook of signals, which authenticates each request); port 0 in the settings means none.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -15,17 +16,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline import telemetry
 
-HOST: Final = "0.0.0.0"  # probes of a cluster come from outside the pod; nothing here changes anything
+HOST: Final = "0.0.0.0"  # probes of a cluster come from outside the pod
 Rows = Callable[[], dict[str, bytes]]
 
 
 class ViewServer:
     """Serves on *port* until ``stop``; *ready* says whether every role folds, *positions* gives rows by symbol."""
 
-    def __init__(self, *, port: int, ready: Callable[[], bool], positions: Rows) -> None:
+    def __init__(
+        self, *, port: int, ready: Callable[[], bool], positions: Rows, routes: Sequence[web.RouteDef] = ()
+    ) -> None:
         self._port = port
         self._ready = ready
         self._positions = positions
+        self._routes = routes
         self._runner: web.AppRunner | None = None
         self.port = port
 
@@ -37,6 +41,7 @@ class ViewServer:
                 web.get("/metrics", self._serve_metrics),
                 web.get("/ready", self._serve_ready),
                 web.get("/positions", self._serve_positions),
+                *self._routes,
             ]
         )
         self._runner = web.AppRunner(app, access_log=None)
