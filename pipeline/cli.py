@@ -13,6 +13,7 @@ COMMANDS = MappingProxyType(
     {
         "demo": "pipeline.commands.demo:demo",
         "chaos": "pipeline.commands.chaos:chaos",
+        "backtest": "pipeline.commands.backtest:backtest",
         "open": "pipeline.commands.open:open_",
         "close": "pipeline.commands.close:close",
         "override": "pipeline.commands.override:override",
@@ -40,6 +41,7 @@ SUMMARIES = MappingProxyType(
     {
         "demo": "Open, guard, kill a worker, end, replay and verify: everything on this machine.",
         "chaos": "Kill, freeze and join processes by a seed while the pipeline trades; judge what it did.",
+        "backtest": "Play yesterday's market through the pipeline in virtual time; table, JSON, one page.",
         "open": "Ask for a position.",
         "close": "Close one position, or all.",
         "override": "Pin a position's stop, leave it alone, switch rules off for it.",

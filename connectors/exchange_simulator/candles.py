@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from connectors.exchange_simulator.fixed_point import format_e8
@@ -94,6 +94,15 @@ class CandleBook:
         self._backward: list[Candle] = []
         self._minutes: list[Candle] = []
         self.current = Candle(self._start_minute, start_ticks)
+
+    def preload(self, bars: Sequence[Candle]) -> None:
+        """
+        Take a real past instead of the seeded one, which goes on behind it.
+
+        *bars* in time order: five-minute bars up to the last full five minutes before the start, then single minutes up
+        to the start.
+        """
+        self._backward = list(reversed(bars))
 
     def advance(self, now_ms: int) -> list[Candle]:
         """Close every minute that ended by *now_ms*; return the closed minutes (the new current one is empty)."""

@@ -16,8 +16,9 @@ from pipeline.audit.divergence import Difference, Witness
 from pipeline.audit.sources import Entry
 from pipeline.binance.fold import PartitionFold
 from pipeline.core.commands import Decision
+from pipeline.core.instruments import Instrument
 from pipeline.wire.records import Anchor, SegmentSealed, decode_anchor, decode_decision, record_digest
-from pipeline.wire.topics import ACCOUNT, ANCHORS, DECISIONS, INPUTS
+from pipeline.wire.topics import ACCOUNT, ANCHORS, DECISIONS, INPUTS, partition_of
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -102,6 +103,12 @@ class Replay:
                 on_decision=self._on_decision,
             )
         partition.feed(entry)
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        """What the fold knows of a symbol's grid so far."""
+        partition = self._partitions.get(partition_of(symbol))
+        state = partition.fold.states.get(symbol) if partition is not None else None
+        return state.instrument if state is not None else None
 
     def finish(self) -> Result:
         """Everything was fed: the verdict."""
