@@ -7,8 +7,8 @@ make the guard tighten stops; each move is one order placed and one cancelled. T
 sends when its clock says so, whatever the pipeline does.
 
 The clock starts at the connector's stamp, taken when the socket was read and before anything was parsed (the line's
-``at``), and ends when the kernel had the whole request (``AttemptEnded.written_ns``). "Intent in Kafka" is when a
-plain consumer beside the pipeline has read the intent, which is later than its acknowledgement by a fetch.
+``at``), and ends when the kernel had the whole request (``AttemptEnded.written_ns``). "Intent in Kafka" is the end of
+the millisecond in which the broker appended it (its log append time, which a consumer could not have read before).
 """
 
 from __future__ import annotations
@@ -32,19 +32,25 @@ from pipeline.wire.topics import ATTEMPTS, INPUTS, INTENTS
 
 NANOSECONDS_PER_MS: Final = 1_000_000
 WARM_UP_PER_MINUTE: Final = 2_400
+STOP: Final = 0.995
+RISE_SECONDS: Final = 600
+RISE_BPS: Final = 5_000
+CAUSE_MS: Final = 10_000  # the oldest cause of an intent that is looked for
 
 
 class Load(msgspec.Struct, frozen=True):
     """
     What the run is like: symbols, steps per second and symbol, positions that ride, orders to be seen.
 
-    The venue allows 1,200 orders a minute, so ``positions`` / ``ratchet_ms`` stays below 20 moves a second.
+    Five positions are the design's; each may move its stop at every mark price, so that up to five moves come in the
+    instant in which the venue sends the mark prices of all symbols. The venue allows 1,200 orders a minute, so
+    ``positions`` / ``ratchet_ms`` stays below 20 moves a second.
     """
 
-    symbols: int = 60
-    rate: float = 1.0
-    positions: int = 30
-    ratchet_ms: int = 1_600
+    symbols: int = 200
+    rate: float = 2.0
+    positions: int = 5
+    ratchet_ms: int = 500
     orders: int = 2_000
     mark_interval_ms: int = 1_000
 
@@ -82,20 +88,19 @@ async def measure(load_: Load, *, progress: Progress) -> tuple[list[Sample], dic
     async with whole_pipeline(
         market, configuration=lambda symbols: configuration(load_, symbols), progress=progress
     ) as whole:
-        held = await open_positions(whole, load_.positions)
-        seen = await _ride(whole, held, load_)
+        held = await open_positions(whole, load_.positions, stop=STOP)
+        since_ms = time.time_ns() // NANOSECONDS_PER_MS
+        await _ride(whole, held, load_)
         memory = whole.memory_mb()
         async with open_log(whole.settings) as log:
-            samples, kafka_figures = await _samples(log, seen)
+            samples, kafka_figures = await _samples(log, since_ms)
         return samples, {"memory_mb": memory, **kafka_figures}
 
 
-async def _ride(whole: Whole, held: list[str], load_: Load) -> dict[str, int]:
-    """Let the market rise until enough orders went out; returns intent id → ns at which a consumer had read it."""
-    seen: dict[str, int] = {}
+async def _ride(whole: Whole, held: list[str], load_: Load) -> None:
+    """Let the market rise until enough orders went out."""
     settings = whole.settings
     consumer = AIOKafkaConsumer(
-        INTENTS.named(settings.prefix),
         ATTEMPTS.named(settings.prefix),
         **client_arguments(settings),
         auto_offset_reset="latest",
@@ -104,36 +109,41 @@ async def _ride(whole: Whole, held: list[str], load_: Load) -> dict[str, int]:
     await consumer.start()
     try:
         await consumer.seek_to_end()
-        for symbol in held:
-            await whole.exchange.run_path(symbol, [{"seconds": 600, "drift_bps": 5_000, "volatility_bps": 0.5}])
-        orders, said = 0, time.monotonic()
-        deadline = time.monotonic() + 60 + load_.orders / 5
+        orders, started = 0, time.monotonic()
+        said, rising_until = started, started
+        deadline = started + 120 + load_.orders / load_.positions
         while orders < load_.orders and time.monotonic() < deadline:
             whole.fleet.check()
-            batches = await consumer.getmany(timeout_ms=100)
-            now = time.time_ns()
-            for place, batch in batches.items():
-                for record in batch:
-                    if place.topic == INTENTS.named(settings.prefix):
-                        seen[records.decode_intent(record.value).id] = now
-                    else:
-                        orders += b'"type":"attempt"' in record.value and b'"action":"place"' in record.value
+            if time.monotonic() > rising_until:
+                for symbol in held:
+                    await whole.exchange.run_path(
+                        symbol, [{"seconds": RISE_SECONDS, "drift_bps": RISE_BPS, "volatility_bps": 0.5}]
+                    )
+                rising_until = time.monotonic() + RISE_SECONDS
+            batches = await consumer.getmany(timeout_ms=250)
+            orders += sum(
+                b'"type":"attempt"' in record.value and b'"action":"place"' in record.value
+                for batch in batches.values()
+                for record in batch
+            )
             if time.monotonic() - said > 5:
                 said = time.monotonic()
                 whole.progress(f"{orders} of {load_.orders} orders")
     finally:
         await consumer.stop()
-    return seen
 
 
-async def _samples(log: Log, seen: dict[str, int]) -> tuple[list[Sample], dict[str, Any]]:  # Any: JSON
-    """Read what the run left in the log; returns the orders on their road and the load that was there."""
-    inputs = await log.read(INPUTS)
+async def _samples(log: Log, since_ms: int) -> tuple[list[Sample], dict[str, Any]]:  # Any: JSON
+    """Read what the ride left in the log; returns the orders on their road and the load that was there."""
+    inputs = await log.read(INPUTS, since_ms=since_ms - CAUSE_MS)
+    intents = [
+        (records.decode_intent(record.value), record.append_ms) for record in await log.read(INTENTS, since_ms=since_ms)
+    ]
     samples = pair(
         {(record.partition, record.offset): record.value for record in inputs},
-        [records.decode_intent(record.value) for record in await log.read(INTENTS)],
-        [records.decode_attempt(record.value) for record in await log.read(ATTEMPTS)],
-        seen,
+        [intent for intent, _ in intents],
+        [records.decode_attempt(record.value) for record in await log.read(ATTEMPTS, since_ms=since_ms)],
+        {intent.id: (append_ms + 1) * NANOSECONDS_PER_MS for intent, append_ms in intents},
     )
     times = sorted(record.append_ms for record in inputs)
     seconds = (times[-1] - times[0]) / 1_000 if len(times) > 1 else 1.0

@@ -121,9 +121,11 @@ async def _known_instruments(fleet: Fleet, settings: Settings) -> None:
     raise PartFailed(f"the executor read no exchangeInfo: {fleet.parts['execute'].last_words()}")
 
 
-async def open_positions(whole: Whole, count: int) -> list[str]:
+async def open_positions(whole: Whole, count: int, *, stop: float = 0.99) -> list[str]:
     """
     Ask for long positions, symbol after symbol, until the exchange has *count*; returns their symbols.
+
+    *stop* is the share of the price at which the first stop lies: the nearer, the smaller a move that is worth a request.
 
     A symbol whose grid is too coarse for the asked levels is declined and another takes its place. Raises PartFailed.
     """
@@ -141,14 +143,14 @@ async def open_positions(whole: Whole, count: int) -> list[str]:
         for _ in range(min(ASKED_AT_ONCE, count - len(opened))):
             symbol = closed[turn % len(closed)]
             turn += 1
-            command = open_command(symbol, middle=middles[symbol], tick=ticks[symbol])
+            command = open_command(symbol, middle=middles[symbol], tick=ticks[symbol], stop=stop)
             await send(whole.settings, ACCOUNT, records.encode(command))
         await asyncio.sleep(ASK_AGAIN_SECONDS)
     raise PartFailed(f"only {len(opened)} of {count} positions were opened within {OPEN_SECONDS:.0f} s")
 
 
-def open_command(symbol: str, *, middle: float, tick: float) -> records.OpenCommand:
-    """Long, the stop 1 % away, targets out of reach."""
+def open_command(symbol: str, *, middle: float, tick: float, stop: float = 0.99) -> records.OpenCommand:
+    """Long, the stop at that share of the middle price, targets out of reach."""
 
     def price(share: float) -> str:
         return f"{round(middle * share / tick) * tick:.8f}"
@@ -158,7 +160,7 @@ def open_command(symbol: str, *, middle: float, tick: float) -> records.OpenComm
         symbol=symbol,
         side=Side.BUY,
         notional="500",
-        stop=price(0.99),
+        stop=price(stop),
         target=price(1.5),
         last_target=price(1.6),
     )
