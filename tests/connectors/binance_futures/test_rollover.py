@@ -169,6 +169,7 @@ class VirtualVenue:
             if partition in self.in_flight and self.random.random() < 0.5:
                 self.log += map(lines.decode, lines.split(self.in_flight.pop(partition)))
                 self.batcher.acknowledged(partition)
+            self.batcher.release(partition)
             record = self.batcher.take(partition)
             if record is not None:
                 self.in_flight[partition] = record
