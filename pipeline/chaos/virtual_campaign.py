@@ -26,7 +26,7 @@ from pipeline.virtual.clock import silence
 Json: TypeAlias = Any  # the result's JSON
 
 CHUNK: Final = 50
-SHRUNK_AT_MOST: Final = 5  # failing seeds that are made small
+SHRUNK_AT_MOST: Final = 3  # failing seeds that are made small
 REACHED_OFTEN: Final = 20  # each await point is the crash point in so many seeds at least
 
 

@@ -38,6 +38,8 @@ Json: TypeAlias = Any  # the ledger's JSON
 TAIL_MS: Final = 1_500  # what stands in the log's last moments may not have been folded when the run ended
 CLOCK_SLACK_MS: Final = 60  # how wrong an offset measured over the road can be
 NAKED_FAULTLESS_MS: Final = 2_000  # P3
+RAIL_MS: Final = 3_000  # of one rail, the other covering, where nothing disturbs
+DISTURBED_MS: Final = 6_000  # a fault's effect lasts so long at most
 NAKED_MS: Final = 5_000  # P3, with faults, beside the time in which nobody could act
 ON_THE_ROAD_MS: Final = 40
 STARTING_MS: Final = 4_000
@@ -97,6 +99,7 @@ def judge(traces: Traces, configured: Settings) -> list[Violation]:
     broken += never_looser(episodes, by_kind)
     broken += nothing_left(traces, by_kind, refolded, configured)
     broken += never_naked(episodes, traces)
+    broken += each_rail_when_undisturbed(episodes, traces)
     broken += no_late_entry(by_kind["order"], known)
     broken += leases_kept(by_kind["order"], attempts)
     broken += doubts_ended_rightly(by_kind, attempts)
@@ -210,6 +213,19 @@ def never_naked(episodes: Sequence[Json], traces: Traces) -> list[Violation]:
     return broken
 
 
+def each_rail_when_undisturbed(episodes: Sequence[Json], traces: Traces) -> list[Violation]:
+    """P3, per rail: where no fault bites, each of the two covers the whole quantity but for moments of moving."""
+    broken = []
+    for episode in episodes:
+        for rail in ("close_position", "reduce_only"):
+            for start, end in episode["naked"][rail]["intervals"]:
+                disturbed = any(start - DISTURBED_MS <= at <= end for at in traces.bitten_ms)
+                if end - start > RAIL_MS and not disturbed:
+                    text = f"{episode['symbol']} had no {rail} stop for its quantity for {end - start} ms"
+                    broken.append(Violation("P3", text, f"exchange {start} to {end}"))
+    return broken
+
+
 def never_looser(episodes: Sequence[Json], by_kind: Mapping[str, list[Json]]) -> list[Violation]:
     """P3, less the episodes in which the exchange forgot a stop that it had accepted: no road proves that in time."""
     vanished = [(line["symbol"], line["at"]) for line in by_kind.get("vanished", ())]
@@ -303,7 +319,7 @@ def leases_kept(orders: Sequence[Json], attempts: Sequence[records.AttemptRecord
         if isinstance(one, records.EpochStarted):
             lease[one.epoch] = one.lease_ms
             until[one.epoch] = one.at_ms + one.lease_ms
-        elif isinstance(one, records.LeaseRenewed) and one.epoch in lease:
+        elif isinstance(one, records.LeaseRenewed) and one.epoch == max(lease, default=0):
             until[one.epoch] = max(until[one.epoch], one.at_ms + lease[one.epoch])
         elif isinstance(one, records.EpochEnded):
             ended.add(one.epoch)

@@ -137,6 +137,7 @@ class Traces(msgspec.Struct):
     spells: list[Spell] = []
     reached: list[Site] = []  # await points at which something was killed or frozen
     takeovers: int = 0
+    bitten_ms: list[int] = []
     ledger_start_ms: int = START_MS
 
 
@@ -232,6 +233,7 @@ class Run:
             self._spells,
             self._reached,
             self._takeovers,
+            self.venue.bitten_ms,
         )
 
     @property

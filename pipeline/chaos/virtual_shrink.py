@@ -8,7 +8,7 @@ import msgspec
 
 from pipeline.chaos.virtual_plan import Plan
 
-MOST_RUNS = 200
+MOST_RUNS = 80
 
 
 def shrink(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
