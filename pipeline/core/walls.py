@@ -156,7 +156,11 @@ class Ending(msgspec.Struct):
 
 
 class WallState(msgspec.Struct):
-    """Everything remembered about one symbol's walls; belongs to one grid (tick and step)."""
+    """
+    Everything remembered about one symbol's walls; belongs to one grid (tick and step).
+
+    ``endings`` are of confirmed walls, the newest last, for two minutes.
+    """
 
     tick_e8: int
     step_e8: int
@@ -207,11 +211,27 @@ def on_trade(walls: WallState, trade: Trade) -> None:
 
 def wanted_width(*, twice_mid: int, atr_1h_e8: int, tick_e8: int) -> int:
     """Bucket width in ticks (domain 6.5 rule 1); *atr_1h_e8* 0: not known."""
-    bps = UNKNOWN_ATR_BPS
-    if atr_1h_e8:
-        share = atr_1h_e8 * 2_000_000 // (twice_mid * tick_e8)
-        bps = next((bps for below, bps in WIDTHS if share < below), WIDEST_BPS)
-    return max(1, twice_mid * bps // 20_000)
+    return max(1, twice_mid * _width_bps(twice_mid, atr_1h_e8, tick_e8) // 20_000)
+
+
+def keeps_width(width: int, *, twice_mid: int, atr_1h_e8: int, tick_e8: int) -> bool:
+    """
+    True while the wanted width, before it is rounded down to ticks, is within a quarter of what gives *width*.
+
+    Rounded widths would not do: on a coarse grid one tick more is 100 %, and a price that plays around the bound would
+    begin every wall anew each second.
+    """
+    wanted = twice_mid * _width_bps(twice_mid, atr_1h_e8, tick_e8)
+    return (width == 1 or wanted * 100 >= width * 20_000 * (100 - KEEP_WIDTH_PERCENT)) and (
+        wanted * 100 < (width + 1) * 20_000 * (100 + KEEP_WIDTH_PERCENT)
+    )
+
+
+def _width_bps(twice_mid: int, atr_1h_e8: int, tick_e8: int) -> int:
+    if not atr_1h_e8:
+        return UNKNOWN_ATR_BPS
+    share = atr_1h_e8 * 2_000_000 // (twice_mid * tick_e8)
+    return next((bps for below, bps in WIDTHS if share < below), WIDEST_BPS)
 
 
 def sample(
@@ -226,9 +246,9 @@ def sample(
     if not book.bid_prices or not book.ask_prices:
         return []
     twice_mid = book.best_bid + book.best_ask
-    width = wanted_width(twice_mid=twice_mid, atr_1h_e8=atr_1h_e8, tick_e8=walls.tick_e8)
-    if walls.width == 0 or abs(width - walls.width) * 100 > KEEP_WIDTH_PERCENT * walls.width:
-        _regrid(walls, width)
+    tick_e8 = walls.tick_e8
+    if not walls.width or not keeps_width(walls.width, twice_mid=twice_mid, atr_1h_e8=atr_1h_e8, tick_e8=tick_e8):
+        _regrid(walls, wanted_width(twice_mid=twice_mid, atr_1h_e8=atr_1h_e8, tick_e8=tick_e8))
     if book.resyncs != walls.resyncs:
         for side in (walls.bids, walls.asks):
             _clear_ages(side, walls.sampled_ms)
@@ -423,7 +443,8 @@ def _end(walls: WallState, track: Track, side: Side, bucket: int, verdict: WallV
         at_ms=now_ms,
         confirmed=confirmed,
     )
-    walls.endings.append(ending)
+    if confirmed:  # only those can have been leant on; candidates come and go by the dozen
+        walls.endings.append(ending)
     return ending
 
 

@@ -20,6 +20,7 @@ from pipeline.core.walls import (
     WallState,
     WallVerdict,
     book_of_top,
+    keeps_width,
     on_trade,
     sample,
     wanted_width,
@@ -379,6 +380,39 @@ def test_widths_follow_the_range() -> None:
     assert [150, 250, 250, 500] == widths
     assert 250 == wanted_width(twice_mid=1_000_000, atr_1h_e8=0, tick_e8=TICK_E8)
     assert 1 == wanted_width(twice_mid=400, atr_1h_e8=0, tick_e8=TICK_E8)
+
+
+def test_price_that_plays_around_a_bound_keeps_the_grid() -> None:
+    """On a coarse grid the wanted width is now one tick, now two: the grid, and with it every wall, stays."""
+    walls = WallState(tick_e8=TICK_E8, step_e8=STEP_E8)
+    for second in range(40):
+        middle = 3_995 if second % 2 else 4_005
+        bids = [(middle - 1 - d, SMALL) for d in range(100)]
+        asks = [(middle + d, SMALL) for d in range(100)]
+        book = book_of_top([*bids, (3_960, WALL_LOTS)], asks)
+        sample(walls, book, now_ms=START_MS + 1_000 * second, atr_1h_e8=0, own_lots=0, day_quote_e8=0)
+    told = {wanted_width(twice_mid=2 * middle - 1, atr_1h_e8=0, tick_e8=TICK_E8) for middle in (3_995, 4_005)}
+
+    assert {1, 2} == told
+    assert 2 == walls.width
+    assert [(3_960, 3_961)] == [(band.low, band.high) for band in walls.bands]
+    assert keeps_width(2, twice_mid=6_000, atr_1h_e8=0, tick_e8=TICK_E8)
+    assert not keeps_width(2, twice_mid=5_999, atr_1h_e8=0, tick_e8=TICK_E8)
+    assert not keeps_width(1, twice_mid=10_000, atr_1h_e8=0, tick_e8=TICK_E8)
+
+
+def test_candidates_leave_no_endings() -> None:
+    """What was never confirmed could not be leant on: however much flickers, the end of a confirmed wall is found."""
+    market = Market()
+    market.confirmed()
+    market.wall(lots=0)
+    market.second(2)
+    for i in range(60):
+        market.wall(BASE + 2_000 + 300 * (i % 20), WALL_LOTS if i % 2 else 0)
+        market.second()
+
+    assert 1 == len([e for e in market.walls.endings if e.side is Side.BUY])
+    assert all(e.confirmed for e in market.walls.endings)
 
 
 def test_price_beyond_an_eaten_wall_is_timed() -> None:
