@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,11 @@ from connectors.binance_futures.routing import Route
 from connectors.binance_futures.session import State
 from connectors.binance_futures.subscriptions import Tier
 from pipeline.core.book import BookStatus
+from pipeline.embedded_kafka import EmbeddedKafka
+from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.virtual.clock import VirtualLoop, run, silence
 from pipeline.wire.topics import partition_of
-from tests.connectors.binance_futures import faults
+from tests.connectors.binance_futures import broker_away, faults
 from tests.connectors.binance_futures.virtual_feed import Feed
 
 
@@ -149,3 +152,15 @@ def test_five_hundred_symbols_come_and_go_on_living_sockets() -> None:
         assert State.LIVE is feed.connector.rollovers[0].serving.state
 
     played(scene)
+
+
+async def test_without_a_broker_memory_stays_bounded_and_what_gives_way_is_told_exactly(tmp_path: Path) -> None:
+    """Held symbols and user events lose nothing; the numbers that are missing are those that lost lines count."""
+    bound = 2 * 1024 * 1024
+    async with EmbeddedKafka(directory=tmp_path, profile="demo") as kafka:
+        await ensure_topics(kafka.bootstrap, broker_away.PREFIX)
+        result = await broker_away.flood(kafka, how="stop", seconds=2, rate=8_000, max_bytes=bound, symbols=40)
+
+    assert {} == broker_away.faults_of(result, bound)
+    assert result.given_way > 1_000
+    assert result.events > 10
