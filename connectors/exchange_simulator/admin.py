@@ -13,6 +13,7 @@ from connectors.exchange_simulator.faults import FaultError, parse_rules
 from connectors.exchange_simulator.instruments import CONTRACT_STATUSES
 from connectors.exchange_simulator.scenarios import AT_END, ScenarioError, parse_segments
 from connectors.exchange_simulator.signing import PublicKeyError
+from connectors.exchange_simulator.status_page import page
 from connectors.exchange_simulator.synthetic import SyntheticMarket
 
 if TYPE_CHECKING:
@@ -58,11 +59,15 @@ async def status(simulator: Simulator, request: web.Request) -> Any:
         "market_events": simulator.exchange.market_events,
         "frames_sent": hub.frames_sent,
         "listen_key_active": simulator.venue.listen_key is not None,
-        "sockets": [
-            {"route": client.route, "streams": len(client.streams), "frames": client.frames, "bytes": client.bytes}
-            for client in hub.clients
-        ],
+        "sockets": _sockets(simulator),
     }
+
+
+def _sockets(simulator: Simulator) -> list[Payload]:
+    return [
+        {"route": client.route, "streams": len(client.streams), "frames": client.frames, "bytes": client.bytes}
+        for client in simulator.hub.clients
+    ]
 
 
 async def start(simulator: Simulator, request: web.Request) -> Any:
@@ -305,6 +310,17 @@ def add_routes(application: web.Application, simulator: Simulator) -> None:
         except (AdminError, FaultError, PublicKeyError, ScenarioError) as error:
             return _json({"error": str(error)}, 400)
 
+    async def show(request: web.Request) -> web.Response:
+        text = page(
+            simulator.venue,
+            simulator.faults,
+            _sockets(simulator),
+            simulator.exchange.source.status(),
+            now_ms=simulator.clock.now_ms(),
+        )
+        return web.Response(text=text, content_type="text/html")
+
+    application.router.add_get("/admin", show)
     application.router.add_route("*", "/admin/{name}", answer)
 
 

@@ -34,17 +34,21 @@ class Exchange:
     def advance(self, now_ms: int, *, limit: int = 1_000_000) -> bool:
         """Let everything happen that is due by *now_ms*, at most *limit* source steps; True when more is due."""
         venue, source = self.venue, self.source
+        next_due, take, apply = source.next_due, source.take, venue.apply
+        # Only a tick moves the venue's own next instant.
+        step = venue.next_due()
         for _ in range(limit):
-            due = source.next_due()
-            step = venue.next_due()
-            if due is not None and due <= min(step, now_ms):
+            due = next_due()
+            if due is not None and due <= step and due <= now_ms:
                 self.now_ms = max(self.now_ms, due)
-                for event in source.take(self.now_ms):
-                    venue.apply(event, self.now_ms)
-                    self.market_events += 1
+                events = take(self.now_ms)
+                for event in events:
+                    apply(event, self.now_ms)
+                self.market_events += len(events)
             elif step <= now_ms:
                 self.now_ms = max(self.now_ms, step)
                 venue.tick(self.now_ms)
+                step = venue.next_due()
             else:
                 self.now_ms = max(self.now_ms, now_ms)
                 return False

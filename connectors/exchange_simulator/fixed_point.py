@@ -23,6 +23,9 @@ def parse_e8(text: str) -> int | None:
     return int(whole) * E8 + int(fraction.ljust(8, "0"))
 
 
+_CUT: Final = tuple(10 ** (8 - decimals) for decimals in range(9))
+
+
 def is_whole(text: str, *, longest: int) -> bool:
     """Whether a text is a plain non-negative integer of at most *longest* ASCII digits."""
     return len(text) <= longest and text.isascii() and text.isdigit()
@@ -34,12 +37,15 @@ def decimals_of(text: str) -> int:
 
 
 def format_e8(value: int, decimals: int = 8) -> str:
-    """Write an e8 integer with exactly *decimals* digits after the point (cut toward zero)."""
-    sign = "-" if value < 0 else ""
-    whole, fraction = divmod(abs(value), E8)
+    """Write an e8 integer with exactly *decimals* (0…8) digits after the point (cut toward zero)."""
+    if value < 0:
+        return "-" + format_e8(-value, decimals)
     if decimals == 0:
-        return f"{sign}{whole}"
-    return f"{sign}{whole}.{fraction:08d}"[: len(sign) + len(str(whole)) + 1 + decimals]
+        return str(value // E8)
+    digits = str(value // _CUT[decimals])
+    if len(digits) <= decimals:
+        digits = digits.zfill(decimals + 1)
+    return f"{digits[:-decimals]}.{digits[-decimals:]}"
 
 
 def format_trimmed(value: int, at_least: int = 0) -> str:

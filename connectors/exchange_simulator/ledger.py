@@ -118,6 +118,11 @@ class Ledger:
         # Faults that bit, by action.
         self.faults: dict[str, int] = {}
 
+    @property
+    def count(self) -> int:
+        """How many lines were written so far, kept or not."""
+        return self._next
+
     def record(self, kind: str, body: Payload, *, now_ms: int) -> None:
         """Append one line `{"n", "at", "kind", …}`."""
         line = {"n": self._next, "at": now_ms, "kind": kind} | body

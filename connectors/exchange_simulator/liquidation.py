@@ -14,6 +14,7 @@ from connectors.exchange_simulator.account import Account, Position
 from connectors.exchange_simulator.book import Execution
 from connectors.exchange_simulator.conditional_trading import ConditionalTrading
 from connectors.exchange_simulator.fixed_point import E8, format_e8, format_trimmed
+from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.market import Market
 from connectors.exchange_simulator.order_specs import OrderSpec
 from connectors.exchange_simulator.orders import Order
@@ -213,5 +214,29 @@ def force_order(order: Order, *, now_ms: int) -> Payload:
             "l": row.quantity_text(order.filled),
             "z": row.quantity_text(order.filled),
             "T": order.updated_ms,
+        },
+    }
+
+
+def strangers_force_order(row: Instrument, *, long: bool, ticks: int, lots: int, now_ms: int) -> Payload:
+    """The forceOrder event of a stranger's liquidation, filled at one price."""
+    price, quantity = row.price_text(ticks), row.quantity_text(lots)
+    return {
+        "e": "forceOrder",
+        "E": now_ms,
+        "ps": row.symbol,
+        "st": 1,
+        "o": {
+            "s": row.symbol,
+            "S": "SELL" if long else "BUY",
+            "o": "LIMIT",
+            "f": "IOC",
+            "q": quantity,
+            "p": price,
+            "ap": price,
+            "X": "FILLED",
+            "l": quantity,
+            "z": quantity,
+            "T": now_ms,
         },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from connectors.exchange_simulator.book import Level, MarketBook
@@ -28,6 +29,7 @@ PARTIAL_DEPTHS: Final = (5, 10, 20)
 BASIS_SAMPLES: Final = 30
 IMPACT_LEVELS: Final = 50
 TRADES_KEPT: Final = 1_000
+TEXTS_KEPT: Final = 512
 
 
 class DepthWindow:
@@ -45,6 +47,12 @@ class DepthWindow:
         """Note the first update id of the window."""
         if self.first_id is None:
             self.first_id = update_id
+
+
+def _depth_names(symbol: str, speed: int) -> tuple[str, list[tuple[int, str]]]:
+    """The diff stream of a speed, and the partial books with their level counts."""
+    suffix = "" if speed == 250 else f"@{speed}ms"
+    return f"{symbol}@depth{suffix}", [(count, f"{symbol}@depth{count}{suffix}") for count in PARTIAL_DEPTHS]
 
 
 class PublicTrade(NamedTuple):
@@ -79,7 +87,7 @@ class Market:
     def __init__(
         self, row: Instrument, *, seed: int, stream: int, start_ms: int, wanted: Callable[[str], bool], emit: Emit
     ) -> None:
-        self.row = row
+        self.use(row)
         self.name = row.symbol.lower()
         self.wanted = wanted
         self.emit = emit
@@ -105,30 +113,60 @@ class Market:
         self._closing: deque[tuple[int, str, Candle, str, KlinePayload]] = deque()
         self._kline_dirty = self._day_dirty = True
         self._depth_dirty = dict.fromkeys((100, 250, 500), True)
-        self._ticker_names = (f"{self.name}@bookTicker", "!bookTicker")
+        # Whether a flush has anything to do: a change, or an update id that was consumed without one.
+        self._depth_due = dict.fromkeys((100, 250, 500), True)
+        self._depth_names = {speed: _depth_names(self.name, speed) for speed in self._depth_dirty}
+        self._kline_names = {
+            interval: (
+                (f"{self.name}@kline_{interval}", stream_payload),
+                (f"{self.name}_perpetual@continuousKline_{interval}", continuous_payload),
+            )
+            for interval in INTERVALS
+        }
+        self._ticker_name = f"{self.name}@bookTicker"
+        # Changes since the last flush of any diff speed; the windows share them then.
+        self._gathered = DepthWindow(0)
         self.recorded = False
         self.first_snapshot: Payload | None = None
         self.day_open = self.day_high = self.day_low = 0
         self.day_lots = self.day_quote = self.day_count = 0
         self._start_day(start_ms)
 
+    def use(self, row: Instrument) -> None:
+        """Take the symbol's (changed) description; texts of prices and quantities that return are kept."""
+        self.row = row
+        self._price_text = lru_cache(maxsize=TEXTS_KEPT)(row.price_text)
+        self._quantity_text = lru_cache(maxsize=TEXTS_KEPT)(row.quantity_text)
+
     # ---- events -------------------------------------------------------------------------------------------------
 
     def change_book(self, event: BookChange, *, update_id: int, now_ms: int) -> None:
         """Apply a synthetic change: the book now, the diff streams at their own cadence."""
-        best = (self.book.best_bid, self.book.best_ask)
-        self.book.set_levels(event.bids, event.asks)
+        book, bids, asks = self.book, event.bids, event.asks
+        best_bid, best_ask = book.best_bid, book.best_ask
+        book.set_levels(bids, asks)
         self.update_id, self.transaction_ms = update_id, now_ms
-        for window in self.windows.values():
-            window.open(update_id)
-            window.bids.update(event.bids)
-            window.asks.update(event.asks)
+        gathered = self._gathered
+        if gathered.first_id is None:
+            gathered.first_id = update_id
+        gathered.bids.update(bids)
+        gathered.asks.update(asks)
         self._mark_depth_dirty()
-        top_touched = best != (self.book.best_bid, self.book.best_ask) or any(
-            ticks in best for ticks, _ in (*event.bids, *event.asks)
-        )
-        if top_touched and self.wanted(self._ticker_names[0]):
-            self.emit(self._ticker_names[0], self.book_ticker(now_ms))
+        if not self.wanted(self._ticker_name):
+            return
+        if best_bid != book.best_bid or best_ask != book.best_ask or best_bid in dict(bids) or best_ask in dict(asks):
+            self.emit(self._ticker_name, self.book_ticker(now_ms))
+
+    def _hand_out(self) -> None:
+        """Give what has been gathered since the last flush to the window of every diff speed."""
+        gathered = self._gathered
+        if gathered.first_id is None:
+            return
+        for window in self.windows.values():
+            window.open(gathered.first_id)
+            window.bids.update(gathered.bids)
+            window.asks.update(gathered.asks)
+        self._gathered = DepthWindow(self.update_id)
 
     def apply_recorded(self, event: RecordedDiff) -> None:
         """Apply a recorded diff by the venue's own rules and serve it unchanged on the legal diff names."""
@@ -212,8 +250,9 @@ class Market:
         return None if bid is None or ask is None else (bid + ask) * self.row.tick_e8 // 2
 
     def _mark_depth_dirty(self) -> None:
-        dirty = self._depth_dirty
+        dirty, due = self._depth_dirty, self._depth_due
         dirty[100] = dirty[250] = dirty[500] = True
+        due[100] = due[250] = due[500] = True
 
     def _start_day(self, start_ms: int) -> None:
         """Take the rolling day from history. Approximation: the window then only grows, it never drops its tail."""
@@ -228,8 +267,11 @@ class Market:
 
     def flush_depth(self, speed: int, now_ms: int) -> None:
         """Send the diff and the partial books of one speed (100, 250 or 500 ms), when something changed."""
-        suffix = "" if speed == 250 else f"@{speed}ms"
-        name = f"{self.name}@depth{suffix}"
+        if not self._depth_due[speed]:
+            return
+        self._depth_due[speed] = False
+        self._hand_out()
+        name, partials = self._depth_names[speed]
         window = self.windows.get(speed)
         if window is None:
             if not self.recorded:
@@ -240,8 +282,7 @@ class Market:
             self.windows[speed] = DepthWindow(self.update_id)
         if self._depth_dirty[speed]:
             self._depth_dirty[speed] = False
-            for count in PARTIAL_DEPTHS:
-                partial = f"{self.name}@depth{count}{suffix}"
+            for count, partial in partials:
                 if self.wanted(partial):
                     self.emit(partial, self._partial(count, now_ms))
 
@@ -275,14 +316,12 @@ class Market:
 
     def _kline_streams(self, interval: str) -> list[tuple[str, KlinePayload]]:
         """The wanted streams that carry candles of an interval, each with its payload."""
-        names = (
-            (f"{self.name}@kline_{interval}", stream_payload),
-            (f"{self.name}_perpetual@continuousKline_{interval}", continuous_payload),
-        )
-        return [(name, payload) for name, payload in names if self.wanted(name)]
+        return [(name, payload) for name, payload in self._kline_names[interval] if self.wanted(name)]
 
     def close_candles(self, now_ms: int, *, delay_ms: int = 0) -> None:
         """End minutes; *delay_ms* later send the last frame (`x: true`) of every wanted candle that ended with them."""
+        if now_ms < self.candles.current.open_ms + INTERVALS["1m"] and not self._closing:
+            return
         for minute in self.candles.advance(now_ms):
             end = minute.open_ms + INTERVALS["1m"]
             for interval in INTERVALS:
@@ -313,7 +352,7 @@ class Market:
     # ---- payloads -----------------------------------------------------------------------------------------------
 
     def _levels(self, levels: list[Level]) -> list[list[str]]:
-        price, quantity = self.row.price_text, self.row.quantity_text
+        price, quantity = self._price_text, self._quantity_text
         return [[price(ticks), quantity(lots)] for ticks, lots in levels]
 
     def _depth_head(self, now_ms: int) -> Payload:
@@ -375,8 +414,8 @@ class Market:
         client of sheet 2.8 a second snapshot.
         """
         self.update_id = update_id
-        for window in self.windows.values():
-            window.open(update_id)
+        self._gathered.open(update_id)
+        self._depth_due = dict.fromkeys(self._depth_due, True)
 
     def best(self) -> tuple[int, int, int, int]:
         """Best bid ticks and lots, best ask ticks and lots; zeros for an empty side."""
@@ -391,19 +430,19 @@ class Market:
     def book_ticker(self, now_ms: int) -> Payload:
         """The bookTicker event."""
         bid, bid_lots, ask, ask_lots = self.best()
-        row = self.row
+        symbol, price, quantity = self.row.symbol, self._price_text, self._quantity_text
         return {
             "e": "bookTicker",
             "u": self.update_id,
             "E": now_ms,
             "T": self.transaction_ms,
-            "s": row.symbol,
-            "ps": row.symbol,
+            "s": symbol,
+            "ps": symbol,
             "st": 1,
-            "b": row.price_text(bid),
-            "B": row.quantity_text(bid_lots),
-            "a": row.price_text(ask),
-            "A": row.quantity_text(ask_lots),
+            "b": price(bid),
+            "B": quantity(bid_lots),
+            "a": price(ask),
+            "A": quantity(ask_lots),
         }
 
     def mark_price(self, now_ms: int) -> Payload:

@@ -61,4 +61,37 @@ class RecordedSnapshot(msgspec.Struct, frozen=True):
     asks: Levels
 
 
-MarketEvent = BookChange | MarketTrade | RecordedDiff | RecordedFrame | RecordedSnapshot
+class ContractChange(msgspec.Struct, frozen=True):
+    """What exchangeInfo says of a symbol changes; None keeps."""
+
+    symbol: str
+    status: str | None = None
+    delivery_ms: int | None = None
+
+
+class FundingRate(msgspec.Struct, frozen=True):
+    """The rate of the next settlement, e8 of the notional."""
+
+    symbol: str
+    rate_e8: int
+
+
+class StrangerLiquidated(msgspec.Struct, frozen=True):
+    """A stranger's position is liquidated at the touch: a trade, and perhaps the forceOrder of this second."""
+
+    symbol: str
+    ticks: int
+    lots: int
+    long: bool
+
+
+MarketEvent = (
+    BookChange
+    | MarketTrade
+    | RecordedDiff
+    | RecordedFrame
+    | RecordedSnapshot
+    | ContractChange
+    | FundingRate
+    | StrangerLiquidated
+)

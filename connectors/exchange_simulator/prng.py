@@ -22,11 +22,18 @@ class Prng:
 
     def below(self, bound: int) -> int:
         """An integer in [0, bound)."""
-        return self.bits() % bound
+        # `bits` written out: a market draws ten of these a step, and a call costs as much as the drawing.
+        self._state = state = (self._state + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        return (state ^ (state >> 31)) % bound
 
     def between(self, low: int, high: int) -> int:
         """An integer in [low, high], both ends included."""
-        return low + self.bits() % (high - low + 1)
+        self._state = state = (self._state + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        return low + (state ^ (state >> 31)) % (high - low + 1)
 
     def bell(self) -> int:
         """A roughly normal integer of mean 0 and standard deviation 1000 (sum of four uniforms)."""

@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from connectors.exchange_simulator.fixed_point import parse_e8
+from connectors.exchange_simulator.happenings import Happening, first_mistake
 from connectors.exchange_simulator.instruments import Instrument
+from connectors.exchange_simulator.json_places import line_of, mistake
 
 AT_END: Final = ("hold", "repeat", "wander")
 
@@ -57,6 +59,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     symbols: dict[str, SymbolScenario] = {}
     paths: dict[str, list[Segment]] = {}
+    happenings: list[Happening] = []
     idle: str = "wander"
     volatility_bps: float = 2.0
 
@@ -84,7 +87,11 @@ def parse_scenario(raw: bytes) -> Scenario:
     try:
         scenario = msgspec.json.decode(raw, type=Scenario)
     except msgspec.MsgspecError as error:
-        raise ScenarioError(f"scenario: {error}") from error
+        raise ScenarioError(f"scenario: {mistake(raw, error)}") from error
+    found = first_mistake(scenario.happenings)
+    if found is not None:
+        line = line_of(raw.decode("utf-8", errors="replace"), ("happenings", *found[0]))
+        raise ScenarioError(f"scenario: line {line}: {found[1]}")
     check(scenario)
     return scenario
 
@@ -146,4 +153,31 @@ DEMO: Final = Scenario(
     idle="hold",
     volatility_bps=0.8,
 )
-BUILT_IN: Final = {scenario.name: scenario for scenario in (CALM, DEMO)}
+# A day's troubles in three minutes, on the first symbols.
+CRASH: Final = Scenario(
+    name="crash",
+    symbols={
+        "BTCUSDT": SymbolScenario(path="crash", at_end="wander", immediately=True),
+        "ETHUSDT": SymbolScenario(path="crash", at_end="wander", immediately=True),
+        "SOLUSDT": SymbolScenario(path="trend", at_end="wander", immediately=True),
+    },
+    paths=PATHS
+    | {
+        "crash": [Segment(30, 0, 2), Segment(20, -600, 15), Segment(10, 150, 15), Segment(40, -900, 25)],
+        "trend": [Segment(120, 240, 2), Segment(60, -40, 2)],
+    },
+    happenings=[
+        Happening(at=5, symbol="BTCUSDT", kind="wall", distance_bps=40, notional=20_000_000, seconds=90),
+        Happening(at=30, symbol="BTCUSDT", kind="cascade", side="bid", count=60, notional=30_000_000, seconds=60),
+        Happening(at=30, symbol="BTCUSDT", kind="thin", seconds=60, share=0.1),
+        Happening(at=40, symbol="ETHUSDT", kind="cascade", side="bid", count=40, notional=8_000_000, seconds=50),
+        Happening(at=10, symbol="SOLUSDT", kind="wall", side="ask", distance_bps=30, notional=5_000_000, seconds=15),
+        Happening(at=20, symbol="SOLUSDT", kind="funding", rate_bps=75),
+        Happening(at=60, symbol="XRPUSDT", kind="status", status="TRADING_HALT"),
+        Happening(at=120, symbol="XRPUSDT", kind="status", status="TRADING"),
+        Happening(at=0, symbol="DOGEUSDT", kind="status", status="PENDING_TRADING"),
+        Happening(at=45, symbol="DOGEUSDT", kind="status", status="TRADING"),
+        Happening(at=150, symbol="DOGEUSDT", kind="status", status="PRE_DELIVERING", delivery_seconds=3_600),
+    ],
+)
+BUILT_IN: Final = {scenario.name: scenario for scenario in (CALM, DEMO, CRASH)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import isqrt
 from typing import Final, Protocol
 
 from connectors.exchange_simulator.fixed_point import E8
+from connectors.exchange_simulator.happenings import Due, schedule, told
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.market_events import BookChange, MarketEvent, MarketTrade
 from connectors.exchange_simulator.prng import Prng
@@ -19,6 +22,8 @@ GRID_LEVELS: Final = 120
 REVERSION_US: Final = 5_000_000
 WANDER_SECONDS: Final = 60.0
 WANDER_DRIFT_BPS: Final = 12
+# The near levels tick by tick, and the coarse ones behind them.
+Ladders = tuple[range, range]
 
 
 class Source(Protocol):
@@ -73,6 +78,16 @@ class Path:
         return self.base_e8, int(last * 100)
 
 
+def _beyond(these: range, those: range) -> Iterable[int]:
+    """What is in *these* and not in *those*, in order; both are ladders of the same step on the same grid."""
+    if these == those:
+        return ()
+    shift = (those.start - these.start) // these.step
+    if shift <= 0:
+        return these[max(0, len(those) + shift) :]
+    return chain(these[:shift], these[shift + len(those) :])
+
+
 class SyntheticSymbol:
     """One symbol's generator: a ladder of levels that follows the path, and trades at its touch."""
 
@@ -84,6 +99,11 @@ class SyntheticSymbol:
         self._bids: dict[int, int] = {}
         self._asks: dict[int, int] = {}
         self._bid = self._ask = 0
+        # Walls by price, with their side and lots; a share (ppm) below the whole while the book is thin.
+        self._walls: dict[int, tuple[bool, int]] = {}
+        self._shown_ppm = PPM
+        self._bid_ladders: Ladders = (range(0), range(0))
+        self._ask_ladders: Ladders = (range(0), range(0))
         price_ticks = row.price_e8 // row.tick_e8
         self._grid = max(1, price_ticks // 10_000)
         self._spread = max(1, price_ticks // 800_000)
@@ -110,12 +130,71 @@ class SyntheticSymbol:
             events.append(self._trade(bids, asks, rising=bid > self._bid))
         ask = bid + self._spread
         if bid != self._bid:
-            self._move(self._bids, bids, range(bid, bid - NEAR, -1), self._grid_ticks(bid, -1))
-            self._move(self._asks, asks, range(ask, ask + NEAR), self._grid_ticks(ask, 1))
+            self._bid_ladders = self._move(
+                self._bids, bids, self._bid_ladders, (range(bid, bid - NEAR, -1), self._grid_ticks(bid, -1))
+            )
+            self._ask_ladders = self._move(
+                self._asks, asks, self._ask_ladders, (range(ask, ask + NEAR), self._grid_ticks(ask, 1))
+            )
             self._bid, self._ask = bid, ask
         self._breathe(bids, asks)
+        if self._walls:
+            events += self._eat_walls(bids, asks)
+        if self._shown_ppm != PPM:
+            bids, asks = self._thinned(bids), self._thinned(asks)
         events.append(BookChange(self.row.symbol, list(bids.items()), list(asks.items())))
         return events
+
+    @property
+    def touch(self) -> tuple[int, int]:
+        """Best bid and ask, ticks."""
+        return self._bid, self._ask
+
+    def build_wall(self, *, bid: bool, distance_bps: float, notional: int) -> tuple[int, BookChange]:
+        """Put a large quantity far from the touch; returns its price and the change."""
+        best = self._bid if bid else self._ask
+        reach = max(NEAR, int(best * distance_bps) // 10_000)
+        ticks = best - reach if bid else best + reach
+        lots = max(1, notional * E8 // max(1, self.row.notional(ticks, 1)))
+        (self._bids if bid else self._asks)[ticks] = lots
+        self._walls[ticks] = (bid, lots)
+        return ticks, self._one(ticks, lots, bid=bid)
+
+    def pull_wall(self, ticks: int) -> list[MarketEvent]:
+        """Take a wall away, if it was not eaten before."""
+        wall = self._walls.pop(ticks, None)
+        if wall is None:
+            return []
+        bid = wall[0]
+        lots = (self._bids if bid else self._asks)[ticks] = self._lots()
+        return [self._one(ticks, lots, bid=bid)]
+
+    def _one(self, ticks: int, lots: int, *, bid: bool) -> BookChange:
+        return BookChange(self.row.symbol, [(ticks, lots)] if bid else [], [] if bid else [(ticks, lots)])
+
+    def _eat_walls(self, bids: dict[int, int], asks: dict[int, int]) -> list[MarketEvent]:
+        """Trade through the walls that the price has reached; the others stay whatever the ladder does."""
+        eaten: list[MarketEvent] = []
+        for ticks, (bid, whole) in list(self._walls.items()):
+            side, changes = (self._bids, bids) if bid else (self._asks, asks)
+            if ticks > self._bid if bid else ticks < self._ask:
+                side.pop(ticks, None)
+                changes[ticks] = 0
+                del self._walls[ticks]
+                eaten.append(MarketTrade(self.row.symbol, ticks, whole, bid))
+            elif ticks in changes:
+                # The ladder went over it: it is not the ladder's to change.
+                side[ticks] = changes[ticks] = whole
+        return eaten
+
+    def thin(self, share: float) -> BookChange:
+        """Show only a share of every quantity from now on (1: all of it)."""
+        self._shown_ppm = int(share * PPM)
+        bids, asks = self._thinned(self._bids), self._thinned(self._asks)
+        return BookChange(self.row.symbol, list(bids.items()), list(asks.items()))
+
+    def _thinned(self, side: dict[int, int]) -> dict[int, int]:
+        return {ticks: lots and max(1, lots * self._shown_ppm // PPM) for ticks, lots in side.items()}
 
     def _grid_ticks(self, best: int, direction: int) -> range:
         """Prices of the coarse ladder behind the near levels."""
@@ -129,27 +208,30 @@ class SyntheticSymbol:
     def _lots(self) -> int:
         return 1 + self._typical_lots * self._random.between(20, 300) // 100
 
-    def _move(self, side: dict[int, int], changes: dict[int, int], near: range, grid: range) -> None:
-        """Drop the levels that left the ladder and fill the new ones."""
-        gone = [ticks for ticks in side if ticks not in near and ticks not in grid]
-        for ticks in gone:
-            del side[ticks]
-            changes[ticks] = 0
-        for ladder in (near, grid):
-            for ticks in ladder:
+    def _move(self, side: dict[int, int], changes: dict[int, int], old: Ladders, new: Ladders) -> Ladders:
+        """Drop the levels that left the ladders and fill the new ones; a ladder that stands still costs nothing."""
+        near, grid = new
+        for before, now in zip(old, new, strict=True):
+            for ticks in _beyond(before, now):
+                if ticks not in near and ticks not in grid and ticks in side:
+                    del side[ticks]
+                    changes[ticks] = 0
+        for before, now in zip(old, new, strict=True):
+            for ticks in _beyond(now, before):
                 if ticks not in side:
                     side[ticks] = changes[ticks] = self._lots()
+        return new
 
     def _breathe(self, bids: dict[int, int], asks: dict[int, int]) -> None:
         """Change a quantity or two near the touch."""
-        random = self._random
-        for _ in range(1 + random.below(2)):
-            if random.below(2):
-                ticks = self._bid - random.below(NEAR)
-                self._bids[ticks] = bids[ticks] = self._lots()
+        below, between, typical = self._random.below, self._random.between, self._typical_lots
+        for _ in range(1 + below(2)):
+            if below(2):
+                ticks = self._bid - below(NEAR)
+                self._bids[ticks] = bids[ticks] = 1 + typical * between(20, 300) // 100
             else:
-                ticks = self._ask + random.below(NEAR)
-                self._asks[ticks] = asks[ticks] = self._lots()
+                ticks = self._ask + below(NEAR)
+                self._asks[ticks] = asks[ticks] = 1 + typical * between(20, 300) // 100
 
     def _trade(self, bids: dict[int, int], asks: dict[int, int], *, rising: bool) -> MarketTrade:
         buyer_is_maker = self._random.below(100) < (30 if rising else 70)
@@ -192,6 +274,9 @@ class SyntheticMarket:
                 SyntheticSymbol(row, seed=seed, stream=index, path=path, step_us=self._step_us * len(rows))
             )
         self._by_name = {symbol.row.symbol: symbol for symbol in self._symbols}
+        known = [one for one in scenario.happenings if one.symbol in self._by_name]
+        self._agenda = deque(schedule(known, self._start_us))
+        self._built: dict[int, int] = {}
 
     def initial(self, now_ms: int) -> list[MarketEvent]:
         """One first step of every symbol."""
@@ -202,13 +287,32 @@ class SyntheticMarket:
         return (self._start_us + self._count * self._step_us) // 1_000
 
     def take(self, now_ms: int) -> list[MarketEvent]:
-        """One symbol's step."""
+        """One symbol's step, and before it what the scenario has for this time."""
         now_us = self._start_us + self._count * self._step_us
+        if self._agenda and self._agenda[0].at_us <= now_us:
+            return self._happen(self._agenda.popleft(), now_ms)
         symbol = self._symbols[self._count % len(self._symbols)]
         self._count += 1
         if symbol.path.finished and symbol.path.at_end == "wander":
             self._wander(symbol, now_us)
         return symbol.step(now_us)
+
+    def _happen(self, due: Due, now_ms: int) -> list[MarketEvent]:
+        """Carry out one step of a happening."""
+        one = due.happening
+        symbol = self._by_name[one.symbol]
+        if one.kind == "wall":
+            if due.last:
+                return symbol.pull_wall(self._built.pop(id(one), 0))
+            ticks, change = symbol.build_wall(
+                bid=one.side == "bid", distance_bps=one.distance_bps, notional=int(one.notional)
+            )
+            self._built[id(one)] = ticks
+            return [change]
+        if one.kind == "thin":
+            return [symbol.thin(1.0 if due.last else one.share)]
+        bid, ask = symbol.touch
+        return told(one, symbol.row, bid=bid, ask=ask, now_ms=now_ms)
 
     def skip_to(self, now_ms: int) -> int:
         """Give up steps that were due long ago (a stalled process); returns how many."""

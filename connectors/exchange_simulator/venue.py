@@ -18,15 +18,18 @@ from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.fixed_point import E8, divide_rounded
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.ledger import Ledger
-from connectors.exchange_simulator.liquidation import Liquidation
+from connectors.exchange_simulator.liquidation import Liquidation, strangers_force_order
 from connectors.exchange_simulator.market import Market
 from connectors.exchange_simulator.market_events import (
     BookChange,
+    ContractChange,
+    FundingRate,
     MarketEvent,
     MarketTrade,
     RecordedDiff,
     RecordedFrame,
     RecordedSnapshot,
+    StrangerLiquidated,
 )
 from connectors.exchange_simulator.prng import Prng
 from connectors.exchange_simulator.rate_limits import Limits, RateLimiter
@@ -136,9 +139,7 @@ class Venue:
         self.gateway_skew_ms = 0
         self.keys = KeyRing(settings.api_key, settings.api_secret)
         self.markets = {
-            row.symbol: Market(
-                row, seed=settings.seed, stream=index, start_ms=start_ms, wanted=self._is_wanted, emit=self._emit
-            )
+            row.symbol: Market(row, seed=settings.seed, stream=index, start_ms=start_ms, wanted=wanted, emit=self._emit)
             for index, row in enumerate(instruments)
         }
         for market in self.markets.values():
@@ -172,9 +173,6 @@ class Venue:
     def _emit(self, stream: str, payload: Payload) -> None:
         self.frames.append((stream, payload))
 
-    def _is_wanted(self, stream: str) -> bool:
-        return self.wanted(stream)
-
     def _record(self, kind: str, body: Payload) -> None:
         if kind == "fill":
             position = self.account.position(self.markets[body["symbol"]].row, body["position_side"])
@@ -204,7 +202,8 @@ class Venue:
         match event:
             case BookChange():
                 market.change_book(event, update_id=self.next_update_id(), now_ms=now_ms)
-                trading.on_book(market, now_ms=now_ms)
+                if trading.open_orders:
+                    trading.on_book(market, now_ms=now_ms)
             case MarketTrade():
                 market.trade(event, now_ms=now_ms)
                 trading.on_trade(market, event, now_ms=now_ms)
@@ -218,9 +217,20 @@ class Venue:
                 market.book.set_levels(event.bids, event.asks)
                 market.update_id, market.transaction_ms = event.last_update_id, event.transaction_ms
                 market.first_snapshot = market.depth_snapshot(1_000, now_ms=event.event_ms)
-        if event.symbol in self._unmarked:
+            case ContractChange():
+                self.change_contract(event.symbol, status=event.status, delivery_ms=event.delivery_ms, now_ms=now_ms)
+            case FundingRate():
+                market.funding.forced_e8 = event.rate_e8
+            case StrangerLiquidated():
+                self.apply(MarketTrade(event.symbol, event.ticks, event.lots, event.long), now_ms)
+                payload = strangers_force_order(
+                    market.row, long=event.long, ticks=event.ticks, lots=event.lots, now_ms=now_ms
+                )
+                self._note_liquidation(event.symbol, event.lots, payload)
+        if self._unmarked and event.symbol in self._unmarked:
             self._first_mark(market)
-        self._judge(now_ms)
+        if trading.touched:
+            self._judge(now_ms)
 
     def _first_mark(self, market: Market) -> None:
         middle = market.middle_e8
@@ -358,11 +368,12 @@ class Venue:
     def change_contract(self, symbol: str, *, status: str | None, delivery_ms: int | None, now_ms: int) -> Instrument:
         """Change what exchangeInfo says of a symbol and tell it on !contractInfo (sheet 2.10)."""
         market = self.market(symbol)
-        row = market.row = msgspec.structs.replace(
+        row = msgspec.structs.replace(
             market.row,
             status=market.row.status if status is None else status,
             delivery_ms=market.row.delivery_ms if delivery_ms is None else delivery_ms,
         )
+        market.use(row)
         if self.wanted("!contractInfo"):
             self._emit(
                 "!contractInfo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -81,7 +82,9 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option("--port", default=18_080, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free port.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same market.")
 @click.option("--symbols", default="5", show_default=True, help="How many default symbols, or BTCUSDT,ETHUSDT,…")
-@click.option("--scenario", default="calm", show_default=True, callback=_scenario, help="calm, demo, or a JSON file.")
+@click.option(
+    "--scenario", default="calm", show_default=True, callback=_scenario, help="calm, demo, crash, or a JSON file."
+)
 @click.option("--recording", type=click.Path(exists=True, path_type=Path), help="hftbacktest .gz or cryptofeed folder.")
 @click.option("--speed", default="1", show_default=True, callback=_speed, help="Of a recording: 1, 10, …, or max.")
 @click.option("--rate", default=10.0, show_default=True, help="Synthetic steps per second and symbol.")
@@ -216,6 +219,9 @@ def recorded_simulator(
 
 async def _serve(running: Simulator, *, host: str, port: int, as_json: bool) -> None:
     """Serve until SIGINT or SIGTERM."""
+    # Frames are dictionaries by the hundred thousand and free of cycles: collect rarely, and never what stays.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -159,6 +159,8 @@ def test_nothing_is_built_that_nobody_reads() -> None:
     """Without readers no frame is made."""
     bench = Bench()
     bench.venue.wanted = lambda stream: False
+    for market in bench.venue.markets.values():
+        market.wanted = bench.venue.wanted
     bench.venue.frames.clear()
     for _ in range(20):
         bench.book(MIDDLE + 3)
@@ -189,3 +191,15 @@ def test_recorded_frames_of_the_venue_have_our_names_and_types(source: str, coun
             compared += 1
 
     assert count == compared
+
+
+def test_a_recorded_order_event_has_our_names_and_types() -> None:
+    """The NEW of a resting order; what came after 2021 is dated by the sheet (3.3)."""
+    bench = Bench()
+    bench.limit("BUY", "0.010", "83000.00")
+    ours = next(event for event in bench.venue.user_events if event["e"] == "ORDER_TRADE_UPDATE")
+    for line in require("unicorn-fy/frames.jsonl").read_text().splitlines():
+        recorded = json.loads(line)
+        if isinstance(recorded, dict) and recorded.get("e") == "ORDER_TRADE_UPDATE":
+            later = [f".o.{name} is extra" for name in ("N", "V", "er", "gtd", "n", "pm")]
+            assert later == sorted(differences(recorded, ours))

@@ -72,7 +72,8 @@ def test_a_client_of_the_legal_diff_stream_ends_in_the_expected_book(name: str) 
         body = depth(exchange, symbol)
         books[symbol] = ({"b": dict(body["bids"]), "a": dict(body["asks"])}, body["lastUpdateId"])
     chained: dict[str, int] = {}
-    exchange.venue.wanted = lambda stream: stream.endswith("@depth@100ms")
+    for market in exchange.venue.markets.values():
+        market.wanted = lambda stream: stream.endswith("@depth@100ms")
     while exchange.source.next_due() is not None:
         exchange.advance(START + 1, limit=5_000)
         for stream, diff in exchange.drain()[0]:

@@ -16,6 +16,7 @@ from connectors.exchange_simulator.scenarios import CALM
 from connectors.exchange_simulator.server import Clock, LedgerFile, Simulator
 from connectors.exchange_simulator.synthetic import SyntheticMarket
 from connectors.exchange_simulator.venue import VenueSettings
+from tests.connectors.exchange_simulator.socket_fuzz import fuzz
 from tests.simulator import SignedClient, simulator_inside
 
 
@@ -128,3 +129,11 @@ async def test_rubbish_on_the_port_harms_nobody() -> None:
             writer.close()
         assert (200, {}) == await client.get("/fapi/v1/ping")
         assert [] == (await client.admin("GET", "status"))["sockets"]
+
+
+async def test_malformed_requests_and_frames_over_real_sockets_harm_nothing() -> None:
+    """No answer of 500, no crash, no task left, the market goes on; more than half are whole but for one field."""
+    report = await fuzz(2_000)
+    assert report.sent == 2_000
+    assert report.mutated > 1_000
+    assert report.answers["2xx"] and report.answers["4xx"]

@@ -11,7 +11,7 @@ from connectors.exchange_simulator.fixed_point import E8
 from connectors.exchange_simulator.instruments import default_instrument, default_symbols
 from connectors.exchange_simulator.market_events import BookChange, MarketEvent, MarketTrade
 from connectors.exchange_simulator.scenarios import BUILT_IN, CALM, DEMO, Segment
-from connectors.exchange_simulator.synthetic import PPM, Path, SyntheticMarket
+from connectors.exchange_simulator.synthetic import PPM, Path, SyntheticMarket, _beyond
 from tests.connectors.exchange_simulator.venues import START
 
 
@@ -114,3 +114,13 @@ def test_an_idle_market_wanders() -> None:
 
     assert max(prices) - min(prices) > 838_600 // 2_000
     assert "synthetic" == source.status()["source"]
+
+
+@given(
+    st.integers(-50, 50), st.integers(-50, 50), st.integers(0, 40), st.integers(0, 40), st.sampled_from([-3, -1, 1, 3])
+)
+def test_what_a_ladder_has_beyond_another(first: int, second: int, long: int, short: int, step: int) -> None:
+    """Exactly the elements that are not in the other, in order."""
+    these = range(first * step, first * step + long * step, step)
+    those = range(second * step, second * step + short * step, step)
+    assert [ticks for ticks in these if ticks not in those] == list(_beyond(these, those))
