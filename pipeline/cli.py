@@ -32,6 +32,7 @@ COMMANDS = MappingProxyType(
         "kafka": "pipeline.commands.kafka:kafka",
         "simulator": "pipeline.commands.simulator:simulator",
         "connector": "pipeline.commands.connector:connector",
+        "record": "pipeline.commands.record:record",
         "topics": "pipeline.commands.topics:topics",
     }
 )
@@ -60,6 +61,7 @@ SUMMARIES = MappingProxyType(
         "kafka": "Run a real Kafka on this machine, without Docker.",
         "simulator": "Run a Binance USDⓈ-M futures exchange on this machine.",
         "connector": "Bring every frame of the venue into the log, untouched.",
+        "record": "Write every market frame into compressed files; say what a recording is worth.",
         "topics": "Make the topics on a cluster and draw the identity of the log.",
     }
 )

@@ -24,6 +24,7 @@ from connectors.binance_futures import transport
 from connectors.binance_futures.control import Control, Method
 from connectors.binance_futures.intake import Intake, MarketIntake, UserIntake
 from connectors.binance_futures.publisher import Publisher
+from connectors.binance_futures.recorder import Recorder
 from connectors.binance_futures.rollover import STARTED, Do, OpeningBudget, Order, Rollover
 from connectors.binance_futures.routing import Reply, Route, stream_of
 from connectors.binance_futures.session import Session, Signal, State
@@ -145,7 +146,7 @@ class Connector:
         *,
         ws_url: str,
         subscriptions: Subscriptions,
-        publisher: Publisher,
+        publisher: Publisher | Recorder,
         incarnation: str,
         draw: Callable[[], float],
         listen_keys: ListenKeys | None = None,
