@@ -125,7 +125,7 @@ async def open_positions(whole: Whole, count: int, *, stop: float = 0.99) -> lis
     """
     Ask for long positions, symbol after symbol, until the exchange has *count*; returns their symbols.
 
-    *stop* is the share of the price at which the first stop lies: the nearer, the smaller a move that is worth a request.
+    *stop* is the share of the price at which the first stop lies: the nearer, the smaller a move worth a request.
 
     A symbol whose grid is too coarse for the asked levels is declined and another takes its place. Raises PartFailed.
     """
