@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from connectors.exchange_simulator.book import Level, MarketBook
 from connectors.exchange_simulator.candles import (
@@ -17,64 +17,20 @@ from connectors.exchange_simulator.candles import (
     open_time,
     stream_payload,
 )
+from connectors.exchange_simulator.depth_windows import DepthWindow, depth_names
 from connectors.exchange_simulator.fixed_point import E8, format_e8
 from connectors.exchange_simulator.funding import DEEP_CAP_E8, OTHER_CAP_E8, Funding, mark_price
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.market_events import BookChange, MarketTrade, RecordedDiff
+from connectors.exchange_simulator.public_trades import AggregateTrade, PublicTrade
 
 Payload = dict[str, Any]  # Any: the venue's JSON
 Emit = Callable[[str, Payload], None]
 KlinePayload = Callable[..., Payload]
-PARTIAL_DEPTHS: Final = (5, 10, 20)
 BASIS_SAMPLES: Final = 30
 IMPACT_LEVELS: Final = 50
 TRADES_KEPT: Final = 1_000
 TEXTS_KEPT: Final = 512
-
-
-class DepthWindow:
-    """Changes gathered for one diff stream speed; keeps that stream's own U/u/pu chain (sheet 2.8)."""
-
-    __slots__ = ("asks", "bids", "first_id", "previous_id")
-
-    def __init__(self, previous_id: int) -> None:
-        self.previous_id = previous_id
-        self.first_id: int | None = None
-        self.bids: dict[int, int] = {}
-        self.asks: dict[int, int] = {}
-
-    def open(self, update_id: int) -> None:
-        """Note the first update id of the window."""
-        if self.first_id is None:
-            self.first_id = update_id
-
-
-def _depth_names(symbol: str, speed: int) -> tuple[str, list[tuple[int, str]]]:
-    """The diff stream of a speed, and the partial books with their level counts."""
-    suffix = "" if speed == 250 else f"@{speed}ms"
-    return f"{symbol}@depth{suffix}", [(count, f"{symbol}@depth{count}{suffix}") for count in PARTIAL_DEPTHS]
-
-
-class PublicTrade(NamedTuple):
-    """A trade of strangers as GET trades tells it."""
-
-    trade_id: int
-    ticks: int
-    lots: int
-    at_ms: int
-    buyer_is_maker: bool
-
-
-class AggregateTrade(NamedTuple):
-    """An aggregate trade as GET aggTrades tells it."""
-
-    aggregate_id: int
-    ticks: int
-    lots: int
-    first_id: int
-    last_id: int
-    at_ms: int
-    buyer_is_maker: int
 
 
 class Market:
@@ -115,7 +71,7 @@ class Market:
         self._depth_dirty = dict.fromkeys((100, 250, 500), True)
         # Whether a flush has anything to do: a change, or an update id that was consumed without one.
         self._depth_due = dict.fromkeys((100, 250, 500), True)
-        self._depth_names = {speed: _depth_names(self.name, speed) for speed in self._depth_dirty}
+        self._depth_names = {speed: depth_names(self.name, speed) for speed in self._depth_dirty}
         self._kline_names = {
             interval: (
                 (f"{self.name}@kline_{interval}", stream_payload),

@@ -9,8 +9,9 @@ from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.fixed_point import E8, format_e8, is_whole
 from connectors.exchange_simulator.funding import HOUR, INTEREST_E8, Settlement
 from connectors.exchange_simulator.instruments import exchange_info_row
-from connectors.exchange_simulator.market import Market, PublicTrade
+from connectors.exchange_simulator.market import Market
 from connectors.exchange_simulator.parameters import Params, mandatory, optional_int
+from connectors.exchange_simulator.public_trades import PublicTrade
 from connectors.exchange_simulator.venue import Venue
 
 Json = Any  # the venue's JSON: objects, arrays and scalars

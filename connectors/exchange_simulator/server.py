@@ -14,7 +14,7 @@ from connectors.exchange_simulator import admin
 from connectors.exchange_simulator.conditional import AlgoOrder
 from connectors.exchange_simulator.endpoints import ROUTES
 from connectors.exchange_simulator.exchange import Exchange
-from connectors.exchange_simulator.faults import FaultPlan
+from connectors.exchange_simulator.faults import STREAM_ACTIONS, FaultPlan
 from connectors.exchange_simulator.hub import Hub
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.ledger import Ledger
@@ -33,6 +33,7 @@ STEPS_PER_TURN: Final = 100
 FULL: Final = 2 * 1024 * 1024
 STALL_SECONDS: Final = 30.0
 LATE_MS: Final = 2_000
+LINES_OF_A_STREAM: Final = 100
 BEGINNINGS: Final = ("now", "subscription", "admin")
 GATHERING_SECONDS: Final = 1.0
 
@@ -281,8 +282,14 @@ class Simulator:
         return True
 
     def note_bite(self, kind: str, body: Payload) -> None:
-        """Write a fault that bit into the ledger."""
-        self.venue.ledger.record("fault", {"action": kind} | body, now_ms=self.clock.now_ms())
+        """Write a fault that bit into the ledger; of the many of a stream only the first and then every hundredth."""
+        ledger = self.venue.ledger
+        bites = ledger.faults.get(kind, 0)
+        if kind in STREAM_ACTIONS and bites >= LINES_OF_A_STREAM and bites % LINES_OF_A_STREAM:
+            # A muted stream must not push the orders out of the ledger.
+            ledger.faults[kind] = bites + 1
+            return
+        ledger.record("fault", {"action": kind} | body, now_ms=self.clock.now_ms())
 
 
 def synthetic_simulator(

@@ -125,3 +125,13 @@ def test_a_symbol_is_found_wherever_the_venue_puts_it() -> None:
     assert [] == made.frames("!forceOrder@arr", {"e": "forceOrder", "o": {"s": "X"}}, b"", route="market")
     assert [(0, b"")] == made.frames("!forceOrder@arr", {"e": "forceOrder", "o": {"s": "Y"}}, b"", route="market")
     assert ["lose_frame"] == told
+
+
+async def test_a_muted_stream_does_not_flood_the_ledger() -> None:
+    """Every bite is counted, but only the first hundred and then every hundredth has a line."""
+    async with simulator_inside(begin="admin") as running:
+        for _ in range(450):
+            running.note_bite("mute_stream", {"stream": "a@depth"})
+        ledger = running.venue.ledger
+        assert {"mute_stream": 450} == ledger.faults
+        assert 104 == sum(line["kind"] == "fault" for line in ledger.lines)
