@@ -13,8 +13,9 @@ import msgspec
 
 from pipeline.commands.context import Failed, config_option, json_option, run, settings_or_exit
 from pipeline.commands.exit_codes import ExitCode
+from pipeline.commands.scan import read
 from pipeline.console.log_access import Log, open_log
-from pipeline.reporting import factor_story
+from pipeline.reporting import factor_story, ranking_view
 from pipeline.reporting.account_view import AccountView
 from pipeline.reporting.story import Step, concerning, last_positions, line_words, story_of, told, without_repeats
 from pipeline.settings import Settings
@@ -36,20 +37,26 @@ def explain(*, what: str, count: int, config_path: Path | None, as_json: bool) -
     Say why: the input lines, the rule, the intents, each request with its outcome, the trade.
 
     WHAT is a position's id (as `perpguard positions` prints it), the id of any output, the place of a decision
-    (partition/offset/line), or a symbol, which means its factors and its last position. Exit code 4: the log knows
+    (partition/offset/line), or a symbol, which means its factors, why it was not entered (which gate
+    refused) and its last position. Exit code 4: the log knows
     nothing of it.
     """
     settings = settings_or_exit(config_path)
     steps = run(tell(settings, what, count=count))
     factors = run(factors_of(settings, what)) if SYMBOL.fullmatch(what) else None
-    if not steps and factors is None:
+    rows = run(read(settings)).rows() if SYMBOL.fullmatch(what) else []
+    entry = next((row for row in rows if row.symbol == what and row.stage), None)
+    if not steps and factors is None and entry is None:
         raise Failed(f"the log knows no decision about {what!r}", ExitCode.NOT_FOUND)
     if as_json:
         found = {"what": what, "steps": msgspec.to_builtins(steps), "factors": msgspec.to_builtins(factors)}
+        found["entry"] = ranking_view.plain(entry) if entry is not None else None
         click.echo(json.dumps(found, ensure_ascii=False))
         return
     if factors is not None:
         click.echo(factor_story.told(factors))
+    if entry is not None:
+        click.echo(ranking_view.why_not(entry))
     if steps:
         click.echo(told(steps))
 

@@ -141,10 +141,32 @@ def _cells(found: records.FactorsRecord | None) -> dict[str, FactorCell]:
     }
 
 
+def why_not(row: RankRow) -> str:
+    """What the last closed bar said about an entry, in plain words: the stage, and each gate that does not pass."""
+    if not row.stage:
+        return "no closed bar has been judged in the last 11 minutes"
+    lines = [f"last closed bar: {row.stage} {row.side}, E {row.score:+.1f}, strength {row.strength:.0f}"]
+    lines += [
+        f"  gate {gate.id} {'refuses' if gate.verdict == 'refuse' else 'cannot see'}: found {gate.value}, "
+        f"allowed {gate.limit} ({gate.reason})"
+        for gate in row.gates
+        if gate.verdict != "pass"
+    ]
+    if not row.refused:
+        lines.append("  no gate refuses")
+    return "\n".join(lines)
+
+
 def payload(rows: Iterable[RankRow], *, now_ms: int) -> dict[str, Any]:
     """The ranking as one JSON object; ``rest`` is how many REST requests it took: none."""
-    ranking = [msgspec.to_builtins(row) | {"gates": [_gate(gate) for gate in row.gates]} for row in rows]
+    ranking = [plain(row) for row in rows]
     return {"at_ms": now_ms, "rest": 0, "symbols": len(ranking), "ranking": ranking}
+
+
+def plain(row: RankRow) -> dict[str, Any]:
+    """One row for programs, gates by name."""
+    found: dict[str, Any] = msgspec.to_builtins(row)
+    return found | {"gates": [_gate(gate) for gate in row.gates]}
 
 
 def _gate(gate: GateRow) -> dict[str, str]:

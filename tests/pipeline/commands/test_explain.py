@@ -14,9 +14,10 @@ from pipeline.core.commands import Decision
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire import lines, records
-from pipeline.wire.topics import DECISIONS, FACTORS, INPUTS, partition_of
+from pipeline.wire.topics import ACCOUNT, DECISIONS, FACTORS, INPUTS, partition_of
 from tests.account_desk import environment
 from tests.pipeline.reporting.test_factor_story import published
+from tests.pipeline.reporting.test_ranking_view import said
 from tests.pipeline.reporting.test_story import BRACKET, decision
 
 PREFIX = "explain."
@@ -37,7 +38,10 @@ def test_the_story_is_read_from_the_log(kafka: EmbeddedKafka) -> None:
     assert "enter BUY" in shown.output
     assert by_symbol["steps"] == by_place["steps"]
     assert ("3/7/1", None) == (by_symbol["factors"]["cause"], by_place["factors"])
-    assert "not ready: no book yet" in runner.invoke(explain, ["BTCUSDT"]).output
+    by_words = runner.invoke(explain, ["BTCUSDT"]).output
+    assert "not ready: no book yet" in by_words
+    assert "gate basis refuses: found 200 bps, allowed ≤ 100 bps" in by_words
+    assert (["basis"], None) == (by_symbol["entry"]["refused"], by_place["entry"])
     assert (4, True) == (unknown.exit_code, "knows no decision" in unknown.output)
 
 
@@ -59,6 +63,7 @@ async def _write(brokers: str) -> Decision:
             await producer.send_and_wait(
                 FACTORS.named(PREFIX), records.encode(factors), key=symbol.encode(), partition=partition
             )
+        await producer.send_and_wait(ACCOUNT.named(PREFIX), said("BTCUSDT"))
     finally:
         await producer.stop()
     return told

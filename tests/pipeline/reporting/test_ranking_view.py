@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.core.commands import GateRow, ReportSignal
 from pipeline.core.events import Side
 from pipeline.core.units import E8, Milliseconds
-from pipeline.reporting.ranking_view import RankingView, payload
+from pipeline.reporting.ranking_view import RankingView, payload, why_not
 from pipeline.wire import records
 from tests.core_scores import scores
 
@@ -107,3 +107,15 @@ def test_json_has_every_gate_by_name_and_no_rest() -> None:
         "id": "basis", "value": "200 bps", "limit": "≤ 100 bps", "verdict": "refuse",
         "reason": "perpetual and index agree",
     } == found["ranking"][0]["gates"][0]  # fmt: skip
+
+
+def test_why_not_names_each_gate_that_does_not_pass() -> None:
+    """What was found and what is allowed; a symbol without a judged bar says so."""
+    view = RankingView()
+    view.take_account(said("AUSDT", gates=[GATE, GateRow("spread", "1 bps", "≤ 10 bps", "pass", "")]))
+    view.take_factors(factors("BUSDT", 1_000))
+    words = why_not(view.rows()[0])
+
+    assert "gate basis refuses: found 200 bps, allowed ≤ 100 bps" in words
+    assert "spread" not in words
+    assert "no closed bar" in why_not(view.rows()[1])
