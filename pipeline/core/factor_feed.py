@@ -86,7 +86,8 @@ def score(state: SymbolState) -> bool:
     """
     It is the symbol's turn: bring its scores up to log time, and note in ``shown`` when they are to be published.
 
-    Returns True when they speak of a newly closed bar; a rule about closed bars counts one then.
+    Returns True when they speak of a closed bar that none before has spoken of, also not those of former factors
+    (another grid, other parameters): what is asked once a bar is asked once.
     """
     if state.factors is None:
         return False
@@ -96,7 +97,10 @@ def score(state: SymbolState) -> bool:
     price = _price_e8(state)
     if scores.is_news(state.shown, found, price_e8=price, moved_bps=state.policy.factor_publish_bps):
         state.shown = Shown(at_ms=found.at_ms, bar_close_ms=found.bar_close_ms, price_e8=price)
-    return found.bar_close_ms > (0 if known is None else known.bar_close_ms)
+    if found.bar_close_ms <= state.scored_close_ms:
+        return False
+    state.scored_close_ms = found.bar_close_ms
+    return True
 
 
 def is_due(state: SymbolState) -> bool:
@@ -180,7 +184,8 @@ def _liquidation(factors: FactorState, event: Liquidation, state: SymbolState, p
 
 def _reference(factors: FactorState, event: ReferenceBars, state: SymbolState, _: FactorParameters) -> None:
     if event.symbol != state.symbol:
-        factor_set.on_reference_bars(factors, event, [] if state.bars.gapped else state.bars.bars)
+        own = [] if state.bars.gapped else state.bars.bars
+        factor_set.on_reference_bars(factors, event, own, now_ms=state.log_ms)
 
 
 def _bar(factors: FactorState, event: Bar, state: SymbolState, parameters: FactorParameters) -> None:

@@ -305,7 +305,7 @@ def on_reference_bar(state: FactorState, symbol: str, *, open_ms: int, close: fl
     state.independence.add(series, open_ms, close)
 
 
-def on_reference_bars(state: FactorState, shared: ReferenceBars, own: Sequence[Bar]) -> None:
+def on_reference_bars(state: FactorState, shared: ReferenceBars, own: Sequence[Bar], *, now_ms: int) -> None:
     """
     Fold closed bars of Bitcoin or Ether as they were shared; *own* are this symbol's bars, for a history that is new.
 
@@ -313,7 +313,8 @@ def on_reference_bars(state: FactorState, shared: ReferenceBars, own: Sequence[B
     """
     independent = state.independence
     series = {independence.BITCOIN: independent.bitcoin, independence.ETHER: independent.ether}.get(shared.symbol)
-    if series is None or len(shared.closes) < 2 or not all(0 < close < _LARGEST for close in shared.closes):
+    early = shared.open_ms > now_ms  # it would hide every later one
+    if series is None or early or len(shared.closes) < 2 or not all(0 < close < _LARGEST for close in shared.closes):
         _refuse(state, "reference", f"{len(shared.closes)} closes of {shared.symbol[:20]} cannot be")
         return
     if shared.open_ms <= series.open_ms or shared.open_ms % BAR_MS:

@@ -90,6 +90,7 @@ class SymbolState(msgspec.Struct):
     factors: FactorState | None = None  # every accumulator of the factors; None until the instrument is known
     scores: Scores | None = None  # what decisions read of them, as of the symbol's last turn
     shown: Shown | None = None  # as of which they were last published
+    scored_close_ms: int = 0  # close of the newest bar that any scores have spoken of
     walls: WallState | None = None  # of the order book, while a position is held or the symbol is shortlisted
     liquidations: LiquidationMap | None = None  # where liquidations were, and by a model may be
 

@@ -24,6 +24,7 @@ from pipeline.core.numerics import sign, tanh, total
 from pipeline.core.statistics import Moments, Smoothed, moments
 
 HOUR_MS: Final = 3_600_000
+FARTHEST_MS: Final = 48 * HOUR_MS  # no contract settles less often than every 8 h
 INTERVALS_HOURS: Final = (1, 2, 4, 8)
 
 
@@ -85,8 +86,8 @@ class Basis(msgspec.Struct):
             self.z = self.moments.score(basis)
 
     def _funding(self, next_funding_ms: int, now_ms: int, parameters: BasisParameters) -> None:
-        if next_funding_ms <= self.next_funding_ms:
-            return
+        if not self.next_funding_ms < next_funding_ms <= now_ms + FARTHEST_MS:
+            return  # the same one, or none that can be: it would hide every later one
         if self.next_funding_ms:
             hours = (next_funding_ms - self.next_funding_ms) // HOUR_MS
             if hours in INTERVALS_HOURS and now_ms - self.at_ms < HOUR_MS:  # else a settlement may have been missed

@@ -102,7 +102,8 @@ class Interest(msgspec.Struct):
         sampled = 0
         if rows:
             known, index = (0, 0.0), 0
-            for bar_ms in range(rows[0][0] + BAR_MS, close_ms + 1, BAR_MS):
+            bars = min((close_ms - rows[0][0]) // BAR_MS - 1, parameters.week_bars)
+            for bar_ms in range(close_ms - bars * BAR_MS, close_ms + 1, BAR_MS):
                 while index < len(rows) and rows[index][0] + BAR_MS <= bar_ms:
                     known = rows[index]
                     index += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pipeline.core import engine
+from pipeline.core import engine, factor_feed
 from pipeline.core.bars import BAR_MS
 from pipeline.core.events import (
     Bar,
@@ -17,6 +17,7 @@ from pipeline.core.events import (
     OpenInterest,
     OpenInterestHistory,
     PolicySet,
+    ReferenceBars,
     Stamp,
     Ticked,
     Trade,
@@ -222,3 +223,43 @@ def test_a_history_of_open_interest_that_cannot_be_is_refused(rows: list[tuple[i
 
     assert {"open_interest": 1} == symbol.known.refused
     assert not symbol.known.interest.known
+
+
+def test_a_bar_is_spoken_of_once_even_by_factors_that_began_anew() -> None:
+    """What is asked once a bar (signals, sharing) is not asked again because a parameter changed."""
+    symbol = Symbol()
+    close_ms = BARS[-1].open_ms + BAR_MS
+    symbol.tell(Bars(BARS), close_ms)
+    spoken = [factor_feed.score(symbol.state), factor_feed.score(symbol.state)]
+    symbol.tell(PolicySet(Policy(factors=(("trend.line_bars", 30.0),))), close_ms)
+    spoken.append(factor_feed.score(symbol.state))
+
+    assert [True, False, False] == spoken
+    assert close_ms == symbol.state.scored_close_ms
+
+
+def test_a_history_that_begins_at_the_beginning_of_time_costs_no_more_than_a_week() -> None:
+    """One absurd time in an answer must not hold up every other symbol of the partition."""
+    symbol = Symbol()
+    close_ms = BARS[-1].open_ms + BAR_MS
+    symbol.tell(Bars(BARS), close_ms)
+    rows = [(-(1 << 62), 5), (0, 1_000_000), (close_ms - 2 * BAR_MS + 7, 1_000_100)]
+    symbol.tell(OpenInterestHistory(rows), close_ms)
+    interest = symbol.known.interest
+
+    assert 1_000_100.0 == interest.past.back(0)  # a few ms off the grid is the same period
+    assert interest.week.count <= 2_017
+
+
+def test_times_that_cannot_be_do_not_hide_those_that_come_later() -> None:
+    """A funding time or a shared bar of the far future is dropped."""
+    symbol = Symbol()
+    at = START_MS + 1_000
+    symbol.tell(mark(price=60_000.0, index=60_000.0, next_funding_ms=1 << 60, at_ms=at), at)
+    symbol.tell(mark(price=60_000.0, index=60_000.0, next_funding_ms=at + 10**6, at_ms=at), at + 1)
+    far = ReferenceBars("BTCUSDT", Milliseconds((1 << 60) // BAR_MS * BAR_MS), [5, 6])
+    symbol.tell(far, at)
+    symbol.tell(ReferenceBars("BTCUSDT", Milliseconds(START_MS), [5, 6, 7]), at)
+
+    assert at + 10**6 == symbol.known.basis.next_funding_ms
+    assert (START_MS, 7.0) == (symbol.known.independence.bitcoin.open_ms, symbol.known.independence.bitcoin.close)
