@@ -93,10 +93,10 @@ class Probes:
         return len(stops) == 1, left
 
     def _stop_triggers_while_targets_rest(self) -> tuple[bool, str]:
-        """The stop is put where the mark is, so that the next ticks set it off."""
+        """The stop is put a tick below the mark, so that the next fall sets it off."""
         quantity = self._open()
         self._target(1.03)
-        reply = self._stop(0.9999, quantity=quantity, reduceOnly="true")
+        reply = self._stop(1.0, away=-1, quantity=quantity, reduceOnly="true")
         if not reply.accepted:
             return False, f"the stop was not taken: {reply.words()}"
         until = time.monotonic() + self._patience
@@ -128,8 +128,9 @@ class Probes:
         terms = {"side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "price": price, "quantity": quantity}
         self._must(self._post("/fapi/v1/order", **terms, reduceOnly="true"), "a target")
 
-    def _stop(self, factor: float, **size: str) -> Reply:
-        terms = {"algoType": "CONDITIONAL", "side": "SELL", "type": "STOP_MARKET", "triggerPrice": self._price(factor)}
+    def _stop(self, factor: float, *, away: int = 0, **size: str) -> Reply:
+        trigger = self._price(factor, away=away)
+        terms = {"algoType": "CONDITIONAL", "side": "SELL", "type": "STOP_MARKET", "triggerPrice": trigger}
         return self._post("/fapi/v1/algoOrder", **terms, **size, workingType="MARK_PRICE", priceProtect="false")
 
     def _clean(self) -> None:
@@ -168,5 +169,5 @@ class Probes:
         self._must(reply, "the mark price")
         return parse_e8(msgspec.json.decode(reply.body)["markPrice"])
 
-    def _price(self, factor: float) -> str:
-        return self._grids.price_text(self._symbol, int(self._mark() * factor), away=0)
+    def _price(self, factor: float, *, away: int = 0) -> str:
+        return self._grids.price_text(self._symbol, int(self._mark() * factor), away=away)

@@ -25,8 +25,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline.execution.ports import JournalUnavailable
-from pipeline.wire.records import AttemptRecord, decode_attempt, encode
+from pipeline.core.units import Milliseconds
+from pipeline.execution.ports import JournalCorrupt, JournalUnavailable
+from pipeline.wire.records import AttemptRecord, LeaseRenewed, decode_attempt, encode
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +112,7 @@ class KafkaJournal:
         """
         Everything so far: the topic (behind the kept image, if it belongs to it), then what could not be forwarded.
 
-        Raises JournalUnavailable.
+        Raises JournalUnavailable, JournalCorrupt.
         """
         assert self._consumer is not None, "the journal was not started"
         try:
@@ -122,13 +123,37 @@ class KafkaJournal:
                 values = await self._values(begin, end)
         except KafkaError as error:
             raise JournalUnavailable(repr(error)) from error
-        records = _readable(values)
+        records = [self._record(offset, value) for offset, value in values]
         left_behind = self._read_spill()
         if left_behind:
             self._forward_soon()
         return records + left_behind
 
-    async def _restored(self, restore: Callable[[bytes], None], begin: int, end: int) -> list[bytes] | None:
+    def _record(self, offset: int, value: bytes) -> AttemptRecord:
+        """
+        A record of the topic. Raises JournalCorrupt with its offset for bytes that are none.
+
+        Passed over, an attempt would be sent again. An offset in the file ``attempts.skip`` (one a line), written by a
+        person who has looked, stands for a renewal of nobody's lease.
+        """
+        try:
+            record: AttemptRecord = decode_attempt(value)
+            return record
+        except msgspec.DecodeError as error:
+            place = f"{self._partition.topic}/{self._partition.partition}/{offset}"
+            if str(offset) in self._skipped():
+                log.warning("attempt_skipped", place=place, value=value[:200])
+                return LeaseRenewed(epoch=0, executor="", at_ms=Milliseconds(0))
+            text = f"{place}: {error}; nothing is sent, stops stay: docs/runbooks/corrupt-journal.md"
+            raise JournalCorrupt(text) from error
+
+    def _skipped(self) -> list[str]:
+        try:
+            return self._image_path.with_name("attempts.skip").read_text().split()
+        except OSError:
+            return []
+
+    async def _restored(self, restore: Callable[[bytes], None], begin: int, end: int) -> list[tuple[int, bytes]] | None:
         """Use the kept image and return the records behind it; None when there is none for this log."""
         try:
             kept = msgspec.msgpack.decode(self._image_path.read_bytes(), type=Kept)
@@ -137,7 +162,7 @@ class KafkaJournal:
         if kept.topic != self._partition.topic or not begin <= kept.offset < end:
             return None
         first, *behind = await self._values(kept.offset, end)
-        if _digest(first) != kept.digest:
+        if _digest(first[1]) != kept.digest:
             return None
         try:
             restore(kept.image)
@@ -145,18 +170,18 @@ class KafkaJournal:
             return None
         return behind
 
-    async def _values(self, begin: int, end: int) -> list[bytes]:
-        """The bytes of every record from *begin* to *end*."""
+    async def _values(self, begin: int, end: int) -> list[tuple[int, bytes]]:
+        """Offset and bytes of every record from *begin* to *end*."""
         assert self._consumer is not None
         consumer, partition = self._consumer, self._partition
-        values: list[bytes] = []
+        values: list[tuple[int, bytes]] = []
         # An explicit offset: seek_to_beginning races with the consumer's own first reset and was seen to lose.
         consumer.seek(partition, begin)
         while await consumer.position(partition) < end:
             batches = await consumer.getmany(partition, timeout_ms=1_000, max_records=BATCH)
             for batch in batches.values():
                 for message in batch:
-                    values.append(message.value)
+                    values.append((message.offset, message.value))
                     self._seen = (message.offset, _digest(message.value))
         return values
 
@@ -241,8 +266,7 @@ class KafkaJournal:
         while True:
             try:
                 async for message in self._consumer:
-                    for record in _readable([message.value]):
-                        seen(record)
+                    seen(self._record(message.offset, message.value))
                     self._seen = (message.offset, _digest(message.value))
             except KafkaError as error:
                 log.warning("attempts_not_read", error=repr(error))
@@ -328,7 +352,7 @@ def _whole_records(spilled: bytes) -> list[AttemptRecord]:
 
 
 def _readable(values: Iterable[bytes]) -> list[AttemptRecord]:
-    """The records; bytes that are none (torn, of a newer version, somebody else's) are passed over with a word."""
+    """The records of the file; a torn line was never durable and is passed over with a word."""
     records: list[AttemptRecord] = []
     for value in values:
         try:

@@ -24,6 +24,10 @@ class JournalUnavailable(Exception):
     """The record is not durable (it may become so later): whoever may not go on without it must not go on."""
 
 
+class JournalCorrupt(Exception):
+    """A record of the log is none: what was sent is not known any more, so nothing may be sent (docs/runbooks)."""
+
+
 class OutboxUnavailable(Exception):
     """A word could not be made durable now; it is said again."""
 

@@ -16,7 +16,7 @@ from pipeline.core.units import Milliseconds
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.execution import kafka_journal
 from pipeline.execution.kafka_journal import KafkaJournal, Kept
-from pipeline.execution.ports import JournalUnavailable
+from pipeline.execution.ports import JournalCorrupt, JournalUnavailable
 from pipeline.wire.records import AttemptRecord, LeaseRenewed, encode
 
 DEADLINE_S = 20.0
@@ -215,22 +215,30 @@ async def test_a_kept_image_spares_the_reading_of_what_it_holds(kafka: EmbeddedK
         assert [record(7), record(8)] == await fourth.read(no_image)
 
 
-async def test_bytes_that_are_no_record_stop_nobody(kafka: EmbeddedKafka, tmp_path: Path) -> None:
-    """Whatever else stands in the topic is passed over; a reader that fails is a fault of ours and is handed on."""
+async def test_bytes_that_are_no_record_stop_the_reader_at_their_offset(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """At a start ``read`` raises, behind it the follower hands the fault on: in both cases the process must end."""
     topic = await new_topic(kafka)
     async with journal(kafka, topic, tmp_path / "a") as made:
-        await made._enqueue(b"rubbish")
         await made.append(record(1))
         assert [record(1)] == await made.read(no_image)
+        made.follow(lambda _: None)
         await made._enqueue(b'{"type":"from the future"}')
-
-        def broken(_: AttemptRecord) -> None:
-            raise AssertionError("promise broken")
-
-        made.follow(broken)
-        await made.append(record(2))
         async with asyncio.timeout(DEADLINE_S):
             while not FAULTS:  # noqa: ASYNC110 - a plain list
                 await asyncio.sleep(0.01)
+    assert [JournalCorrupt] == [type(fault) for fault in FAULTS]
+    async with journal(kafka, topic, tmp_path / "b") as made:
+        with pytest.raises(JournalCorrupt, match=f"{topic}/0/1: "):
+            await made.read(no_image)
 
-    assert ["promise broken"] == [str(fault) for fault in FAULTS]
+
+@pytest.mark.parametrize("value", [b"", b"{", b'{"type":"tomorrow"}', encode(record(1))[:-4], b"\xff\xfe"])
+def test_a_record_that_is_none_stops_with_its_offset_until_a_person_has_looked(value: bytes, tmp_path: Path) -> None:
+    """Passed over in silence an attempt would be sent twice; the way on is a file with the offset in it."""
+    made = KafkaJournal({}, topic="attempts", spill=tmp_path / "attempts.jsonl", on_fault=FAULTS.append)
+    with pytest.raises(JournalCorrupt, match=r"^attempts/0/1234: .*docs/runbooks/corrupt-journal.md$"):
+        made._record(1_234, value)
+    (tmp_path / "attempts.skip").write_text("77\n1234\n")
+
+    assert 0 == made._record(1_234, value).epoch  # type: ignore[union-attr]  # a renewal of nobody's
+    assert encode(record(1)) == encode(made._record(1_235, encode(record(1))))
