@@ -21,7 +21,7 @@ from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.virtual.clock import VirtualLoop, run, silence
 from pipeline.wire.topics import partition_of
-from tests.connectors.binance_futures import broker_away, faults
+from tests.connectors.binance_futures import broker_away, faults, frame_fuzz
 from tests.connectors.binance_futures.virtual_feed import Feed
 
 
@@ -152,6 +152,14 @@ def test_five_hundred_symbols_come_and_go_on_living_sockets() -> None:
         assert State.LIVE is feed.connector.rollovers[0].serving.state
 
     played(scene)
+
+
+def test_frames_of_any_kind_vanish_nowhere_and_halt_nobody() -> None:
+    """Honest ones with one field changed, cut, doubled, bytes that are nothing; the long version takes 200,000."""
+    counted = frame_fuzz.fuzz(3_000, seed=7)
+
+    assert counted["quarantined"] > 500
+    assert counted["lines"] > 500
 
 
 async def test_without_a_broker_memory_stays_bounded_and_what_gives_way_is_told_exactly(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def flood(
     max_bytes: int = MAX_QUEUED_BYTES,
     symbols: int = SYMBOLS,
 ) -> SimpleNamespace:
-    """Feed for a while, take the broker away for *seconds* by *how* (stop | kill), feed on, audit what is in the log."""
+    """Feed, take the broker away for *seconds* by *how* (stop | kill), feed on, audit what is in the log."""
     names = [f"S{number:03}USDT" for number in range(symbols)]
     incarnation = f"{how}{time.time_ns():x}"
     publisher = Publisher(

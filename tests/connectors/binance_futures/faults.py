@@ -3,6 +3,7 @@ The only place for long runs of the connector under faults, by command, and for 
 
     python -m tests.connectors.binance_futures.faults virtual --seeds 50     1,000 roll-overs and 1,000 faults
     python -m tests.connectors.binance_futures.faults broker                 30 s without Kafka, stopped and killed
+    python -m tests.connectors.binance_futures.faults fuzz                   200,000 frames, most of them spoilt
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from connectors.binance_futures.routing import Route
 from connectors.binance_futures.session import State
 from pipeline.virtual.clock import VirtualLoop, run, silence
 from tests.connectors.binance_futures.broker_away import run as broker_away_run
+from tests.connectors.binance_futures.frame_fuzz import run as fuzz_run
 from tests.connectors.binance_futures.virtual_feed import Feed, VirtualSocket
 
 QUIET_SECONDS: Final = 150  # after the last fault: back-off, deadlines of first frames, excuses of a minute
@@ -219,6 +221,10 @@ def main() -> int:
     virtual.add_argument("--roll-overs", type=int, default=20)
     virtual.add_argument("--faults", type=int, default=20)
     virtual.set_defaults(run=_virtual)
+    fuzz = commands.add_parser("fuzz")
+    fuzz.add_argument("--frames", type=int, default=200_000)
+    fuzz.add_argument("--seed", type=int, default=1)
+    fuzz.set_defaults(run=fuzz_run)
     broker = commands.add_parser("broker")
     broker.add_argument("--seconds", type=float, default=30.0)
     broker.add_argument("--rate", type=int, default=20_000)
