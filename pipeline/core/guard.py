@@ -16,7 +16,7 @@ from pipeline.core.events import Leg, TradingMode
 from pipeline.core.orders import ENDED, RESTING
 from pipeline.core.positions import RAIL_LEGS, Basis, Position, Stage, Wish, protected, proven_rail, rail_at_work
 from pipeline.core.stops import tighter
-from pipeline.core.targets import step_lots
+from pipeline.core.targets import planned_ladder, step_lots
 from pipeline.core.turn import Turn
 from pipeline.core.units import Lots, Ticks
 
@@ -209,6 +209,17 @@ def keep_targets(turn: Turn) -> None:
             _keep_target(turn, Leg.TARGET, price=position.target, lots=wanted)
     if not position.target_trails:
         _keep_target(turn, Leg.LAST_TARGET, price=position.last_target, lots=0)
+
+
+def steps_of_two_targets(turn: Turn, position: Position) -> None:
+    """A position that was stored before there were ladders: its two targets become the steps."""
+    position.ladder = planned_ladder(
+        turn.state.policy, first=position.target_distance, last=position.last_target_distance
+    )
+    position.ladder[0].price, position.ladder[1].price = position.target, position.last_target
+    position.step = int(position.first_target_done)
+    known = position.wishes.get(Leg.TARGET.value)
+    position.step_intents = [] if known is None or position.step else [known.intent]
 
 
 def next_step(position: Position) -> None:

@@ -20,6 +20,7 @@ from pipeline.core.exits.rule import ExitRule, Fired, Phase, Unit, confirm, phas
 from pipeline.core.exits.table import RULES
 from pipeline.core.exits.targeting import follow_market
 from pipeline.core.exits.view import seen
+from pipeline.core.guard import steps_of_two_targets
 from pipeline.core.positions import Position, worst_loss_e8
 from pipeline.core.turn import Turn
 
@@ -52,6 +53,8 @@ def evaluate(turn: Turn) -> None:
     if position is None:
         return
     turn.seen = None
+    if not position.ladder:
+        steps_of_two_targets(turn, position)
     sees = watch_sight(turn, position)
     bar_ms = _unjudged_bar(turn, position) if sees else 0
     policy = turn.state.policy

@@ -115,3 +115,18 @@ def test_rails_that_ended_long_ago_are_forgotten_but_fills_never() -> None:
     assert "old-4" not in position.orders
     assert "old-4" not in position.intents
     assert len(position.orders) < ORDERS_KEPT
+
+
+def test_a_position_stored_before_ladders_goes_on_with_its_two_targets() -> None:
+    """An old state has no steps: its targets become them, nothing is placed again, and X6 still knows its order."""
+    session, venue = opened()
+    position = session.position
+    position.ladder, position.step_intents = [], []
+    stated = len(session.all(PlaceTarget))
+    session.wait(1_000)
+
+    assert stated == len(session.all(PlaceTarget))
+    assert [position.target, position.last_target] == [step.price for step in position.ladder]
+    venue.mark(position.target)
+    assert 50 == session.position.lots
+    assert session.position.first_target_done
