@@ -247,7 +247,12 @@ KEYS: Final[tuple[Key, ...]] = (
         _STREAMS,
     ),
     Key("polling.enabled", False, "poll REST even while the sockets live", _BOOLEAN),
-    Key("polling.fallback_interval_sec", 5, "seconds between polls of a position while its user stream is down (prices: 5)", _integer(1, 3_600)),
+    Key(
+        "polling.fallback_interval_sec",
+        5,
+        "seconds between polls of a position while its user stream is down (prices: 5)",
+        _integer(1, 3_600),
+    ),
     Key("cache.enabled", True, "keep computed factors", _BOOLEAN),
     Key("cache.factor_cache_ttl_sec", 60, "longest life of a factor value", _integer(1, 86_400)),
     Key("cache.data_cache_ttl_sec", 300, "longest life of polled data", _integer(1, 86_400)),
