@@ -30,7 +30,7 @@ def test_the_process_prints_its_addresses_answers_and_ends_cleanly(tmp_path: Pat
         (["--speed", "fast"], "neither a number nor 'max'"),
         (["--speed", "-1"], "above 0"),
         (["--wallet", "much"], "no positive amount"),
-        (["--scenario", "crash"], "neither a file nor one of"),
+        (["--scenario", "storm"], "neither a file nor one of"),
         (["--rate", "0"], "rate 0"),
         (["--recording", "/does/not/exist"], "does not exist"),
     ],
@@ -49,3 +49,18 @@ def test_a_scenario_file_with_a_mistake_names_it(tmp_path: Path) -> None:
     file.write_text('{"name": "mine", "idle": "sleep"}')
 
     assert "idle: 'sleep'" in CliRunner().invoke(simulator, ["--scenario", str(file)]).output
+
+
+def test_a_fault_plan_is_read_judged_and_closed(tmp_path: Path) -> None:
+    """A mistake names its line; a plan that never bit says so, last of all in the ledger."""
+    plan, ledger = tmp_path / "plan.json", tmp_path / "ledger.jsonl"
+    plan.write_text('[\n{"action": "429"},\n{"action": "boom"}]')
+    result = CliRunner().invoke(simulator, ["--port", "0", "--faults", str(plan)])
+    assert (2, True) == (result.exit_code, "line 3: faults[1].action: 'boom'" in result.output)
+
+    plan.write_text('{"seed": 9, "rules": [{"action": "429", "match": {"path": "/nothing"}}]}')
+    with simulator_process("--port", "0", "--faults", str(plan), "--ledger", str(ledger)) as running:
+        assert 9 == running.admin("GET", "faults")["seed"]
+    last = json.loads(ledger.read_text().splitlines()[-1])
+    assert ("fault_plan", {"429": 0}) == (last["kind"], last["bites"])
+    assert ["fault rule 1: 429 never bit (0 things matched)"] == last["never_bit"]
