@@ -283,6 +283,12 @@ KEYS: Final[tuple[Key, ...]] = (
         _integer(1, 50),
     ),
     Key("limits.entries_per_minute", 10, "entries a minute over all symbols", _integer(1, 600)),
+    Key(
+        "limits.foreign_positions",
+        "restore",
+        "when the owner of a position not opened here takes its last stop away: put one back, leave it, or alarm too",
+        _one_of("restore", "respect", "alert"),
+    ),
     *_risk_keys(),
     *_policy_keys(),
     *_factor_keys(),

@@ -134,6 +134,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_leverage: int
     max_positions: int
     entries_per_minute: int
+    foreign_positions: str = "restore"
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -430,6 +431,7 @@ def _assemble(values: Mapping[str, Json], outer: Mapping[str, Json]) -> Settings
             max_leverage=values["limits.max_leverage"],
             max_positions=values["limits.max_positions"] or slots,
             entries_per_minute=values["limits.entries_per_minute"],
+            foreign_positions=values["limits.foreign_positions"],
         ),
         data_source=DataSource(values["data_source.primary"], values["data_source.fallback"], streams),
         polling=Polling(**_nested(values, "polling")),

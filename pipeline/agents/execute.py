@@ -48,9 +48,7 @@ class KafkaOutbox:
     def begin(self, epoch: int) -> None:
         """An executor took over: its lines start at 1."""
         self._incarnation = str(epoch)
-        self._lines = LinePublisher(
-            self._producer, source=SOURCE, incarnation=self._incarnation, now_ns=self._now_ns
-        )
+        self._lines = LinePublisher(self._producer, source=SOURCE, incarnation=self._incarnation, now_ns=self._now_ns)
 
     async def outcome(self, symbol: str, outcome: RequestEnded) -> None:
         """An ``outcome`` line."""
@@ -163,7 +161,13 @@ class Execute:
 def limits_of(settings: Settings) -> Limits:
     """What no topic can change."""
     limits = settings.limits
-    return Limits(limits.symbols, limits.max_notional_e8, limits.max_positions, limits.entries_per_minute)
+    return Limits(
+        limits.symbols,
+        limits.max_notional_e8,
+        limits.max_positions,
+        limits.entries_per_minute,
+        limits.foreign_positions,
+    )
 
 
 def budget_of(settings: Settings) -> Budget:

@@ -40,6 +40,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_notional_e8: E8
     max_positions: int
     entries_per_minute: int
+    foreign_positions: str = "restore"  # or respect, alert (execution.adoption)
 
 
 class LiveOrder(msgspec.Struct):

@@ -114,7 +114,7 @@ class Executor:
         self.data = Data(self.desk, self._sender, symbols)
         self.user_stream = UserStream(self.desk, self._sender, ws_url) if ws_url else None
         self._loops: list[asyncio.Task[None]] = []
-        self._adopter = Adopter(self.desk, self._sender)
+        self._adopter = Adopter(self.desk, self._sender, policy=limits.foreign_positions)
         self.desk.on_verdicts = self._adopter.judged
         self._recovery: Recovery | None = None
         self._valid_until_ms = 0
