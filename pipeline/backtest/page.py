@@ -31,11 +31,11 @@ def page(report: Json) -> str:
         _table(
             ["", "realised", "fees", "funding", "net", "won"],
             [
-                ["sum (USDT)", *(_money(sums[n]) for n in ("realised", "fees", "funding", "net")), str(sums["won"])],
+                ["sum (USDT)", *_amounts(sums), f"{sums['won']} of {sums['trades']}"],
                 *(
                     [
                         row["symbol"],
-                        *(_money(row["sums"][n]) for n in ("realised", "fees", "funding", "net")),
+                        *_amounts(row["sums"]),
                         f"{row['sums']['won']} of {row['sums']['trades']}",
                     ]
                     for row in report["symbols"]
@@ -77,7 +77,7 @@ def _symbol(row: Json) -> list[str]:
             ["rule", "trades", "won", "realised", "fees", "mean minutes"],
             [
                 [
-                    rule, str(one["trades"]), str(one["won"]), _money(one["realised"]), _money(one["fees"]),
+                    rule, str(one["trades"]), str(one["won"]), _money(one["realised"]), f"{one['fees']:.2f}",
                     f"{one['mean_minutes']:g}",
                 ]
                 for rule, one in row["reasons"].items()
@@ -89,7 +89,7 @@ def _symbol(row: Json) -> list[str]:
             [
                 [
                     _moment(t["opened_ms"]), t["side"], f"{t['quantity']:g}", f"{t['entry']:g}", f"{t['exit']:g}",
-                    "" if t["r"] is None else f"{t['r']:.2f}", _money(t["realised"]), _money(t["fees"]),
+                    "" if t["r"] is None else f"{t['r']:.2f}", _money(t["realised"]), f"{t['fees']:.2f}",
                     str(t["stop_moves"]), t["reason"], t["outcome"],
                 ]
                 for t in row["trades"]
@@ -168,6 +168,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     titles = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{titles}</tr>{lines}</table>"
+
+
+def _amounts(sums: Json) -> list[str]:
+    """Fees are what was paid; the rest has a sign."""
+    return [_money(sums["realised"]), f"{sums['fees']:.2f}", _money(sums["funding"]), _money(sums["net"])]
 
 
 def _money(value: float) -> str:

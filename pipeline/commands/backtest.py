@@ -149,7 +149,8 @@ def show(report: Json, console: Console) -> None:
         table.add_column(name, justify="left" if name in ("symbol", "chain") else "right")
     for row in report["symbols"]:
         sums, proof = row["sums"], row["proof"]
-        money = [f"{sums[name]:+.2f}" for name in ("realised", "fees", "funding", "net")]
+        money = [f"{sums[name]:+.2f}" for name in ("realised", "funding", "net")]
+        money.insert(1, f"{sums['fees']:.2f}")
         table.add_row(
             row["symbol"],
             f"{row['hours']:.1f}",

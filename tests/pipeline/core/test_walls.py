@@ -469,7 +469,7 @@ def _play(market: Market, moves: list[tuple[int, int, int]]) -> None:
 MOVES = st.lists(st.tuples(st.integers(-9, 8), st.integers(0, 5), st.integers(0, 4)), min_size=8, max_size=24)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(moves=MOVES)
 def test_mirrored_market_has_mirrored_walls(moves: list[tuple[int, int, int]]) -> None:
     """Bids for asks and asks for bids: the same walls and verdicts on the other side."""
