@@ -77,6 +77,7 @@ class Venue:
     def __init__(self) -> None:
         self.sent = 0
         self.ids: dict[str, int] = defaultdict(int)
+        self.known: set[str] = set()
         self.paths: list[str] = []
         self.sockets: list[ServerConnection] = []
         self.subscribed: dict[ServerConnection, list[str]] = {}
@@ -101,7 +102,8 @@ class Venue:
 
     async def push(self) -> None:
         while True:
-            for stream in sorted({stream for streams in self.subscribed.values() for stream in streams}):
+            self.known |= {stream for streams in self.subscribed.values() for stream in streams}
+            for stream in sorted(self.known):  # the market goes on, whether anybody listens or not
                 self.ids[stream] += 1
                 symbol = stream.split("@", maxsplit=1)[0].upper()
                 data = {"e": "x", "E": 1_795_595_786_144, "s": symbol, "id": self.ids[stream]}
@@ -232,6 +234,48 @@ async def test_a_lost_connection_is_opened_again_and_the_hole_is_marked() -> Non
     assert first_depth - 1 in lost
     assert 2 == len(lost)
     assert ["connection_lost"] == run.log.codes
+
+
+async def test_twenty_faults_on_sockets_leave_no_hole_unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resets, closes by the venue and bad frames: between two numbers of a stream that do not follow stands a mark."""
+    monkeypatch.setattr("connectors.binance_futures.rollover.FIRST_DELAY_MS", 100)  # a venue's patience is not tried
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        for number in range(20):
+            await until(lambda: len(venue.subscribed) == 2 and run.subject.proven, "both sockets")
+            socket = list(venue.subscribed)[number % 2]
+            match number % 4:
+                case 0 | 1:
+                    socket.transport.abort()
+                case 2:
+                    await socket.close()
+                case _:
+                    await socket.send(f'{{"stream":"{venue.subscribed[socket][0]}","data":{{"cut')
+            for rollover in run.subject.rollovers:
+                rollover._backoff.healthy()
+            await asyncio.sleep(0.05)
+        await until(lambda: len(venue.subscribed) == 2 and run.subject.proven, "both sockets at the end")
+        before = venue.sent
+        await until(lambda: venue.sent > before + 200, "frames behind the last hole")
+    marked: dict[str, bool] = {}
+    last: dict[str, int] = {}
+    unmarked, holes = [], 0
+    for line in run.log.lines:
+        if line.lost is not None:
+            marked[line.lost.stream] = True
+            continue
+        frame = json.loads(bytes(line.frame))
+        stream, number = frame["stream"], frame["data"]["id"]
+        if stream in last and number > last[stream] + 1:
+            holes += 1
+            unmarked += [] if marked.get(stream) else [(stream, number)]
+        marked[stream] = False
+        last[stream] = max(number, last.get(stream, 0))
+
+    assert [] == unmarked
+    assert holes > 20
+    assert 5 == len(run.log.refused)
 
 
 async def test_a_frame_of_ten_megabytes_is_quarantined_and_the_connection_lives() -> None:
