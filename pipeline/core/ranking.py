@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from pipeline.core.account_state import AccountState, Ranked, RiskRules
 from pipeline.core.account_words import AccountOutput, SignalSeen, TiersTold
 from pipeline.core.bars import BAR_MS
@@ -22,8 +24,9 @@ COVERAGE_PERMILLE: Final = 600  # domain 4.12: below it a symbol is not tradable
 
 
 def hear(state: AccountState, seen: SignalSeen) -> None:
-    """Keep the newest word of a symbol; the next tick ranks."""
-    state.ranking.symbols[seen.symbol] = Ranked(seen.report, state.log_ms)
+    """Keep the newest word of a symbol, without its gates (people read them in the topic); the next tick ranks."""
+    report = msgspec.structs.replace(seen.report, gates=[])
+    state.ranking.symbols[seen.symbol] = Ranked(report, state.log_ms)
     state.ranking.due = True
 
 

@@ -29,6 +29,7 @@ DAY_MS: Final = 86_400_000
 APART_MS: Final = 1_000  # domain 6.3: two readings at least this far apart
 REPORT_FRESH_MS: Final = 5_000  # a position reported longer ago leaves the marks without a word
 READ_AGAIN_MS: Final = 5_000  # between two questions for a second reading
+UNCONFIRMED_MS: Final = 30_000  # a suspicion that no read confirms or ends is told to people after this, and again
 READ_VALID_MS: Final = 120_000  # a read proves nothing after this
 RELIEF_PERMILLE: Final = 800  # half sizes end when the drawdown is below this share of their bound
 STOP_OUTCOMES: Final = ("hard_stop", "trailing_stop", "breakeven_stop", "emergency")
@@ -160,11 +161,15 @@ def see_balance(state: AccountState, seen: BalanceSeen) -> None:
 
 
 def see_account(state: AccountState, seen: AccountSeen) -> bool:
-    """A whole read; False when the wallet has moved on at the venue since: then it is no reading."""
+    """
+    A whole read; False when the wallet has moved on at the venue since: then it is no reading.
+
+    A read that states the wallet we know is one whatever its time: the venue's two clocks need not agree to the ms.
+    """
     risk = state.risk
-    if seen.venue_ms < risk.wallet_ms:
+    if seen.venue_ms < risk.wallet_ms and seen.wallet != state.wallet:
         return False
-    risk.wallet_ms = seen.venue_ms
+    risk.wallet_ms = max(risk.wallet_ms, seen.venue_ms)
     state.wallet, state.available = seen.wallet, seen.available
     risk.margin, risk.maintenance, risk.read_ms = seen.margin, seen.maintenance, state.log_ms
     if not known(state):
@@ -307,10 +312,15 @@ def _relieve(risk: RiskState, rules: RiskRules) -> None:
 def _ask_again(state: AccountState, outputs: list[AccountOutput]) -> None:
     """While the marks alone say that a bound is broken, the account is read at once and every five seconds."""
     risk = state.risk
-    waiting = [name for name, suspicion in risk.suspicions.items() if suspicion.account_ms < 0]
-    if waiting and (risk.asked_ms < 0 or state.log_ms - risk.asked_ms >= READ_AGAIN_MS):
-        risk.asked_ms = state.log_ms
-        outputs.append(ReadWanted(", ".join(waiting), risk.since_ms))
+    waiting = {name: found.marks_ms for name, found in risk.suspicions.items() if found.account_ms < 0}
+    if not waiting or (risk.asked_ms >= 0 and state.log_ms - risk.asked_ms < READ_AGAIN_MS):
+        return
+    names, since_ms = ", ".join(waiting), min(waiting.values())
+    if (state.log_ms - since_ms) // UNCONFIRMED_MS > max(0, risk.asked_ms - since_ms) // UNCONFIRMED_MS:
+        text = f"{names}: suspected for {(state.log_ms - since_ms) // 1_000} s, and the account cannot be read"
+        outputs.append(AlertWanted("", "risk_unconfirmed", "critical", text))
+    risk.asked_ms = state.log_ms
+    outputs.append(ReadWanted(names, risk.since_ms))
 
 
 # ---------------------------------------------------------------------------------------------------------- admission

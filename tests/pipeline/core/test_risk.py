@@ -247,6 +247,25 @@ def test_an_older_read_is_no_reading() -> None:
     assert "X3 day loss" in account.state.risk.suspicions
 
 
+def test_a_read_of_the_same_wallet_counts_whatever_its_time() -> None:
+    """The venue's clocks need not agree to the millisecond: else a loss could never be confirmed."""
+    account = held()
+    account.fold(BalanceSeen(usdt(10_000), venue_ms=Milliseconds(50)))
+    account.fold(position(-300))
+    account.fold(read(9_700), after_ms=1_000)
+
+    assert TradingMode.HALTED is account.state.mode
+
+
+def test_a_suspicion_that_nobody_can_confirm_is_told_to_people() -> None:
+    """REST is banned: entries stay closed, nothing is closed on one source, a critical alert comes every 30 s."""
+    account, told = held(), 0
+    for _ in range(70):
+        told += len(alerts(account.fold(position(-300), after_ms=1_000), "risk_unconfirmed"))
+
+    assert (2, TradingMode.ACTIVE) == (told, account.state.mode)
+
+
 def test_negative_and_empty_accounts_enter_nothing_and_divide_by_nothing() -> None:
     """Nothing to risk, a negative balance, an unknown one: refused with words, and nothing raises."""
     for wallet in (0.0, -5.0):
