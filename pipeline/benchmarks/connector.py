@@ -32,6 +32,7 @@ from connectors.binance_futures.client import Connector
 from connectors.binance_futures.publisher import COMPRESSION, Publisher
 from connectors.binance_futures.routing import ALL_MARKET_STREAMS
 from connectors.binance_futures.subscriptions import PER_SYMBOL, Subscriptions, plan
+from pipeline.benchmarks.report import Figure, Measured, Options
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire.topics import INPUTS, Topic
@@ -334,6 +335,16 @@ def run(
             "acknowledged": totals["acknowledged"],
         },
     }
+
+
+def connector(options: Options) -> Measured:
+    """``perpguard bench connector``."""
+    small = {"frames": 20_000, "seconds": 1.0} if options.quick else {}
+    result = run(repetitions=options.repetitions, **small)  # type: ignore[arg-type]  # two keywords of two types
+    figures = {name: Figure(**figure) for name, figure in result["figures"].items()}
+    plain = {name: value for name, value in result["conditions"].items() if not isinstance(value, dict)}
+    mix = " ".join(f"{kind} {weight}" for kind, weight in MIX.items())
+    return Measured(figures=figures, conditions=plain | {"mix": mix})
 
 
 if __name__ == "__main__":

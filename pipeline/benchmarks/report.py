@@ -68,6 +68,7 @@ Benchmark = Callable[[Options], Measured]
 BENCHMARKS: Final = MappingProxyType(
     {
         "boundary": "pipeline.benchmarks.boundary:boundary_benchmark",
+        "connector": "pipeline.benchmarks.connector:connector",
         "core": "pipeline.benchmarks.core:core",
         "latency": "pipeline.benchmarks.latency:latency",
         "rest": "pipeline.benchmarks.rest:rest",
@@ -83,6 +84,7 @@ SUMMARIES: Final = MappingProxyType(
         "rest": "REST requests and weight a minute with five positions held, counted by the exchange",
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "boundary": "200 bars close at once while five positions are guarded; the whole pipeline, up to 12 minutes",
+        "connector": "frames from sockets into acknowledged Kafka, latency added, memory with 200 symbols; real Kafka",
         "core": "decode and step of one frame of each kind, one exit evaluation; in process",
         "executor": "intent acknowledged in Kafka to order on the wire; execute worker, real Kafka, simulated exchange",
         "kill": "kill switch: five positions flat, Kafka dead, executor frozen; simulated exchange",
