@@ -16,7 +16,7 @@ from pipeline.core.events import PositionOverridden
 from pipeline.core.exits.acts import ask_close, keep_closing, stop_view, tighten
 from pipeline.core.exits.market import remember_mark
 from pipeline.core.exits.protection import watch_sight
-from pipeline.core.exits.rule import ExitRule, Fired, Phase, Unit, confirm, phase_of
+from pipeline.core.exits.rule import ExitRule, Fired, Phase, Unit, confirm, confirm_for, phase_of
 from pipeline.core.exits.table import RULES
 from pipeline.core.exits.targeting import follow_market
 from pipeline.core.exits.view import seen
@@ -37,7 +37,8 @@ __all__ = [
     "tighten",
 ]
 
-_Asked: TypeAlias = tuple[Callable[[Turn], Fired | None], ExitRule, bool]
+# A row to ask: its condition, itself, the key of what it remembers ("" nothing), whether it counts bars or marks.
+_Asked: TypeAlias = tuple[Callable[[Turn], Fired | None], ExitRule, str, bool]
 
 
 # Which rows are asked, by everything that decides it; remembered, because the walk is on every event's road. Derived
@@ -72,8 +73,14 @@ def evaluate(turn: Turn) -> None:
         walk = _walk(key)
     early = _early(turn, position)
     tightenings: list[tuple[ExitRule, Fired]] = []
-    for fires, rule, confirmed in walk:
-        fired = confirm(turn, rule, bar_ms=bar_ms) if confirmed else fires(turn)
+    holdings = position.holdings
+    for fires, rule, memory, counts in walk:
+        if counts:
+            fired = confirm(turn, rule, bar_ms=bar_ms)
+        else:
+            fired = fires(turn)
+            if memory and (fired is not None or memory in holdings):
+                fired = confirm_for(turn, rule, fired, at=turn.now)
         if fired is None or (early and rule.suppressed_early):
             continue
         if rule.closes:
@@ -96,7 +103,12 @@ def _walk(key: tuple[Phase, bool, bool, bool, bool, tuple[str, ...], tuple[str, 
         _walks_of = RULES
     phase, sees, scored, leaving, left_alone, *off = key
     walk = tuple(
-        (rule.fires, rule, rule.confirmation is not None)
+        (
+            rule.fires,
+            rule,
+            "" if rule.confirmation is None else rule.key or rule.id,
+            rule.confirmation is not None and rule.confirmation.unit is not Unit.TIME,
+        )
         for rule in RULES
         if phase in rule.phases
         and (rule.vital or not (left_alone or rule.id in off[0] or rule.id in off[1]))

@@ -9,7 +9,7 @@ in the position (``Holding``: integers in log time), so that a restart changes n
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Final
 
 import msgspec
@@ -47,16 +47,16 @@ class Confirmation(msgspec.Struct, frozen=True):
     once: bool = False
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """
     What a position is, for the walk through the table: nothing open (not yet, or no more), open, being closed.
 
     A row is asked only in the phases it is for; in the others its condition cannot hold.
     """
 
-    EMPTY = "empty"
-    OPEN = "open"
-    CLOSING = "closing"
+    EMPTY = 0
+    OPEN = 1
+    CLOSING = 2
 
 
 ANY: Final = frozenset(Phase)
@@ -127,7 +127,16 @@ def confirm(turn: Turn, rule: ExitRule, *, bar_ms: int) -> Fired | None:
             return None
     else:
         at = turn.now
-    fired = rule.fires(turn)
+    return confirm_for(turn, rule, rule.fires(turn), at=at)
+
+
+def confirm_for(turn: Turn, rule: ExitRule, fired: Fired | None, *, at: int) -> Fired | None:
+    """What the rule fires now that its condition was asked at *at* and said *fired*; its memory is brought up to it."""
+    wanted = rule.confirmation
+    assert wanted is not None, rule.id
+    position = turn.position
+    key = rule.key or rule.id
+    known = position.holdings.get(key)
     if fired is None:
         if known is not None:
             del position.holdings[key]
