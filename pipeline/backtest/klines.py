@@ -12,15 +12,14 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
-import msgspec
-
 from connectors.exchange_simulator.candles import FIVE, MINUTE, Candle, merge
-from connectors.exchange_simulator.instruments import Instrument, default_instrument
+from connectors.exchange_simulator.instruments import KNOWN_INSTRUMENTS, Instrument, instrument
 from connectors.exchange_simulator.market_events import BookChange, MarketEvent, MarketTrade
-from pipeline.core.units import ONE_E8
+from pipeline.core.units import ONE_E8, format_e8
 
 ASSUMED: Final = (
     "order book: 20 levels a side around the price, 0.01 % apart, 50,000 USDT each, spread one tick",
@@ -38,6 +37,7 @@ _WAY: Final = (
     *((2, i, 4) for i in range(5)),
 )
 LEVELS: Final = 20
+LOOKED_AT: Final = 2_000  # rows whose decimals tell a grid
 LEVEL_USDT: Final = 50_000
 LEVEL_GAP_PPM: Final = 100
 COLUMNS: Final = ["open_time_ms", "open", "high", "low", "close", "volume"]
@@ -112,9 +112,30 @@ def _whole(text: str, step_e8: int) -> int:
     return (value + step_e8 // 2) // step_e8
 
 
-def row_of(symbol: str, price_e8: int) -> Instrument:
-    """The symbol's known grid and filters, starting at a price of another year."""
-    return msgspec.structs.replace(default_instrument(symbol), price_e8=price_e8)
+def row_of(symbol: str, path: Path) -> Instrument:
+    """
+    The symbol's known grid and filters; for one that is not known the grid of the file's own decimals.
+
+    Raises KlinesError when the file has no such decimals.
+    """
+    if symbol in KNOWN_INSTRUMENTS:
+        return KNOWN_INSTRUMENTS[symbol]
+    try:
+        with _opened(path) as file:
+            rows = list(islice(csv.reader(file), 1, LOOKED_AT))
+        ticks, steps = (_finest([cell for row in rows for cell in row[cells]]) for cells in (slice(1, 5), slice(5, 6)))
+        while ticks * steps % ONE_E8:  # one lot moving one tick must be worth whole units of 1e-8 USDT
+            steps *= 10
+        return instrument(symbol, rows[0][1], format_e8(ticks), format_e8(steps))
+    except (OSError, EOFError, UnicodeDecodeError, ValueError, IndexError) as error:
+        raise KlinesError(f"{path}: no grid can be read: {error}") from error
+
+
+def _finest(cells: list[str]) -> int:
+    """The smallest step (E8) that the decimals of *cells* need."""
+    places = max((len(cell.partition(".")[2]) for cell in cells), default=0)
+    step: int = ONE_E8 // 10 ** min(places, 8)
+    return step
 
 
 def candle(row: Instrument, minute: Minute) -> Candle:

@@ -34,7 +34,7 @@ def of_klines(symbol: str, path: Path, *, funding: Path | None = None, days: flo
     Times are shifted by whole days, so that settlements and 5-minute bars stay where they were. Raises NoMarket.
     """
     try:
-        row = row_of(symbol, ONE_E8)
+        row = row_of(symbol, path)
         minutes = read_minutes(path, row)
     except KlinesError as error:
         raise NoMarket(str(error)) from error

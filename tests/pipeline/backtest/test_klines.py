@@ -11,7 +11,7 @@ from connectors.exchange_simulator.candles import FIVE, MINUTE
 from connectors.exchange_simulator.market_events import BookChange, MarketTrade
 from pipeline.backtest.klines import COLUMNS, KlineMarket, KlinesError, Minute, history, read_minutes, row_of
 
-ROW = row_of("BTCUSDT", 100 * 10**8)
+ROW = row_of("BTCUSDT", Path("unread"))
 START = 1_700_000_000_000 // FIVE * FIVE
 
 
@@ -19,6 +19,19 @@ def write(path: Path, rows: list[str]) -> Path:
     """A file of candles."""
     path.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
     return path
+
+
+def test_unknown_symbol_has_the_grid_of_its_file(tmp_path: Path) -> None:
+    """The file's own decimals are the grid; a lot that would be too fine for it is made coarser."""
+    path = write(tmp_path / "NEWUSDT.csv", [f"{START},0.12345,0.13,0.12,0.125,10.125", f"{START + MINUTE},1,1,1,1,1"])
+    row = row_of("NEWUSDT", path)
+
+    assert (1_000, 10_000_000 // 100) == (row.tick_e8, row.step_e8)
+    assert 12_345 == read_minutes(path, row)[0].open
+    coarse = row_of("XUSDT", write(tmp_path / "X.csv", [f"{START},0.1234567,1,0.1,1,0.5"]))
+    assert (10, 10_000_000) == (coarse.tick_e8, coarse.step_e8)
+    with pytest.raises(KlinesError, match="no grid"):
+        row_of("NEWUSDT", write(tmp_path / "empty.csv", []))
 
 
 def test_candles_are_read_onto_the_grid(tmp_path: Path) -> None:
