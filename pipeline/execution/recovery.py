@@ -162,11 +162,26 @@ class Recovery:
 
     def _found(self, position: Guarded, client_id: str, book: str, *, trigger: int, lots: int) -> None:
         leg = identity.leg_of(client_id)
+        self._desk.index.attempt_given(client_id)
         position.orders[client_id] = LiveOrder(client_id, leg, book, trigger, lots)
         self._desk.evidence.seen(Sighting(symbol=position.symbol, client_id=client_id, book=book, status="NEW"))
 
     def _ours(self, journal: PositionJournal, client_id: str) -> bool:
-        return client_id in journal.orders or identity.intent_of(client_id) == journal.id
+        return (
+            client_id in journal.orders
+            or identity.intent_of(client_id) == journal.id
+            or self._unspoken_rail(journal, client_id)
+        )
+
+    def _unspoken_rail(self, journal: PositionJournal, client_id: str) -> bool:
+        """
+        True for a rail of this log that no record speaks of: it was sent beside its record and the sender died
+        (docs/adr/0011). Its intent comes again.
+        """
+        intent = identity.intent_of(client_id)
+        if intent is None or intent in self._desk.index.intents or identity.leg_of(client_id) not in RAILS:
+            return False
+        return intent.partition(".")[0] == journal.id.partition(".")[0]
 
     def _protect(self, position: Guarded, journal: PositionJournal, lots: int) -> None:
         """Place the rails that are missing, at the newest level that the journal knows to have been taken."""
