@@ -139,6 +139,8 @@ class Connector:
     ``draw`` gives random numbers from [0, 1). Without *listen_keys* there is no user stream. *on_ready* is called once,
     when every real-time stream has had its first frame and the user stream stands. *dial* and *clock* are the world.
     While no user stream stands, held symbols are told so every *fallback_ms*: decide then reads the venue by REST.
+    *instance* tells the sources of a second process from those of the first (hot/hot): both write the same frames, and
+    the fold takes each once.
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class Connector:
         dial: transport.Dial = transport.dial,
         clock: ReceiveClock | None = None,
         fallback_ms: int = FALLBACK_MS,
+        instance: str = "",
     ) -> None:
         self.subscriptions = subscriptions
         self.publisher = publisher
@@ -184,8 +187,12 @@ class Connector:
         self._offsets_at_ms = 0
         self._user_down_ms = 0  # when it was said last that no user stream stands
         self._fallback_ms = fallback_ms
+        self._instance = f"{instance}-" if instance else ""
         self._own = Intake(  # what the connector has to say when no connection can
-            source="connector/watch.a", incarnation=f"{incarnation}-watch", symbols=self._symbols, sink=publisher
+            source=f"connector/{self._instance}watch.a",
+            incarnation=f"{incarnation}-watch",
+            symbols=self._symbols,
+            sink=publisher,
         )
         self.rollovers = [Rollover(group, draw=draw, budget=self._budget) for group in subscriptions.groups]
         for number, group in enumerate(user_groups() if listen_keys is not None else ()):
@@ -477,7 +484,7 @@ class Connector:
     def _open(self, rollover: Rollover, session: Session) -> None:
         self.opened += 1
         group = rollover.group
-        source = f"connector/{group.name}.{session.slot}"
+        source = f"connector/{self._instance}{group.name}.{session.slot}"
         incarnation = f"{self._incarnation}-{self.opened:05d}"
         intake: MarketIntake | UserIntake
         if group.route is Route.PRIVATE:

@@ -175,6 +175,7 @@ async def _serve(settings: Settings, subscriptions: Subscriptions, *, as_json: b
         draw=random.random,
         listen_keys=keys,
         on_ready=ready,
+        instance="" if settings.instance == "0" else settings.instance,
         fallback_ms=settings.polling.fallback_interval_sec * 1_000,
     )
     following = Following(subject, arguments=client_arguments(settings), prefix=settings.prefix)

@@ -59,6 +59,34 @@ def test_the_judge_notices_what_it_must() -> None:
         assert "effects" in faults.wrong(faults.play(2, roll_overs=10, faults=4))
 
 
+def test_two_processes_side_by_side_have_the_effect_of_one() -> None:
+    """Hot/hot: another process writes every frame too, of every kind; what one of them loses the other has."""
+
+    async def scene(feed: Feed) -> None:
+        publisher, connector = feed.process("hot")
+        await publisher.start()
+        running = asyncio.create_task(connector.run())
+        await feed.until(lambda: connector.proven, 20)
+        for _ in range(12):
+            feed.trade()
+            faults.disconnect(feed)
+            await asyncio.sleep(6)
+        await feed.until(lambda: connector.proven and feed.connector.proven, 60)
+        feed.venue.resting = True
+        await asyncio.sleep(2)
+        connector.stop()
+        await running
+        assert await publisher.flush(10)
+
+    feed = played(scene, seed=4)
+    result = feed.judge()
+
+    assert ([], [], [], []) == (result.missed, result.effects, result.halted, result.positions)
+    assert [] == result.books
+    assert result.duplicates > 1_000
+    assert {"connector/hot-public-0.a", "connector/public-0.a"} <= feed.sources()
+
+
 def test_a_muted_stream_is_noticed_within_three_seconds() -> None:
     """Of the kinds that come in real time; the time from the last frame to the alert."""
     noticed: dict[str, int] = {}

@@ -297,27 +297,9 @@ class Feed:
         self.symbols = symbols
         self.kafka = VirtualKafka(loop, self.random)
         self.venue = FeedVenue(loop, self.random, symbols=symbols, rate=rate)
-        process = Process("connector")
         self.clock = VirtualClock(loop)
-        self.publisher = Publisher(
-            arguments={},
-            prefix="",
-            incarnation="v",
-            make_producer=lambda **_: VirtualProducer(self.kafka, process),
-            wall_ns=self.clock.now_ns,
-        )
         self.alerts: list[tuple[int, str, str]] = []
-        self.publisher.alert = self._alert  # type: ignore[method-assign]  # kept here, not parsed again
-        self.connector = Connector(
-            ws_url="ws://venue",
-            subscriptions=Subscriptions(symbols),
-            publisher=self.publisher,
-            incarnation="v",
-            draw=self.random.random,
-            listen_keys=self.venue.keys(),
-            dial=self.venue.dial,
-            clock=ReceiveClock(self.clock.now_ns, self.clock.now_ns),
-        )
+        self.publisher, self.connector = self.process("")
         self.folds = [
             PartitionFold(partition=p, log_identity="virtual", fold="f", universe=symbols)
             for p in range(INPUT_PARTITIONS)
@@ -329,6 +311,30 @@ class Feed:
         self.spent: list[tuple[int, int]] = []  # (when, weight) of each snapshot
         self._waiting: dict[str, Cost] = {}
         self.asked: Counter[str] = Counter()
+
+    def process(self, instance: str) -> tuple[Publisher, Connector]:
+        """A connector with its publisher, as a process of its own has them."""
+        process = Process(f"connector {instance}")
+        publisher = Publisher(
+            arguments={},
+            prefix="",
+            incarnation=f"v{instance}",
+            make_producer=lambda **_: VirtualProducer(self.kafka, process),
+            wall_ns=self.clock.now_ns,
+        )
+        publisher.alert = self._alert  # type: ignore[method-assign]  # kept here, not parsed again
+        connector = Connector(
+            ws_url="ws://venue",
+            subscriptions=Subscriptions(self.symbols),
+            publisher=publisher,
+            incarnation=f"v{instance}",
+            draw=self.random.random,
+            listen_keys=self.venue.keys(),
+            dial=self.venue.dial,
+            clock=ReceiveClock(self.clock.now_ns, self.clock.now_ns),
+            instance=instance,
+        )
+        return publisher, connector
 
     def _alert(self, code: str, text: str, *, severity: str = "warning", gate: str = "") -> None:
         self.alerts.append((self.clock.now_ms(), code, text))
@@ -457,6 +463,10 @@ class Feed:
     def records(self) -> list[tuple[int, Stored]]:
         """Every record of ``inputs`` with its partition."""
         return [(p, record) for p in range(INPUT_PARTITIONS) for record in self.kafka.of(INPUTS.name, p).records]
+
+    def sources(self) -> set[str]:
+        """Whoever wrote lines."""
+        return {lines.decode(raw).src for _, record in self.records() for raw in lines.split(record.value)}
 
     def judge(self) -> SimpleNamespace:
         """Hold the log against the ledger, and the fold against one that never saw a frame twice."""
