@@ -294,7 +294,7 @@ def _tell_foreign(turn: Turn) -> None:
     turn.alert(
         "foreign_position",
         "critical",
-        f"the venue holds {foreign.lots} lots that no intent of ours opened; entries are closed, nothing is touched",
+        f"the venue holds {foreign.lots} lots that no intent of ours opened; entries closed; execute keeps a far stop",
     )
 
 
