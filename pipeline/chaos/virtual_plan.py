@@ -19,6 +19,7 @@ SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 TRADING_MS: Final = 12_000  # the last position is asked for before
 FAULTS_UNTIL_MS: Final = 14_000
 FIRST_MS: Final = 900
+QUIET_EVERY: Final = 12  # every so manieth seed has no faults
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -154,6 +155,8 @@ _TOPICS: Final = ("inputs", "intents", "account", "attempts")
 
 def _faults(seed: int, sites: Sets) -> list[Fault]:
     found: list[Fault] = []
+    if seed % QUIET_EVERY == 0:
+        return found  # the bounds that hold without faults are judged too
     for number, (share, make) in enumerate(_GENERATORS):
         rng = random.Random(f"{seed}/{number}")
         chance = share

@@ -18,7 +18,26 @@ CHUNKS = 5
 SEEDS = 100  # in each chunk
 
 # The first seed of the generic generator that notices the mutant, and others in case code moves under it.
-CAUGHT_BY: dict[str, tuple[int, ...]] = {}
+CAUGHT_BY: dict[str, tuple[int, ...]] = {
+    "no_journal": (1, 2),
+    "an_entry_is_sent_again_on_timeout": (13, 15),
+    "cancel_before_new": (2, 3),
+    "no_epoch": (4, 5),
+    "no_wait_for_the_old_lease": (1, 5),
+    "the_timestamp_is_taken_after_the_pause": (1, 32),
+    "no_wait_for_the_receive_window": (13, 106),
+    "not_found_is_believed_at_once": (13, 26),
+    "the_budget_blocks_exits": (4, 5),
+    "the_resize_is_lost": (24, 36),
+    "a_late_entry_is_sent": (1, 3),
+    "a_close_takes_the_stops_away_first": (2, 4),
+    "targets_fill_the_reduce_only_budget": (12, 24),
+    "a_repeated_intent_is_carried_out_again": (5, 8),
+    "exits_may_be_too_late": (10, 15),
+    "a_ban_is_not_respected": (7,),
+    "a_sweep_does_not_ask_the_venue": (4, 3),
+    "doubts_are_forgotten_at_a_start": (1,),
+}
 
 
 @pytest.mark.parametrize("number", range(CHUNKS))

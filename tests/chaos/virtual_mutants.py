@@ -24,25 +24,22 @@ from pipeline.chaos.judges import Violation
 from pipeline.chaos.virtual_campaign import look
 from pipeline.chaos.virtual_plan import draw
 from pipeline.chaos.virtual_run import settings, sites
-from pipeline.core import guard
+from pipeline.core.commands import PlaceTarget
 from pipeline.core.events import Leg
-from pipeline.core.positions import Position
 from pipeline.core.rate_limits import Lane
-from pipeline.core.turn import Turn
+from pipeline.core.units import Lots
 from pipeline.execution import closing, entries, in_doubt, sender
 from pipeline.execution.closing import Closer
-from pipeline.execution.desk import Desk, Guarded, LiveOrder, WantedRail
+from pipeline.execution.desk import Desk, Guarded, WantedRail
 from pipeline.execution.entries import Entries
 from pipeline.execution.executor import Executor
 from pipeline.execution.in_doubt import Miss
-from pipeline.execution.journal import JournalIndex
 from pipeline.execution.lanes import Lanes
 from pipeline.execution.lease import Lease
 from pipeline.execution.rails import Rails
 from pipeline.execution.recovery import Recovery
 from pipeline.execution.sender import Purpose, Sender
-from pipeline.streaming import runner
-from pipeline.streaming.checkpoints import Step
+from pipeline.execution.targets import Targets
 from pipeline.virtual import workers
 from pipeline.virtual.clock import silence
 from pipeline.virtual.venue import VenueClient
@@ -164,19 +161,14 @@ def the_budget_blocks_exits(stack: contextlib.ExitStack) -> None:
 
 @mutant
 def the_resize_is_lost(stack: contextlib.ExitStack) -> None:
-    """Neither the executor nor decide follows a fill in pieces with the working stop."""
-    protect, keep = Rails.protect, guard._keep_working
+    """The working stop keeps the quantity of the first fill, whatever is filled and asked for later."""
+    move, first = Rails._move_working, {}
 
-    def once(self: Rails, position: Guarded) -> None:
-        if Leg.WORKING not in position.wanted:
-            protect(self, position)
+    async def small(self: Rails, position: Guarded, wanted: WantedRail) -> None:
+        wanted.lots = min(wanted.lots, first.setdefault(position.id, max(1, wanted.lots // 2)))
+        await move(self, position, wanted)
 
-    def never(turn: Turn, position: Position) -> None:
-        if position.wishes[Leg.WORKING.value].trigger != position.stop:
-            keep(turn, position)
-
-    replace(stack, Rails, "protect", once)
-    replace(stack, guard, "_keep_working", never)
+    replace(stack, Rails, "_move_working", small)
 
 
 @mutant
@@ -204,7 +196,19 @@ def targets_fill_the_reduce_only_budget(stack: contextlib.ExitStack) -> None:
     async def leave(self: Closer, position: Guarded, intent: str) -> None:
         return None
 
+    def settle_only(self: Targets, record: IntentRecord, position: Guarded) -> None:
+        self._sender.settle(record.id, symbol=position.symbol, position=position.id)
+
+    send = Targets._send
+
+    async def greedy(self: Targets, purpose: Purpose, intent: PlaceTarget, position: Guarded, **options: Any) -> Any:
+        if intent.leg is Leg.TARGET:
+            intent = msgspec.structs.replace(intent, lots=Lots(position.filled))
+        return await send(self, purpose, intent, position, **options)
+
+    replace(stack, Targets, "_send", greedy)
     replace(stack, Closer, "_cancel_targets", leave)
+    replace(stack, Targets, "cancel", settle_only)
     replace(stack, closing, "REFUSALS_BEFORE_FALLBACK", 1_000_000)
 
 
@@ -253,66 +257,9 @@ def a_sweep_does_not_ask_the_venue(stack: contextlib.ExitStack) -> None:
 
 
 @mutant
-def the_state_is_durable_before_its_outputs(stack: contextlib.ExitStack) -> None:
-    """A checkpoint covers intents that never reached the log."""
-    order = (Step.STATES, Step.MANIFEST, Step.CHANGELOG, Step.OUTPUTS, Step.ACKNOWLEDGE)
-    replace(stack, runner, "Habits", lambda: msgspec.structs.replace(runner_habits(), order=order))
-
-
-runner_habits = runner.Habits
-
-
-@mutant
-def attempts_are_numbered_anew_at_each_start(stack: contextlib.ExitStack) -> None:
-    """A client id is given twice."""
-    attempted = JournalIndex._attempted
-
-    def forgetful(self: JournalIndex, record: Attempted) -> None:
-        before = {intent: dict(numbers) for intent, numbers in self._ordinals.items()}
-        attempted(self, record)
-        self._ordinals = before
-
-    replace(stack, JournalIndex, "_attempted", forgetful)
-
-
-@mutant
 def doubts_are_forgotten_at_a_start(stack: contextlib.ExitStack) -> None:
     """What had no end when the executor died is never asked for."""
     replace(stack, Recovery, "_end_doubts", lambda self, journal, position, *, valid_until_ms: None)
-
-
-@mutant
-def a_start_protects_nothing(stack: contextlib.ExitStack) -> None:
-    """An executor that comes back leaves an open position as it finds it, and so does decide."""
-    replace(stack, Recovery, "_protect", lambda self, journal, position, lots: None)
-    replace(stack, guard, "_keep_working", lambda turn, position: None)
-    replace(stack, guard, "_keep_far", lambda turn, position: None)
-
-
-@mutant
-def a_doubtful_stop_counts_as_resting(stack: contextlib.ExitStack) -> None:
-    """A rail without an answer is taken for placed, and nobody looks again."""
-
-    async def believe(self: Rails, position: Guarded, sent: sender.Sent) -> LiveOrder | None:
-        order = self._rests(position, sent)
-        order.doubtful = False
-        return order
-
-    replace(stack, Rails, "_doubted", believe)
-    replace(stack, guard, "_keep_working", lambda turn, position: None)
-    replace(stack, guard, "_keep_far", lambda turn, position: None)
-
-
-@mutant
-def a_close_that_has_no_answer_is_done(stack: contextlib.ExitStack) -> None:
-    """A market close in doubt counts as filled."""
-
-    def purpose(self: Closer, position: Guarded, intent: str, lots: int) -> Purpose:
-        position.flat = position.flat or lots > 0
-        return original(self, position, intent, lots)
-
-    original = Closer._purpose
-    replace(stack, Closer, "_purpose", purpose)
 
 
 @contextlib.contextmanager
