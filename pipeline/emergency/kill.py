@@ -37,6 +37,8 @@ CANCELS_FIRST_SECONDS: Final = 0.25  # how long closes wait for the cancels of e
 ROUND_SECONDS: Final = 1.0  # how long a round waits for its answers
 LEFT_EVERY_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 0.05
+BLIND_SECONDS: Final = 0.25  # after a read that gave nothing
+REFUSED_SECONDS: Final = 5.0  # key, permission or account are wrong: asking more often only burns weight
 REFUSALS_BEFORE_FALLBACK: Final = 4
 WORKERS: Final = 12
 RAIL_PERMILLE_OF_MARK: Final = 20  # a stop placed here is at most 2 % away: the ATR is not known without the log
@@ -154,6 +156,7 @@ class Kill:
         self._saying = threading.Lock()
         self._last: Picture | None = None
         self._flat_ms: int | None = None
+        self._refused_by_key = False
         self.stopped = threading.Event()  # set it to end the run at its next round
 
     def run(self) -> Outcome:
@@ -185,7 +188,7 @@ class Kill:
             if time.monotonic() - said_left >= LEFT_EVERY_SECONDS:
                 said_left = time.monotonic()
                 self._say_left(picture)
-            self._pause()
+            self._pause(blind=picture is None)
         proven_ms = self._ms() if done else None
         if done:
             self._say("", "proven by two complete reads" + (": flat" if self._closing else ": covered, no entries"))
@@ -218,6 +221,7 @@ class Kill:
             self._say("", f"{what}: no answer yet")
             return None
         if not reply.accepted:
+            self._refused_by_key = self._refused_by_key or reply.classified.reaction is Reaction.FATAL
             self._say("", f"{what} cannot be read: {reply.words()}")
             return None
         return decode(reply.body)
@@ -437,13 +441,15 @@ class Kill:
     def _over(self) -> bool:
         return bool(self._give_up) and time.monotonic() - self._started >= self._give_up
 
-    def _pause(self) -> None:
+    def _pause(self, *, blind: bool) -> None:
         """A moment between rounds; while the venue has forbidden everything, until it allows it again."""
         quota = self._venue.quota
         held = quota.stopped_until_ms / 1_000 - time.time()
         if held > 0:
             self._say("", f"the venue allows nothing for {held:.1f} s more ({quota.stopped_because}); stops rest")
-        self._sleep(max(PAUSE_SECONDS, held))
+        own = REFUSED_SECONDS if self._refused_by_key else BLIND_SECONDS if blind else PAUSE_SECONDS
+        self._refused_by_key = False
+        self._sleep(max(own, held))
 
     def _sleep(self, seconds: float) -> None:
         if self._give_up:

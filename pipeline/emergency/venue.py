@@ -29,7 +29,6 @@ RECEIVE_WINDOW_MS: Final = 1_000  # domain 6.7: exits
 READ_WINDOW_MS: Final = 5_000
 WEIGHT_PER_MINUTE: Final = 2_400  # venue sheet 5.1, for what is printed and for reads that give way
 ORDERS_PER_10_SECONDS: Final = 300
-HOSTILE_AGAIN_SECONDS: Final = 5.0
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -201,3 +201,19 @@ async def test_flat_is_said_only_when_nothing_of_a_paused_executor_can_still_arr
         assert outcome.done
         assert {} == await open_amounts(client)
         assert {"BTCUSDT", "ETHUSDT"} == {step.symbol for step in outcome.steps if step.text.startswith("close ")}
+
+
+async def test_a_wrong_key_is_said_and_not_asked_with_for_ever() -> None:
+    """The venue refuses the key: one round of reads every five seconds, and the words that tell a person."""
+    async with market(1) as (simulator, _):
+        work = Kill(
+            PlainVenue(simulator.urls()["rest"], key="wrong", secret="wrong"),
+            close=True,
+            say=lambda _: None,
+            give_up_seconds=0.6,
+        )
+        outcome = await asyncio.to_thread(work.run)
+
+        assert not outcome.done
+        assert 7 >= outcome.calls  # the clock, a round at once and one at the end
+        assert any("positions cannot be read: -2" in step.text for step in outcome.steps), outcome.steps
