@@ -51,7 +51,7 @@ def test_unreadable_command_is_answered(tmp_path: Path) -> None:
     """A command that cannot be read is quarantined, and whoever waits for it is told."""
     outputs = folding(tmp_path).apply(offset=0, append_ms=1, value=b'{"type":"open","command":"c1"}')
 
-    assert ["quarantine", "alerts"] == [outgoing.topic.name for outgoing in outputs]
+    assert ["tiers", "quarantine", "alerts"] == [outgoing.topic.name for outgoing in outputs]
     answer = records.decode_alert(outputs[-1].value)
     assert outputs[-1].topic is ALERTS and "c1" in answer.text
 
