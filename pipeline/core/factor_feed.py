@@ -40,6 +40,7 @@ from pipeline.core.units import Milliseconds
 
 REFERENCES: Final = (BITCOIN, ETHER)
 Feeder = Callable[[FactorState, Any, SymbolState, FactorParameters], None]  # Any: the event of its row
+LARGEST_E8: Final = 1 << 62
 SHARED_BARS: Final = 289  # as many closes as give the 288 returns of domain 4.10
 
 
@@ -127,11 +128,13 @@ def bars_to_share(state: SymbolState) -> ReferenceBars | None:
 
 
 def _price_e8(state: SymbolState) -> int:
+    """The mark price, else the middle of the quote; 0 while there is neither or it cannot be."""
+    price = 0
     if state.mark is not None:
-        return state.mark.mark
-    if state.quote is not None and state.instrument is not None:
-        return (state.quote.bid + state.quote.ask) * state.instrument.tick_e8 // 2
-    return 0
+        price = state.mark.mark
+    elif state.quote is not None and state.instrument is not None:
+        price = (state.quote.bid + state.quote.ask) * state.instrument.tick_e8 // 2
+    return price if 0 <= price < LARGEST_E8 else 0
 
 
 # ------------------------------------------------------------------------------------------------------------ inputs

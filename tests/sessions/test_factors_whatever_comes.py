@@ -141,8 +141,17 @@ SOME = st.integers(-3, 3) | st.integers(590_000, 610_000) | ANY
 WHEN = st.integers(-2, 40).map(lambda n: START_MS + n * BAR_MS) | ANY
 MONEY = st.integers(5_900_000_000_000, 6_100_000_000_000) | st.integers(-3, 3) | ANY
 LEVELS = st.lists(st.tuples(SOME, SOME), max_size=4)
+
+
+def uncrossed(bid: int, spread: int, bid_lots: int, ask_lots: int, at_ms: int) -> Quote:
+    """A quote whose prices the decoder would let pass; its quantities it would not."""
+    low = max(1, abs(bid) % (1 << 40))
+    high = low + 1 + abs(spread) % (1 << 40)
+    return Quote(at_ms, Ticks(low), Lots(bid_lots), Ticks(high), Lots(ask_lots), Milliseconds(at_ms))
+
+
 EVENTS = st.one_of(
-    st.builds(Quote, SOME, SOME, SOME, SOME, SOME, WHEN),
+    st.builds(uncrossed, SOME, SOME, SOME, SOME, WHEN),
     st.builds(Trade, SOME, SOME, SOME, st.booleans(), WHEN),
     st.builds(MarkPrice, MONEY, MONEY, SOME, WHEN, WHEN),
     st.builds(Bar, WHEN, SOME, SOME, SOME, SOME, SOME, ANY, SOME, ANY, SOME, st.just(True)),

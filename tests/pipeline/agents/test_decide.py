@@ -11,9 +11,9 @@ from pipeline.core.events import Leg
 from pipeline.core.units import Milliseconds
 from pipeline.settings import load
 from pipeline.streaming.app import make_app
-from pipeline.wire import records
+from pipeline.wire import lines, records
 from pipeline.wire.records import Anchor, Manifest
-from pipeline.wire.topics import ANCHORS, DECISIONS, INTENTS
+from pipeline.wire.topics import ANCHORS, DECISIONS, FACTORS, INTENTS
 
 SOURCE = synthetic(400)
 RECORDS = SOURCE.records(8)
@@ -122,3 +122,17 @@ def test_role_is_put_together(tmp_path: Path) -> None:
 
     assert {"checkpoints", *VIEWS} == set(app.tables)
     assert agent._close == app.before_stop[0]
+
+
+def test_a_symbol_that_is_due_is_named_for_the_next_tick_and_its_factors_go_out() -> None:
+    """The tick that names it leads to a record of topic ``factors`` in the symbol's own partition."""
+    fold = folding()
+    fed(fold, 0, len(RECORDS))
+    turns = fold.turns()
+    line = lines.encode(lines.Line(at=SOURCE.lines[-1][0], src="decide/0", inc="9", n=1, sym="*", tick=1, turns=turns))
+    outputs = fold.apply(offset=len(RECORDS), append_ms=RECORDS[-1].append_ms, value=line)
+    factors = [outgoing for outgoing in outputs if outgoing.topic is FACTORS]
+
+    assert (SOURCE.symbol,) == turns
+    assert [(SOURCE.partition, SOURCE.symbol.encode())] == [(o.partition, o.key) for o in factors]
+    assert SOURCE.symbol == records.decode_factors(factors[0].value).symbol
