@@ -20,7 +20,6 @@ from pipeline.wire.topics import ANCHORS, DECISIONS, INPUTS
 from tests.data import REPOSITORY
 from tests.pipeline.audit.logs import FOLD, IDENTITY, PARTITION, SYMBOL, entries, life, replayed
 
-
 # Rules about factors, funding, walls and the end of a contract: the obliging venue of this log has no market for them.
 # Their stories, and the proof that each has one, are in tests/sessions.
 TOLD_ELSEWHERE = {
