@@ -128,7 +128,7 @@ class Sender:
         try:
             reason = wanted()
             if reason:
-                return self._refused(purpose, request.client_id, reason)
+                return self._refused(purpose, self._never_sent(purpose, request, first=first), reason)
             attempted = self._attempted(purpose, request, action="place")
             if purpose.lane is Lane.PROTECT and first:
                 self._journal_beside(attempted)
@@ -147,7 +147,8 @@ class Sender:
             timestamp = self._desk.clock.now_ms() + venue.server_ahead_ms
             window = self._desk.lease.receive_window(risk=purpose.risk)
             if reason or window is None:
-                return self._refused(purpose, request.client_id, reason or "no valid lease")
+                name = self._never_sent(purpose, request, first=first)
+                return self._refused(purpose, name, reason or "no valid lease")
             classified, answer = await self._exchange(
                 request, timestamp_ms=timestamp, window_ms=window, timeout_ms=ANSWER_MS[purpose.lane]
             )
@@ -172,8 +173,17 @@ class Sender:
         start sent it already and only its settlement was missing.
         """
         ordinal = self._desk.index.next_ordinal(purpose.intent, purpose.leg)
+        if ordinal == 1 and purpose.lane is Lane.PROTECT:  # which a predecessor may have sent beside its record
+            ordinal = self._desk.index.next_ordinal(purpose.intent, purpose.leg)
         client_id = identity.client_id(intent=purpose.intent, leg=purpose.leg, attempt=ordinal)
         self.conclude(self._refused(purpose, client_id, reason).outcome)
+
+    def _never_sent(self, purpose: Purpose, request: Placement, *, first: bool) -> str:
+        """The name under which a refusal is told: a rail's first attempt may be one that a predecessor has sent."""
+        if not first or purpose.lane is not Lane.PROTECT:
+            return request.client_id
+        ordinal = self._desk.index.next_ordinal(purpose.intent, purpose.leg)
+        return identity.client_id(intent=purpose.intent, leg=purpose.leg, attempt=ordinal)
 
     def _refused(self, purpose: Purpose, client_id: str, reason: str) -> Sent:
         outcome = RequestEnded(
