@@ -2,7 +2,7 @@
 #
 #   make install   .venv with the locked dependencies and the project itself
 #   make demo      the whole pipeline on this machine (RECORDING=file SPEED=x JSON=file)
-#   make test      every test that needs no outside network (TESTS="tests/pipeline/core -k book")
+#   make test      every test that needs no outside network (TESTS="tests/pipeline/core -k book" WORKERS=0 in one process)
 #   make clients   .venv-clients with ccxt, python-binance and the official SDK, locked
 #   make test-clients  these unmodified clients against the simulator (part of make test)
 #   make check     format, lint, types, import contracts; no tests
@@ -14,6 +14,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
+WORKERS ?= 2
 
 # A stamp carries the checksum of what it stands for: unchanged locks cost nothing, a changed one installs again.
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
@@ -68,7 +69,7 @@ test-clients: install-test clients
 	@$(BIN)/python -m pytest tests/clients
 
 test: install-test clients
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
 
 check: install-test
 	@$(BIN)/ruff format --check .
