@@ -31,10 +31,6 @@ from pipeline.streaming.webhook import Door, Webhook, machine_ms
 from pipeline.wire.records import SignalCommand, encode
 from pipeline.wire.topics import ACCOUNT
 
-# Faust consumes in one thread and folds in another. With Python's 5 ms the reader of a burst's second fetch waited that
-# long, again and again, for a fold that was busy with the first (frame → intent p50 12 ms; with 1 ms: 8 ms).
-SWITCH_SECONDS: Final = 0.001
-
 # Role → the apps of its process; the first one leads.
 ROLES: Final = {
     "all": ("decide", "account", "execute"),
@@ -133,7 +129,6 @@ def _start() -> Any:  # Any: Faust asks for the attribute and knows its type
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Faust makes its loop (0.2 ms of each hop)
     leader = build(settings)
     collector.settle()
-    sys.setswitchinterval(SWITCH_SECONDS)
     return leader
 
 
