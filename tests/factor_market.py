@@ -181,3 +181,14 @@ def busy_day(count: int, *, seed: int, turned: bool = False) -> Iterator[tuple[F
                 state, name, open_ms=bar.open_ms, close=60_000.0 + scale * (index * 37 % 101) + 0.01 * bar.close * scale
             )
         yield state, bar.open_ms + BAR_MS
+
+
+def copied(state: FactorState) -> FactorState:
+    """The state as it comes back from its bytes."""
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=FactorState)
+
+
+def end_of_day(count: int, *, seed: int) -> tuple[FactorState, int]:
+    """The last state of a busy day of *count* bars, and its log time."""
+    *_, last = busy_day(count, seed=seed)
+    return last

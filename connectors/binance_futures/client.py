@@ -10,10 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import statistics
-import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -21,6 +17,7 @@ import msgspec
 import structlog
 
 from connectors.binance_futures import transport
+from connectors.binance_futures.clocks import Offsets, ReceiveClock
 from connectors.binance_futures.control import Control, Method
 from connectors.binance_futures.intake import Intake, MarketIntake, UserIntake
 from connectors.binance_futures.publisher import Publisher
@@ -40,62 +37,9 @@ STOP_SECONDS: Final = 3
 FALLBACK_MS: Final = 5_000
 LIFE_EVERY_MS: Final = 5_000  # user stream: the pong is its only sign of life on an idle account
 DEAD_AFTER_MS: Final = 15_000
-OFFSET_SAMPLES: Final = 600  # a minute of one sample per tick
 OFFSET_EVERY_MS: Final = 60_000
-CLOCK_STEP_NS: Final = 1_000_000_000  # a wall clock that differs by more was set; a small drift is followed slowly
-_EVENT_TIME: Final = re.compile(rb'"E":(\d{10,16})')
 
 log: Any = structlog.get_logger("perpguard.connector")  # Any: structlog binds its types at run time
-
-
-class ReceiveClock:
-    """
-    Unix time in ns that never runs back: the monotonic clock on a base that follows the wall clock.
-
-    A wall clock that is set back must not give frames of this minute older stamps than those of the last one.
-    """
-
-    def __init__(
-        self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
-    ) -> None:
-        self._wall_ns = wall_ns
-        self._monotonic_ns = monotonic_ns
-        self._base = wall_ns() - monotonic_ns()
-
-    def now_ns(self) -> int:
-        """The stamp for a frame that was just read."""
-        return self._base + self._monotonic_ns()
-
-    def correct(self) -> None:
-        """Follow the wall clock: forwards at once, backwards by at most 1 ms a call (call it every 100 ms)."""
-        difference = self._wall_ns() - self.now_ns()
-        self._base += max(difference, -1_000_000) if difference < CLOCK_STEP_NS else difference
-
-
-class Offsets:
-    """Venue time less receive time per kind of stream, in ms, over the last minute (skew less the way)."""
-
-    def __init__(self) -> None:
-        self._samples: dict[str, deque[float]] = {}
-
-    def sample(self, kind: str, frame: bytes, at_ns: int) -> None:
-        """Take the event time out of *frame*, if it has one."""
-        found = _EVENT_TIME.search(frame)
-        if found is not None:
-            kept = self._samples.setdefault(kind, deque(maxlen=OFFSET_SAMPLES))
-            kept.append(int(found[1]) - at_ns / 1e6)
-
-    def summary(self) -> dict[str, dict[str, float]]:
-        """Per kind: least, median and greatest offset. The greatest is nearest to the skew: its frame was quickest."""
-        return {
-            kind: {
-                "min_ms": round(min(kept), 3),
-                "median_ms": round(statistics.median(kept), 3),
-                "max_ms": round(max(kept), 3),
-                "samples": len(kept),
-            }
-            for kind, kept in self._samples.items()
-        }
 
 
 class Described(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core import factor_set, positions
+from pipeline.core import factor_values, positions
 from pipeline.core.factor_set import FactorState
 from pipeline.core.factors.parameters import parameters_of
 from pipeline.core.feeds import entry_blocks
@@ -113,7 +113,7 @@ def market_rows(state: SymbolState) -> Iterator[View]:
 
 
 def _factor_rows(factors: FactorState, *, now_ms: int) -> dict[str, FactorRow]:
-    return factor_rows(factor_set.values(factors, now_ms=now_ms, parameters=parameters_of(factors.overrides)))
+    return factor_rows(factor_values.values(factors, now_ms=now_ms, parameters=parameters_of(factors.overrides)))
 
 
 def position_view(state: SymbolState) -> PositionView | None:

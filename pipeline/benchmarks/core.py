@@ -22,7 +22,8 @@ from pipeline.binance.decode import FrameDecoder
 from pipeline.core import engine, exits, scores
 from pipeline.core.book import Book
 from pipeline.core.events import Side, Stamp
-from pipeline.core.factor_set import FactorCache, FactorState
+from pipeline.core.factor_set import FactorState
+from pipeline.core.factor_values import FactorCache
 from pipeline.core.factors.parameters import DEFAULT
 from pipeline.core.state import SymbolState
 from pipeline.core.turn import Turn

@@ -45,8 +45,6 @@ class Figures(msgspec.Struct, frozen=True):
 class Bound(msgspec.Struct, frozen=True):
     """
     One row: ``lost`` of ``whole`` may be below ``limit`` permille; ``tier`` is what follows when it is not.
-
-    ``vital`` rows stop trading, the others only make it smaller.
     """
 
     id: str
@@ -55,6 +53,14 @@ class Bound(msgspec.Struct, frozen=True):
     whole: Callable[[RiskState, Figures], int]
     limit: Callable[[RiskRules], int]
     tier: Tier
+
+
+def _below_peak(risk: RiskState, now: Figures) -> int:
+    return risk.peak - now.equity
+
+
+def _peak(risk: RiskState, _: Figures) -> int:
+    return risk.peak
 
 
 BOUNDS: Final[tuple[Bound, ...]] = (
@@ -77,24 +83,24 @@ BOUNDS: Final[tuple[Bound, ...]] = (
     Bound(
         "drawdown halt",
         "below the highest balance",
-        lambda risk, now: risk.peak - now.equity,
-        lambda risk, _: risk.peak,
+        _below_peak,
+        _peak,
         lambda rules: rules.drawdown_halted_permille,
         Tier.HALTED,
     ),
     Bound(
         "drawdown close-only",
         "below the highest balance",
-        lambda risk, now: risk.peak - now.equity,
-        lambda risk, _: risk.peak,
+        _below_peak,
+        _peak,
         lambda rules: rules.drawdown_close_only_permille,
         Tier.CLOSE_ONLY,
     ),
     Bound(
         "drawdown reduced",
         "below the highest balance",
-        lambda risk, now: risk.peak - now.equity,
-        lambda risk, _: risk.peak,
+        _below_peak,
+        _peak,
         lambda rules: rules.drawdown_reduced_permille,
         Tier.REDUCED,
     ),

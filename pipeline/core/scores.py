@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core import factor_set
+from pipeline.core import factor_values
 from pipeline.core.bars import BAR_MS
-from pipeline.core.factor_set import FactorState, FactorVector
+from pipeline.core.factor_set import FactorState
+from pipeline.core.factor_values import FactorVector
 from pipeline.core.factors.factor import Factor
 from pipeline.core.factors.parameters import FactorParameters
 
@@ -147,7 +148,7 @@ def vector_of(factors: FactorState, *, now_ms: int, parameters: FactorParameters
     at, vector = _memory.at, _memory.vector
     if at is not None and vector is not None and at[0] is factors and at[1:3] == (now_ms, key) and at[3] is parameters:
         return vector
-    vector = factor_set.values(factors, now_ms=now_ms, parameters=parameters)
+    vector = factor_values.values(factors, now_ms=now_ms, parameters=parameters)
     _memory.at, _memory.vector = (factors, now_ms, key, parameters), vector
     return vector
 
@@ -227,7 +228,7 @@ def _factor_score(factor: Factor) -> FactorScore:
 
 
 def _companions(factors: FactorState, *, now_ms: int) -> dict[str, Any]:  # Any: fields of Scores
-    fast, shown = factor_set.companions(factors, now_ms=now_ms), factors.liquidity
+    fast, shown = factor_values.companions(factors, now_ms=now_ms), factors.liquidity
     seen = not shown.fault
     return {
         "obi": whole(fast.obi) if seen else 0,

@@ -9,6 +9,7 @@ a connection of the virtual venue: intakes and line publisher, ``PartitionRunner
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -95,7 +96,7 @@ class VirtualOutput(OutputProducer):
         return await self._client.send(topic.name, value, key, home_of(topic, key, partition))
 
 
-class Worker:
+class Worker(ABC):
     """One process of a role; *on_fault* of the role kills it, as ``end_process`` would."""
 
     def __init__(self, world: World, name: str) -> None:
@@ -121,9 +122,9 @@ class Worker:
             self.world.faults.append((self.process.name, error))
             self.process.kill()
 
+    @abstractmethod
     async def main(self) -> None:
         """What it does until it is killed."""
-        raise NotImplementedError
 
 
 # ------------------------------------------------------------------------------------------------------ connector
@@ -352,11 +353,11 @@ class _Folder(Worker):
     def _pause(self) -> float:
         return self.world.tick_seconds
 
-    def _folding(self, partition: int) -> Folding:
-        raise NotImplementedError
+    @abstractmethod
+    def _folding(self, partition: int) -> Folding: ...
 
-    async def _tick(self, partition: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _tick(self, partition: int) -> None: ...
 
 
 class Decide(_Folder):

@@ -8,7 +8,7 @@ import msgspec
 
 from pipeline.core.commands import Decision, Intent, ReportPosition, ReportSignal, ReportTrade, RequestData
 from pipeline.core.events import Leg, RequestEnded, Side
-from pipeline.core.factor_set import FactorVector
+from pipeline.core.factor_values import FactorVector
 from pipeline.core.scores import Scores
 from pipeline.core.units import E8, Lots, Milliseconds
 

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.core import factor_set
+from pipeline.core import factor_set, factor_values
 from pipeline.core.bars import BAR_MS, BarHistory
 from pipeline.core.composite import Composite, compose
 from pipeline.core.events import Bar, MarkPrice, OpenInterest, Side
@@ -145,11 +145,11 @@ def core_bars(of: Market, parameters: FactorParameters = DEFAULT) -> Iterator[tu
                 factor_set.on_reference_bar(state, name, open_ms=bar.open_ms, close=float(closes[index]))
         if end in rates:
             state.basis.settled(basis.eight_hour_rate(rates[end], of.interval_hours), parameters.basis)
-        pressed = factor_set.values(state, now_ms=end, parameters=parameters).factors["Q"]
+        pressed = factor_values.values(state, now_ms=end, parameters=parameters).factors["Q"]
         factor_set.follow(history, bar)
         ranges = factor_set.ranges_of(history)
         assert factor_set.on_closed_bar(state, bar, ranges=ranges, now_ms=end, parameters=parameters)
-        found = {**factor_set.values(state, now_ms=end, parameters=parameters).factors, "Q": pressed}
+        found = {**factor_values.values(state, now_ms=end, parameters=parameters).factors, "Q": pressed}
         yield found, compose(found, weights(parameters), parameters.composite, parameters.fund_leading)
 
 
@@ -266,7 +266,7 @@ def test_recorded_days(symbol: str) -> None:
         factor_set.follow(history, bar)
         end = bar.open_ms + BAR_MS
         assert factor_set.on_closed_bar(state, bar, ranges=factor_set.ranges_of(history), now_ms=end)
-        found = factor_set.values(state, now_ms=end).factors
+        found = factor_values.values(state, now_ms=end).factors
         for letter, theirs in expected.items():
             _compare(letter, index, found[letter], theirs, found[letter].quality)
 
@@ -286,7 +286,7 @@ def test_recorded_independence(symbol: str) -> None:
         factor_set.on_reference_bar(state, "BTCUSDT", open_ms=bar.open_ms, close=float(bitcoin.close[index]))
         assert factor_set.on_closed_bar(state, bar, ranges=factor_set.ranges_of(history), now_ms=end)
         factor_set.on_reference_bar(state, "ETHUSDT", open_ms=bar.open_ms, close=float(ether.close[index]))
-        ours = factor_set.values(state, now_ms=end).factors["I"]
+        ours = factor_values.values(state, now_ms=end).factors["I"]
         if symbol == "BTCUSDT":
             assert not ours.ready
             continue

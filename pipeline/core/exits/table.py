@@ -7,11 +7,15 @@ the module of its family and its row here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from pipeline.core.exits import endings, factors, market, protection, timing, walls
 from pipeline.core.exits.acts import close, leave
 from pipeline.core.exits.rule import ANY, EMPTY, HELD, Confirmation, ExitRule, Unit
+
+# A row that judges the market rather than protects: it can be switched off, wants to see, and lets a gentle leave run.
+_judging = partial(ExitRule, vital=False, blind=False, pre_empts=False, since="0.2")
 
 RULES: Final[tuple[ExitRule, ...]] = (
     ExitRule("X0a", "the venue says flat", closes=True, fires=endings.venue_says_flat, act=endings.finish, phases=ANY),
@@ -97,7 +101,7 @@ RULES: Final[tuple[ExitRule, ...]] = (
         phases=EMPTY,
     ),
     ExitRule("FLAT", "our close filled", closes=True, fires=endings.closed_by_order, act=endings.finish, phases=EMPTY),
-    ExitRule(
+    _judging(
         "X8",
         "composite reversal, strong, on one closed bar",
         closes=True,
@@ -106,13 +110,9 @@ RULES: Final[tuple[ExitRule, ...]] = (
         key="X8 strong",
         confirmation=Confirmation(Unit.BARS, "x8_strong_bars"),
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x8_strong_points", "x8_maker_ms", "x8_maker_spread_bps", "x8_maker_room_r_permille"),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X8",
         "composite reversal on consecutive closed bars",
         closes=True,
@@ -121,13 +121,9 @@ RULES: Final[tuple[ExitRule, ...]] = (
         key="X8",
         confirmation=Confirmation(Unit.BARS, "x8_bars"),
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x8_points",),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X9",
         "flow reversal in profit: half, once, then tighten",
         closes=False,
@@ -135,13 +131,9 @@ RULES: Final[tuple[ExitRule, ...]] = (
         act=factors.take_half,
         confirmation=Confirmation(Unit.TIME, "x9_hold_ms"),
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x9_gain_r_permille", "x9_delta_points", "x9_flow_z_permille", "x9_share_permille"),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X10",
         "regime break with the composite against: close",
         closes=True,
@@ -150,13 +142,9 @@ RULES: Final[tuple[ExitRule, ...]] = (
         key="X10 close",
         confirmation=Confirmation(Unit.BARS, "x10_bars"),
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x10_close_points",),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X10",
         "regime break: stop to half of R from the price",
         closes=False,
@@ -165,13 +153,9 @@ RULES: Final[tuple[ExitRule, ...]] = (
         key="X10",
         confirmation=Confirmation(Unit.BARS, "x10_bars"),
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x10_stop_r_permille",),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X11",
         "liquidity collapse: half, in slices, once an episode",
         closes=False,
@@ -179,13 +163,9 @@ RULES: Final[tuple[ExitRule, ...]] = (
         act=market.reduce_in_slices,
         confirmation=Confirmation(Unit.TIME, "x11_hold_ms"),
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x11_liquidity_points", "x11_impact_bps", "x11_share_permille", "x11_slice_depth_permille"),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X11",
         "liquidity is back: armed again",
         closes=False,
@@ -193,35 +173,24 @@ RULES: Final[tuple[ExitRule, ...]] = (
         act=market.arm_again,
         key="X11 again",
         confirmation=Confirmation(Unit.TIME, "x11_rearm_ms"),
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x11_rearm_points",),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X12",
         "the wall behind the stop is lost: next structure, or 0.6 a from the price",
         closes=False,
         fires=walls.wall_broken,
         act=walls.leave_wall,
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x12_stop_atr5m_permille",),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X13",
         "funding is due and costs more than leaving",
         closes=True,
         fires=timing.funding_due,
         act=close,
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=(
             "x13_before_ms",
             "x13_gain_r_permille",
@@ -229,9 +198,8 @@ RULES: Final[tuple[ExitRule, ...]] = (
             "x13_taker_fees",
             "x13_profit_share_permille",
         ),
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X14",
         "no progress",
         closes=True,
@@ -239,11 +207,7 @@ RULES: Final[tuple[ExitRule, ...]] = (
         act=close,
         confirmation=Confirmation(Unit.BARS),
         suppressed_early=True,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x14_bars", "x14_gain_r_permille", "x14_points"),
-        since="0.2",
     ),
     ExitRule(
         "X15",
@@ -288,39 +252,27 @@ RULES: Final[tuple[ExitRule, ...]] = (
         parameters=("x17_before_delivery_ms",),
         since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X18",
         "the cascade that carried the price is exhausted",
         closes=True,
         fires=walls.cascade_exhausted,
         act=close,
-        vital=False,
-        blind=False,
-        pre_empts=False,
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X18",
         "carried through the target by liquidations: trail",
         closes=False,
         fires=walls.carried_by_cascade,
         act=walls.trail_cascade,
-        vital=False,
-        blind=False,
-        pre_empts=False,
-        since="0.2",
     ),
-    ExitRule(
+    _judging(
         "X19",
         "a new wall close ahead: a quarter, once",
         closes=False,
         fires=walls.wall_ahead,
         act=walls.take_quarter,
-        vital=False,
-        blind=False,
-        pre_empts=False,
         parameters=("x19_share_permille",),
-        since="0.2",
     ),
     ExitRule(
         "APART",

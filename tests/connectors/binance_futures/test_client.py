@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from connectors.binance_futures.client import Connector, Offsets, ReceiveClock
+from connectors.binance_futures.client import Connector
 from connectors.binance_futures.subscriptions import Subscriptions, Tier
 from connectors.binance_futures.transport import READ_AHEAD
 from connectors.binance_futures.user_stream import ListenKeys
@@ -422,24 +422,3 @@ async def test_a_reader_that_is_behind_is_seen() -> None:
             connection.socket.recv_messages.frames.put(SimpleNamespace(opcode=1, data=b"{}", fin=True))
         assert connection.behind
         connection.socket.recv_messages.frames.queue.clear()
-
-
-def test_receive_time_never_runs_back() -> None:
-    """Stamps rise whatever the wall clock does."""
-    clock = ReceiveClock()
-    stamps = []
-    for _ in range(50):
-        stamps.append(clock.now_ns())
-        clock.correct()
-
-    assert sorted(stamps) == stamps
-
-
-def test_offsets_are_event_time_less_receive_time_per_kind() -> None:
-    """Least, median and greatest in ms; a frame without event time says nothing."""
-    offsets = Offsets()
-    for at_ms in (1_000_000_000_100, 1_000_000_000_050, 1_000_000_000_300):
-        offsets.sample("bookTicker", b'{"data":{"E":1000000000000}}', at_ms * 1_000_000)
-    offsets.sample("bookTicker", b'{"data":{}}', 5)
-
-    assert {"bookTicker": {"min_ms": -300.0, "median_ms": -100.0, "max_ms": -50.0, "samples": 3}} == offsets.summary()

@@ -26,7 +26,8 @@ import msgspec
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close
 
-from connectors.binance_futures.client import Connector, ReceiveClock
+from connectors.binance_futures.client import Connector
+from connectors.binance_futures.clocks import ReceiveClock
 from connectors.binance_futures.publisher import Publisher
 from connectors.binance_futures.routing import Route, route_of
 from connectors.binance_futures.subscriptions import Subscriptions

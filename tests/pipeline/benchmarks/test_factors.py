@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.benchmarks.factors import market
-from pipeline.core.factor_set import values
+from pipeline.core.factor_values import values
 
 
 def test_every_factor_of_the_measured_market_is_ready() -> None:

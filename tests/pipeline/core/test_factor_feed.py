@@ -22,7 +22,8 @@ from pipeline.core.events import (
     Ticked,
     Trade,
 )
-from pipeline.core.factor_set import FactorState, values
+from pipeline.core.factor_set import FactorState
+from pipeline.core.factor_values import values
 from pipeline.core.instruments import Instrument
 from pipeline.core.policies import Policy
 from pipeline.core.state import SymbolState

@@ -1,4 +1,4 @@
-"""The only place for tests of a symbol's factors together: mirror, scale, no repaint, restart, holes, cache."""
+"""The only place for tests of a symbol's factors together: mirror, scale, no repaint, restart, holes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,16 @@ from pipeline.core import factor_set
 from pipeline.core.bars import BAR_MS, BarHistory
 from pipeline.core.book import Book, apply_diff, apply_snapshot
 from pipeline.core.events import Bar, DepthDiff, DepthSnapshot, OpenInterest, Side, Trade
-from pipeline.core.factor_set import (
-    LETTERS,
-    FactorCache,
-    FactorState,
-    companions,
-    new_factor_state,
-    on_book,
-    on_closed_bar,
-    provisional,
-    ranges_of,
-    rebuild,
-    values,
-)
+from pipeline.core.factor_set import FactorState, new_factor_state, on_book, on_closed_bar, ranges_of, rebuild
+from pipeline.core.factor_values import FactorCache, companions, values
 from pipeline.core.factors.parameters import DEFAULT
-from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
+from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 from tests.factor_market import (
     START_MS,
     STEP_E8,
     TICK_E8,
     busy_day,
+    copied,
     fold,
     fold_all,
     interests,
@@ -45,15 +35,6 @@ from tests.factor_market import (
 
 BAR_LETTERS = "TMSVC"
 COUNT = 160
-
-
-def _copy(state: FactorState) -> FactorState:
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=FactorState)
-
-
-def _end_of_day(count: int, *, seed: int) -> tuple[FactorState, int]:
-    *_, last = busy_day(count, seed=seed)
-    return last
 
 
 # --------------------------------------------------------------------------------------------------------- properties
@@ -137,7 +118,7 @@ def test_a_stored_state_goes_on_as_if_it_had_not_been_stored(cut: int, seed: int
             if state is not None:
                 on_closed_bar(state, bar, ranges=ranges_of(history), now_ms=bar.open_ms + BAR_MS)
         if index == cut:
-            other = _copy(kept)
+            other = copied(kept)
 
     assert other is not None
     assert msgspec.msgpack.encode(kept) == msgspec.msgpack.encode(other)
@@ -148,8 +129,8 @@ def test_every_input_is_stored_and_restored() -> None:
     """The whole state of a busy market, all inputs in it, comes back from its bytes and scores the same."""
     for step, (state, now_ms) in enumerate(busy_day(COUNT, seed=6)):
         if step % 40 == 39:
-            assert msgspec.msgpack.encode(state) == msgspec.msgpack.encode(_copy(state))
-            assert values(state, now_ms=now_ms) == values(_copy(state), now_ms=now_ms)
+            assert msgspec.msgpack.encode(state) == msgspec.msgpack.encode(copied(state))
+            assert values(state, now_ms=now_ms) == values(copied(state), now_ms=now_ms)
 
 
 INTEGER = st.integers(-(2**62), 2**62)
@@ -161,7 +142,7 @@ ANY = st.one_of(CORNER, INTEGER)
 @given(st.lists(st.tuples(st.integers(0, 6), st.lists(ANY, min_size=8, max_size=8)), max_size=12))
 def test_no_input_makes_a_value_that_is_no_number(inputs: list[tuple[int, list[int]]]) -> None:
     """Zero, negative and absurd numbers in every input: values stay finite and bounded, or the quality is 0."""
-    state = _copy(READY)
+    state = copied(READY)
     at = state.bar_close_ms
     for kind, n in inputs:
         at += 1_000
@@ -189,7 +170,7 @@ def test_no_input_makes_a_value_that_is_no_number(inputs: list[tuple[int, list[i
             factor_set.on_liquidation(state, side=Side.SELL, price_e8=n[0], lots=n[1], trade_ms=n[2], now_ms=at)
         else:
             factor_set.on_depth(state, [(n[0], n[1]), (n[2], n[3])], [(n[4], n[5])], whole=True, now_ms=at)
-    found = values(_copy(state), now_ms=at)
+    found = values(copied(state), now_ms=at)
 
     for letter, factor in found.factors.items():
         assert math.isfinite(factor.value), letter
@@ -208,7 +189,7 @@ READY = fold_all(walk(130, seed=7), interest=interests(130, seed=8))
 def test_a_duplicate_an_older_and_a_forming_bar_change_nothing() -> None:
     """The same bytes before and after."""
     bars = walk(130, seed=7)
-    state = _copy(READY)
+    state = copied(READY)
     before = msgspec.msgpack.encode(state)
     for bar in (bars[-1], bars[50], msgspec.structs.replace(bars[-1], open_ms=state.bar_close_ms, closed=False)):
         assert not on_closed_bar(state, bar, ranges=(1.0, 1.0), now_ms=1)
@@ -250,7 +231,7 @@ def test_a_hole_makes_the_bar_factors_missing_until_the_history_is_filled() -> N
 )
 def test_a_bar_that_cannot_be_is_refused_with_its_reason(wrong: dict[str, int]) -> None:
     """It enters nothing; the bar factors are missing and say which bar it was."""
-    state = _copy(READY)
+    state = copied(READY)
     bar = msgspec.structs.replace(walk(131, seed=7)[130], **wrong)
     before = msgspec.msgpack.encode(state.bars)
     assert not on_closed_bar(state, bar, ranges=(50.0, 200.0), now_ms=bar.open_ms + BAR_MS)
@@ -289,92 +270,6 @@ def test_a_rebuild_keeps_what_is_not_in_bars() -> None:
     assert [0.0] * 9 == [state.interest.past.back(step) for step in range(1, 10)]
 
 
-def test_the_forming_bar_gives_provisional_values_and_commits_nothing() -> None:
-    """T M V C as if it closed now; the state's bytes stay; a bar that is not the next one gives nothing."""
-    state = _copy(READY)
-    forming = msgspec.structs.replace(walk(131, seed=7)[130], closed=False)
-    before = msgspec.msgpack.encode(state)
-    found = provisional(state, forming, now_ms=forming.open_ms + 60_000)
-    late = msgspec.structs.replace(forming, open_ms=Milliseconds(forming.open_ms + BAR_MS))
-
-    assert before == msgspec.msgpack.encode(state)
-    assert ["T", "M", "V", "C"] == list(found)
-    assert found["T"].value != values(state, now_ms=state.bar_close_ms).factors["T"].value
-    assert {} == provisional(state, late, now_ms=late.open_ms)
-
-
-# -------------------------------------------------------------------------------------------------------------- cache
-
-
-def test_unchanged_inputs_are_a_hit() -> None:
-    """The very same object, until an input comes, a quality begins to fall, or a minute has passed."""
-    state, now_ms = _end_of_day(130, seed=12)
-    cache = FactorCache()
-    first = cache.values(state, now_ms=now_ms)
-
-    assert first is cache.values(state, now_ms=now_ms)
-    assert first is not cache.values(state, now_ms=now_ms + 60_001)
-
-
-@pytest.mark.parametrize("letter", ["L", "B", "O", "Q", "I", "T"])
-def test_an_input_renews_only_its_own_factors(letter: str) -> None:
-    """What has no new input is the very same factor as before; what has is another one."""
-    state, now_ms = _end_of_day(130, seed=13)
-    # ages at which every other input is still whole
-    factor_set.on_depth(state, [(599_999, 50)], [(600_001, 50)], whole=True, now_ms=now_ms)
-    price = 60_000.0
-    event = mark(price=price, index=price, next_funding_ms=START_MS + 10**9, at_ms=now_ms)
-    factor_set.on_mark(state, event, now_ms=now_ms)
-    cache = FactorCache()
-    before = cache.values(state, now_ms=now_ms).factors
-    if letter == "L":
-        factor_set.on_depth(state, [(599_999, 90)], [(600_001, 50)], whole=True, now_ms=now_ms)
-    elif letter == "B":
-        factor_set.on_mark(state, event, now_ms=now_ms)
-    elif letter == "O":
-        factor_set.on_open_interest(state, OpenInterest(Lots(50_000_000), Milliseconds(1)), now_ms=now_ms)
-    elif letter == "Q":
-        factor_set.on_liquidation(state, side=Side.BUY, price_e8=ONE_E8, lots=5, trade_ms=now_ms, now_ms=now_ms)
-    elif letter == "I":
-        open_ms = state.independence.bitcoin.open_ms + BAR_MS
-        factor_set.on_reference_bar(state, "BTCUSDT", open_ms=open_ms, close=1.0)
-    else:
-        bar = msgspec.structs.replace(walk(131, seed=13)[130], open_ms=Milliseconds(state.bar_close_ms))
-        on_closed_bar(state, bar, ranges=(50.0, 200.0), now_ms=now_ms)
-    after = cache.values(state, now_ms=now_ms).factors
-    renewed = {name for name in LETTERS if after[name] is not before[name]}
-
-    expected = {"L": {"L"}, "B": {"B"}, "O": {"O", "F"}, "Q": {"Q"}, "I": {"I"}, "T": set("TMSVCOBQIF")}[letter]
-    missing = {name for name in LETTERS if not before[name].ready and not after[name].ready}
-    assert expected - missing == renewed - missing
-
-
-@settings(max_examples=10)
-@given(st.integers(0, 20), st.lists(st.integers(0, 40_000), min_size=1, max_size=6))
-def test_with_or_without_a_cache_the_values_are_the_same(seed: int, steps: list[int]) -> None:
-    """At any times after any bar, a cache that has seen the whole day gives what a fresh computation gives."""
-    cache = FactorCache()
-    for index, (state, now_ms) in enumerate(busy_day(60, seed=seed)):
-        at = now_ms
-        for step in steps if index % 20 == 19 else [0]:
-            at += step
-            served, fresh = cache.values(state, now_ms=at), values(state, now_ms=at)
-            for letter in LETTERS:
-                assert fresh.factors[letter].quality == served.factors[letter].quality, (letter, step)
-                if letter != "Q":  # a fading wave is served for up to a second
-                    assert fresh.factors[letter].value == served.factors[letter].value, (letter, step)
-
-
-def test_a_socket_that_comes_back_is_seen_by_the_cache() -> None:
-    """After minutes of silence Q was missing; the first frame brings it back without a bar or an event."""
-    state, now_ms = _end_of_day(60, seed=14)
-    cache = FactorCache()
-    gone = cache.values(state, now_ms=now_ms + 400_000).factors["Q"]
-    factor_set.on_liquidation_socket(state, now_ms=now_ms + 401_000)
-
-    assert (False, True) == (gone.ready, cache.values(state, now_ms=now_ms + 401_000).factors["Q"].ready)
-
-
 # ----------------------------------------------------------------------------------------------------------- the rest
 
 
@@ -409,7 +304,7 @@ def test_mirrored_bars_are_valid_bars() -> None:
 
 def test_the_default_parameters_are_one_object() -> None:
     """The cache compares them by identity: callers hand over one frozen struct, not a new one each time."""
-    state = _copy(READY)
+    state = copied(READY)
     cache = FactorCache()
     now_ms = state.bar_close_ms
 

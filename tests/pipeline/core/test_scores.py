@@ -7,8 +7,9 @@ import math
 import msgspec
 import pytest
 
-from pipeline.core import factor_set
-from pipeline.core.factor_set import FactorState, values
+from pipeline.core import factor_set, factor_values
+from pipeline.core.factor_set import FactorState
+from pipeline.core.factor_values import values
 from pipeline.core.factors.parameters import DEFAULT
 from pipeline.core.scores import Scores, is_due, refreshed, scores_of, whole
 from tests.factor_market import PRICE, START_MS, fold_all, mirrored, quote, walk
@@ -104,7 +105,7 @@ def test_unchanged_inputs_keep_the_vector_and_renew_the_companions(monkeypatch: 
     now_ms = factors.bar_close_ms
     known = refreshed(None, factors, now_ms=now_ms, parameters=DEFAULT)
     factor_set.on_quote(factors, quote(PRICE, PRICE + 1, bid_lots=30, ask_lots=10, at_ms=now_ms), now_ms=now_ms)
-    monkeypatch.setattr(factor_set, "values", None)
+    monkeypatch.setattr(factor_values, "values", None)
     found = refreshed(known, factors, now_ms=now_ms + 200, parameters=DEFAULT)
 
     assert (known.factors, now_ms + 200) == (found.factors, found.at_ms)

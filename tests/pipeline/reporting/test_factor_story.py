@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pipeline.core.factor_set import values
+from pipeline.core.factor_values import values
 from pipeline.core.factors.parameters import DEFAULT
 from pipeline.core.scores import scores_of
 from pipeline.core.units import E8, Milliseconds

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import factor_set
-from pipeline.core.factor_set import FactorState, values
+from pipeline.core.factor_set import FactorState
+from pipeline.core.factor_values import values
 from pipeline.core.factors.basis import (
     Basis,
     BasisParameters,

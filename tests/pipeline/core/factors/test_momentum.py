@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.factor_set import values
+from pipeline.core.factor_values import values
 from pipeline.core.factors.momentum import MomentumParameters, score
 from tests.factor_market import fold, new, walk
 

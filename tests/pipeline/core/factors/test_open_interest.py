@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.core import factor_set
 from pipeline.core.bars import BAR_MS
 from pipeline.core.events import OpenInterest
-from pipeline.core.factor_set import values
+from pipeline.core.factor_values import values
 from pipeline.core.factors.factor import Age
 from pipeline.core.factors.open_interest import OpenInterestParameters, age_of, label, new, score
 from pipeline.core.units import Lots, Milliseconds

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.events import Bar
-from pipeline.core.factor_set import values
+from pipeline.core.factor_values import values
 from pipeline.core.factors.price import Prices
 from pipeline.core.factors.structure import Pivot, StructureParameters, beyond, breakout, new, room, score, sequence
 from pipeline.core.statistics import Window

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.factor_set import values
+from pipeline.core.factor_values import values
 from pipeline.core.factors.trend import TrendParameters, label, new, score
 from pipeline.core.units import Ticks
 from tests.factor_market import fold, fold_all, walk

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.factor_set import values
+from pipeline.core.factor_values import values
 from pipeline.core.factors.price import Prices
 from pipeline.core.factors.structure import StructureParameters, beyond
 from pipeline.core.factors.structure import new as new_structure

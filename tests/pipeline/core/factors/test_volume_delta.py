@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pipeline.core import factor_set
 from pipeline.core.bars import BAR_MS
 from pipeline.core.events import Bar, Trade
-from pipeline.core.factor_set import FactorState, values
+from pipeline.core.factor_set import FactorState
+from pipeline.core.factor_values import values
 from pipeline.core.factors.price import Prices
 from pipeline.core.factors.volume_delta import Tape, VolumeDeltaParameters, new, score
 from pipeline.core.statistics import Window
