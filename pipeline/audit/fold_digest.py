@@ -16,7 +16,7 @@ from typing import Final
 PACKAGE: Final = Path(__file__).resolve().parent.parent
 # What a decision can depend on: the whole core, the road from a line to an event, and the shape of the records.
 DECIDING: Final = (
-    "core/*.py",
+    "core/**/*.py",
     "binance/payloads.py",
     "binance/numbers.py",
     "binance/answers.py",
