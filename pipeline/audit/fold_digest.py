@@ -22,6 +22,7 @@ DECIDING: Final = (
     "binance/answers.py",
     "binance/decode.py",
     "binance/fold.py",
+    "binance/line_events.py",
     "binance/account_fold.py",
     "wire/lines.py",
     "wire/records.py",

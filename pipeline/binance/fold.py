@@ -17,14 +17,15 @@ A line for every symbol (``*``) meets the partition's states in the order of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Container
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from pipeline.binance.answers import UNREADABLE, decode_answer
+from pipeline.binance.answers import UNREADABLE
 from pipeline.binance.decode import FrameDecoder, decoder_of
+from pipeline.binance.line_events import EVENTS, FOR_EVERY_SYMBOL, kind_of, why_refused
 from pipeline.core import engine
 from pipeline.core import state as states
 from pipeline.core.commands import Decision
@@ -32,12 +33,8 @@ from pipeline.core.events import (
     DataFailed,
     Event,
     Malformed,
-    PolicySet,
     SourceGap,
     Stamp,
-    Ticked,
-    TradingMode,
-    TradingStateSet,
 )
 from pipeline.core.factor_feed import REFERENCES, is_due
 from pipeline.core.factors.parameters import parameters_of
@@ -68,7 +65,6 @@ MAX_NANOSECONDS: Final = 2**63 - 1
 NAMED_CALLS: Final = 4  # ticks until a symbol may be named again whose line has not come back
 USER_EVENT: Final = b'{"e":"'  # user events come bare, market frames in combined form
 HEARD_EVENTS: Final = 128  # user events of a symbol by which repeats are told: minutes of them, at our pace of orders
-KINDS: Final = tuple(name for name in WRITERS if name != "frame")
 
 
 class Applied(msgspec.Struct):
@@ -148,15 +144,15 @@ class PartitionFold:
             self._quarantine(applied, raw, offset, number, append_ms, source="?", reason=f"no line: {error}")
             return
         frame = bytes(line.frame)
-        kind = _kind_of(line, frame)
+        kind = kind_of(line, frame)
         source = self._sources.get(line.src) or self._learn_source(line.src)
         if kind not in source.kinds or not 0 < line.at <= MAX_NANOSECONDS or not 0 < line.n <= MAX_NANOSECONDS:
-            reason = _why_refused(line, kind)
+            reason = why_refused(line, kind)
             self._quarantine(applied, raw, offset, number, append_ms, source=line.src, reason=reason, symbol=line.sym)
             return
         stamp = Stamp(self.partition, offset, number, line.at // 1_000_000, append_ms)  # type: ignore[arg-type]  # hot path
         if line.sym == EVERY_SYMBOL:
-            if kind not in _FOR_EVERY_SYMBOL:
+            if kind not in FOR_EVERY_SYMBOL:
                 reason = f"{kind}: a line of this kind is for one symbol"
                 self._quarantine(applied, raw, offset, number, append_ms, source=line.src, reason=reason)
                 return
@@ -206,7 +202,7 @@ class PartitionFold:
                     if event is not None:
                         events.append(event)
             else:
-                events += _EVENTS[kind](state, line, stamp)
+                events += EVENTS[kind](state, line, stamp)
             decision = engine.conclude(state, events, stamp, log_identity=self.log_identity, fold=self.fold)
         except Exception as error:  # noqa: BLE001 - re-stated as a record: a fault of ours halts its symbol, is told
             # as a decision, and never becomes "no exit" nor the end of the other symbols (architecture 2.3). What the
@@ -410,96 +406,6 @@ def _heard(state: SymbolState, frame: bytes) -> bool:
     state.heard.append(name)
     del state.heard[:-HEARD_EVENTS]
     return False
-
-
-# ------------------------------------------------------------------------------------------------------- kinds of lines
-
-
-def _kind_of(line: Line, frame: bytes) -> str:
-    """The one kind of a line; empty when it has none or several. Nearly all are frames, so that is asked first."""
-    if frame and (
-        line.tick is None
-        and line.outcome is None
-        and line.answer is None
-        and line.state is None
-        and line.admission is None
-        and line.close is None
-        and line.lost is None
-        and line.resume is None
-        and line.override is None
-        and line.reference is None
-    ):
-        return "frame"
-    found = "frame" if frame else ""
-    for kind in KINDS:
-        if getattr(line, kind) is not None:
-            if found:
-                return ""
-            found = kind
-    return found
-
-
-def _why_refused(line: Line, kind: str) -> str:
-    if not kind:
-        return "a line has exactly one kind"
-    if kind not in WRITERS or line.src.partition("/")[0] not in WRITERS[kind]:
-        return f"{kind}: may not be written by {line.src[:100]!r}"
-    return f"at {line.at} or n {line.n} is out of range"
-
-
-def _ticked(state: SymbolState, line: Line, _: Stamp) -> list[Event]:
-    return [Ticked(compute=state.symbol in line.turns)]
-
-
-def _trading_state(_: SymbolState, line: Line, __: Stamp) -> list[Event]:
-    assert line.state is not None
-    modes = {mode.value: mode for mode in TradingMode}
-    mode = modes.get(line.state.mode)
-    if mode is None:
-        return [Malformed(stream="account", reason=f"state.mode: unknown trading state {line.state.mode[:40]!r}")]
-    spoken = TradingStateSet(mode=mode, reason=line.state.reason, shortlisted=line.state.shortlisted)
-    return [PolicySet(policy=line.state.policy), spoken]
-
-
-def _answer(state: SymbolState, line: Line, stamp: Stamp) -> list[Event]:
-    answer = line.answer
-    assert answer is not None
-    return [
-        decode_answer(
-            kind=answer.kind,
-            raw=bytes(answer.body),
-            request=answer.request,
-            error=answer.error,
-            symbol=state.symbol,
-            instrument=state.instrument,
-            at_ms=stamp.at_ms,
-        )
-    ]
-
-
-def _as_it_is(kind: str) -> Callable[[SymbolState, Line, Stamp], list[Event]]:
-    """Lines whose body is the event."""
-
-    def body(_: SymbolState, line: Line, __: Stamp) -> list[Event]:
-        event: Any = getattr(line, kind)  # Any: one of the event structs, by the schema of Line
-        return [event]
-
-    return body
-
-
-_EVENTS: Final[dict[str, Callable[[SymbolState, Line, Stamp], list[Event]]]] = {
-    "tick": _ticked,
-    "state": _trading_state,
-    "answer": _answer,
-    "outcome": _as_it_is("outcome"),
-    "admission": _as_it_is("admission"),
-    "close": _as_it_is("close"),
-    "lost": _as_it_is("lost"),
-    "resume": _as_it_is("resume"),
-    "override": _as_it_is("override"),
-    "reference": _as_it_is("reference"),
-}
-_FOR_EVERY_SYMBOL: Final = frozenset({"tick", "state", "lost", "close", "reference"})
 
 
 def _references_first(symbol: str) -> tuple[bool, str]:
