@@ -17,8 +17,9 @@ import msgspec
 from pipeline.chaos.judges import Violation
 from pipeline.chaos.virtual_judge import brackets, input_lines, judge, known_intents
 from pipeline.chaos.virtual_plan import Fault, Plan, draw
-from pipeline.chaos.virtual_run import Makers, Traces, carry_out, settings, sites
+from pipeline.chaos.virtual_run import Makers, Traces, carry_out, settings
 from pipeline.chaos.virtual_shrink import shrink
+from pipeline.chaos.virtual_sites import sites
 from pipeline.demo.figures import percentile
 from pipeline.settings import Settings
 from pipeline.virtual.clock import silence

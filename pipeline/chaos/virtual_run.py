@@ -16,34 +16,14 @@ from connectors.exchange_simulator.faults import FaultRule
 from connectors.exchange_simulator.instruments import default_instrument
 from connectors.exchange_simulator.ledger import Ledger
 from connectors.exchange_simulator.venue import Endpoint, Venue, VenueSettings
-from pipeline.agents import execute as execute_agent
-from pipeline.chaos.virtual_plan import SYMBOLS, TRADING_MS, Fault, Plan, Ride, Sets
+from pipeline.chaos.virtual_plan import SYMBOLS, TRADING_MS, Fault, Plan, Ride
+from pipeline.chaos.virtual_sites import ACCOUNT_WATCH, EXECUTE_WATCH
 from pipeline.core.events import Side
-from pipeline.execution import (
-    cancelling,
-    closing,
-    data,
-    desk,
-    entries,
-    evidence,
-    executor,
-    in_doubt,
-    kafka_journal,
-    lanes,
-    lease,
-    rails,
-    recovery,
-    sender,
-    targets,
-)
 from pipeline.settings import Settings, load
-from pipeline.streaming import lines as line_publisher
-from pipeline.streaming import runner
-from pipeline.virtual import workers
 from pipeline.virtual.clock import START_MS, VirtualLoop, run
 from pipeline.virtual.log import VirtualKafka
 from pipeline.virtual.market import Leg, SparseMarket
-from pipeline.virtual.processes import Site, Watch
+from pipeline.virtual.processes import Site
 from pipeline.virtual.venue import VirtualVenue
 from pipeline.virtual.workers import STREAMS, Account, Connector, Decide, Execute, Worker, World
 from pipeline.wire import records
@@ -63,51 +43,6 @@ CLOSE_EVERY_MS: Final = 5_000
 LOOK_S: Final = 0.25
 BARS_EVERY: Final = 4  # the others know no bars: three hundred of them, folded four times, are a third of a run's cost
 WITHOUT_BARS: Final = ROUTES | {("GET", "/fapi/v1/klines"): Endpoint(lambda venue, params, now_ms: [])}
-
-
-EXECUTE_WATCH: Final = Watch(
-    (
-        cancelling,
-        closing,
-        data,
-        desk,
-        entries,
-        evidence,
-        executor,
-        in_doubt,
-        kafka_journal,
-        lanes,
-        lease,
-        rails,
-        recovery,
-        sender,
-        targets,
-        execute_agent,
-        line_publisher,
-    )
-)
-ACCOUNT_WATCH: Final = Watch((runner, workers))
-# What only runs with sockets, Faust or a broker of its own, and what is another role's.
-_ELSEWHERE: Final = (
-    "KafkaJournal.start",
-    "KafkaJournal.stop",
-    "Execute.",
-    "register.",
-    "LinePublisher.flush",
-    "PartitionRunner.close",
-    "Connector.",
-    "Decide.",
-    "VirtualJournal.",
-    "VirtualOutput.stop",
-)
-
-
-def sites() -> Sets:
-    """The await points at which plans may kill."""
-    own = [site for site in EXECUTE_WATCH.sites if not site[1].startswith(_ELSEWHERE)]
-    account = [site for site in ACCOUNT_WATCH.sites if not site[1].startswith(_ELSEWHERE)]
-    writes = [site for site in own if site[1] in ("Sender._place_once", "Sender._exchange", "Sender._write_ahead")]
-    return Sets(tuple(own), tuple(account), tuple(writes))
 
 
 def settings() -> Settings:

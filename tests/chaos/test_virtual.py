@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.chaos.virtual_campaign import chunk, look, smallest
 from pipeline.chaos.virtual_plan import Plan, draw
-from pipeline.chaos.virtual_run import carry_out, settings, sites
+from pipeline.chaos.virtual_run import carry_out, settings
+from pipeline.chaos.virtual_sites import sites
 from pipeline.virtual.clock import silence
 from pipeline.wire.topics import DECISIONS, INPUTS
 from tests.chaos.virtual_mutants import MUTANTS, broken, caught

@@ -23,7 +23,8 @@ from pipeline.binance.rest import Answer
 from pipeline.chaos.judges import Violation
 from pipeline.chaos.virtual_campaign import look
 from pipeline.chaos.virtual_plan import draw
-from pipeline.chaos.virtual_run import settings, sites
+from pipeline.chaos.virtual_run import settings
+from pipeline.chaos.virtual_sites import sites
 from pipeline.core.commands import PlaceTarget
 from pipeline.core.events import Leg
 from pipeline.core.rate_limits import Lane
