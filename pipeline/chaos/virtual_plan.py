@@ -244,7 +244,7 @@ _ROADS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("execution/kafka_journal.py:KafkaJournal.append", ("broker",)),
     ("execution/kafka_journal.py:KafkaJournal._forward", ("broker", "unanswered")),
     ("execution/kafka_journal.py", ("restart",)),
-    ("execution/sender.py:Sender._journal_beside", ("broker",)),
+    ("execution/sender.py:Sender._journal_late", ("broker",)),
     ("execution/sender.py:Sender.tell", ("broker", "unanswered")),
     ("execution/sender.py:Sender._persist", ("broker", "unanswered")),
     ("execution/sender.py:Sender._recover", ("old",)),

@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.core.commands import OpenBracket
 from pipeline.core.events import Leg, RequestEnded, Verdict
-from pipeline.core.identity import DIGITS, intent_of, leg_of
+from pipeline.core.identity import DIGITS, intent_of
 from pipeline.wire.records import (
     Attempted,
     AttemptEnded,
@@ -205,25 +205,6 @@ class JournalIndex:
         numbers = self._ordinals.setdefault(intent, {})
         numbers[leg] = numbers.get(leg, 0) + 1
         return numbers[leg]
-
-    def unspoken_rail(self, client_id: str) -> bool:
-        """
-        True for a rail of this log that no open position's record speaks of: it was sent beside its record and the
-        sender died (docs/adr/0011), or its position is over.
-        """
-        intent = intent_of(client_id)
-        if intent is None or leg_of(client_id) not in RAILS or not self.intents:
-            return False
-        if intent.partition(".")[0] != next(iter(self.intents)).partition(".")[0]:
-            return False
-        return not any(client_id in position.orders for position in self.positions.values())
-
-    def attempt_given(self, client_id: str) -> None:
-        """The venue has an order of that attempt, whatever the records say: its number is not given again."""
-        intent, leg = intent_of(client_id), leg_of(client_id)
-        assert intent is not None, client_id
-        numbers = self._ordinals.setdefault(intent, {})
-        numbers[leg] = max(numbers.get(leg, 0), attempt_number(client_id))
 
     def _attempted(self, record: Attempted) -> None:
         self.know(record.intent, "" if record.record is None else digest(record.record))

@@ -15,10 +15,9 @@ import structlog
 
 from pipeline.binance import requests
 from pipeline.binance.errors import ReadFailed
-from pipeline.binance.requests import CancelAlgo
 from pipeline.core import identity
 from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, ReducePosition, Sweep
-from pipeline.core.events import Leg, RequestEnded, Verdict
+from pipeline.core.events import Leg, Verdict
 from pipeline.core.rate_limits import Lane
 from pipeline.core.rescale import Grid
 from pipeline.core.units import Lots, Ticks, parse_e8
@@ -29,7 +28,7 @@ from pipeline.execution.evidence import Sighting
 from pipeline.execution.in_doubt import Doubts, read_positions
 from pipeline.execution.journal import Placed, PositionJournal
 from pipeline.execution.rails import OpenAlgoRow, Rails, open_algo_rows
-from pipeline.execution.sender import NEVER_TOLD, Purpose, Sender
+from pipeline.execution.sender import NEVER_TOLD, Sender
 from pipeline.execution.targets import Targets
 from pipeline.wire.records import Attempted, IntentRecord
 
@@ -94,8 +93,6 @@ class Recovery:
             self._end_doubts(journal, positions[journal.id], valid_until_ms=valid_until_ms)
         self._tell_again(unsettled)
         self._resume(unsettled, valid_until_ms=valid_until_ms)
-        if journals:
-            self._desk.spawn(self._strays(valid_until_ms), "strays")
 
     def _tell_again(self, unsettled: dict[str, IntentRecord]) -> None:
         """Outcomes of intents that are not settled may not have reached decide; it drops a repeat."""
@@ -165,17 +162,11 @@ class Recovery:
 
     def _found(self, position: Guarded, client_id: str, book: str, *, trigger: int, lots: int) -> None:
         leg = identity.leg_of(client_id)
-        self._desk.index.attempt_given(client_id)
         position.orders[client_id] = LiveOrder(client_id, leg, book, trigger, lots)
         self._desk.evidence.seen(Sighting(symbol=position.symbol, client_id=client_id, book=book, status="NEW"))
 
     def _ours(self, journal: PositionJournal, client_id: str) -> bool:
-        known = self._desk.index.intents
-        return (
-            client_id in journal.orders
-            or identity.intent_of(client_id) == journal.id
-            or (self._desk.index.unspoken_rail(client_id) and identity.intent_of(client_id) not in known)
-        )
+        return client_id in journal.orders or identity.intent_of(client_id) == journal.id
 
     def _protect(self, position: Guarded, journal: PositionJournal, lots: int) -> None:
         """Place the rails that are missing, at the newest level that the journal knows to have been taken."""
@@ -213,35 +204,6 @@ class Recovery:
             elif not position.filled:
                 position.flat = True
             return
-
-    async def _strays(self, valid_until_ms: int) -> None:
-        """
-        A rail that a predecessor sent beside its record may have reached the venue behind our first read. Once none can
-        come any more, what rests without our knowing is cancelled, unless it is all that covers its position.
-        """
-        await asyncio.sleep(max(0, valid_until_ms - self._desk.clock.now_ms()) / 1_000)
-        reads = await self._read()
-        for row in reads.algo_orders:
-            if not self._desk.index.unspoken_rail(row.client_algo_id):
-                continue
-            intent, leg = identity.intent_of(row.client_algo_id), identity.leg_of(row.client_algo_id)
-            assert intent is not None
-            position = next(iter(self._desk.of_symbol(row.symbol)), None)
-            if position is None:
-                if not reads.positions.get(row.symbol, (0, ""))[0]:
-                    purpose = Purpose(intent=intent, position=intent, symbol=row.symbol, leg=leg, lane=Lane.CANCEL)
-                    await self._sender.cancel(purpose, CancelAlgo(symbol=row.symbol, client_id=row.client_algo_id))
-                continue
-            instrument = self._desk.instruments[row.symbol]
-            if row.client_algo_id not in position.orders:
-                lots = 0 if row.close_position else instrument.whole_lots(row.quantity)
-                trigger = instrument.near_ticks(row.trigger_price)
-                self._found(position, row.client_algo_id, "algoOrder", trigger=trigger, lots=lots)
-            order = position.orders[row.client_algo_id]
-            outcome = RequestEnded(
-                intent=intent, position=position.id, leg=leg, client_id=order.client_id, verdict=Verdict.ACCEPTED
-            )
-            await self._rails.doubt_ended(position, order, outcome)
 
     # --------------------------------------------------------------------------------------------------- doubts
 

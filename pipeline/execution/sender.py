@@ -108,7 +108,7 @@ class Sender:
             ordinal = self._desk.index.next_ordinal(purpose.intent, purpose.leg)
             client_id = identity.client_id(intent=purpose.intent, leg=purpose.leg, attempt=ordinal)
             request = build(client_id)
-            sent = await self._place_once(purpose, request, first=ordinal == 1, wanted=wanted)
+            sent = await self._place_once(purpose, request, wanted=wanted)
             if sent.reaction not in NOT_EXECUTED or sent.outcome.verdict is Verdict.REFUSED:
                 self.conclude(sent.outcome, ended=sent.outcome.verdict is not Verdict.IN_DOUBT, sent=sent)
                 return sent
@@ -118,37 +118,29 @@ class Sender:
             await asyncio.sleep(BACKOFF_MS[min(tries, len(BACKOFF_MS) - 1)] / 1_000)
             tries += 1
 
-    async def _place_once(self, purpose: Purpose, request: Placement, *, first: bool, wanted: Wanted) -> Sent:
-        """
-        One attempt. The *first* of a rail does not wait for its record: its intent stands in the log, unacknowledged,
-        and names its client id; a successor sends the same again, which the venue refuses as known (docs/adr/0011).
-        """
+    async def _place_once(self, purpose: Purpose, request: Placement, *, wanted: Wanted) -> Sent:
         cost = Cost(purpose.lane, request.weight, request.orders)
         await self._desk.lanes.admission(cost)
         try:
             reason = wanted()
             if reason:
-                return self._refused(purpose, self._never_sent(purpose, request, first=first), reason)
+                return self._refused(purpose, request.client_id, reason)
             attempted = self._attempted(purpose, request, action="place")
-            if purpose.lane is Lane.PROTECT and first:
-                self._journal_beside(attempted)
-            else:
-                try:
-                    await self._write_ahead(attempted, spill=not purpose.risk)
-                except JournalUnavailable as error:
-                    if purpose.risk:
-                        return self._refused(purpose, request.client_id, f"journal unavailable: {error}")
-                    self._desk.alert("journal_unavailable", "critical", f"{request.client_id}: {error}", purpose.symbol)
-                    self._journal_beside(attempted)
-                reason = wanted()  # the write-ahead took its time
+            try:
+                await self._write_ahead(attempted, spill=not purpose.risk)
+            except JournalUnavailable as error:
+                if purpose.risk:
+                    return self._refused(purpose, request.client_id, f"journal unavailable: {error}")
+                self._desk.alert("journal_unavailable", "critical", f"{request.client_id}: {error}", purpose.symbol)
+                self._journal_late(attempted)
             journalled_ns = time.time_ns()
+            reason = wanted()  # the write-ahead took its time
             venue = self._desk.venue
             # Read before the lease is looked at: a pause behind this line makes the request too old for the venue.
             timestamp = self._desk.clock.now_ms() + venue.server_ahead_ms
             window = self._desk.lease.receive_window(risk=purpose.risk)
             if reason or window is None:
-                name = self._never_sent(purpose, request, first=first)
-                return self._refused(purpose, name, reason or "no valid lease")
+                return self._refused(purpose, request.client_id, reason or "no valid lease")
             classified, answer = await self._exchange(
                 request, timestamp_ms=timestamp, window_ms=window, timeout_ms=ANSWER_MS[purpose.lane]
             )
@@ -173,17 +165,8 @@ class Sender:
         start sent it already and only its settlement was missing.
         """
         ordinal = self._desk.index.next_ordinal(purpose.intent, purpose.leg)
-        if ordinal == 1 and purpose.lane is Lane.PROTECT:  # which a predecessor may have sent beside its record
-            ordinal = self._desk.index.next_ordinal(purpose.intent, purpose.leg)
         client_id = identity.client_id(intent=purpose.intent, leg=purpose.leg, attempt=ordinal)
         self.conclude(self._refused(purpose, client_id, reason).outcome)
-
-    def _never_sent(self, purpose: Purpose, request: Placement, *, first: bool) -> str:
-        """The name under which a refusal is told: a rail's first attempt may be one that a predecessor has sent."""
-        if not first or purpose.lane is not Lane.PROTECT:
-            return request.client_id
-        ordinal = self._desk.index.next_ordinal(purpose.intent, purpose.leg)
-        return identity.client_id(intent=purpose.intent, leg=purpose.leg, attempt=ordinal)
 
     def _refused(self, purpose: Purpose, client_id: str, reason: str) -> Sent:
         outcome = RequestEnded(
@@ -357,8 +340,8 @@ class Sender:
         self._desk.index.apply(attempted)
         self._desk.durable(attempted.intent)
 
-    def _journal_beside(self, attempted: Attempted) -> None:
-        """The attempt is written while it is sent, and again until it stands in the log."""
+    def _journal_late(self, attempted: Attempted) -> None:
+        """Protection does not wait for a journal that is away: the attempt is written as soon as it can be."""
         self._desk.index.apply(attempted)
 
         async def write() -> None:

@@ -96,8 +96,7 @@ class AttemptEnded(msgspec.Struct, frozen=True, tag="ended"):
     How it ended; the same words go to ``inputs`` as an ``outcome`` line.
 
     The stamps (ns of the executor's clock, 0 where there is none) say where the time went: the intent taken in, the
-    write-ahead acknowledged (or handed over, where nobody waits for it), the kernel in possession of the whole
-    request. They decide nothing.
+    write-ahead acknowledged, the kernel in possession of the whole request. They decide nothing.
     """
 
     epoch: int

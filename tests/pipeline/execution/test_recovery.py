@@ -7,11 +7,10 @@ import asyncio
 import pytest
 
 from pipeline.binance.requests import AlgoOrder, RegularOrder
-from pipeline.core import identity
 from pipeline.core.commands import ClosePosition
 from pipeline.core.events import Side
 from pipeline.core.units import Lots
-from pipeline.wire.records import IntentRecord, IntentSettled
+from pipeline.wire.records import IntentSettled
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
@@ -195,46 +194,3 @@ async def test_what_was_accepted_is_never_called_refused_by_a_later_start() -> N
     spoken = [o for _, o in world.outbox.outcomes if o.client_id == f"{move.id}-b1"]
     assert {"accepted", "cancelled"} == {outcome.verdict.value for outcome in spoken}
     assert [FAR, ("b", 996_000, 10)] == world.venue.rails(BTC)
-
-
-async def sent_beside_its_record(world: World) -> tuple[str, IntentRecord]:
-    """A stop move that is on the venue while its record is in nobody's log; then the executor dies."""
-    first = await started(world)
-    record = await opened(world, first)
-
-    async def nowhere(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
-
-    first.desk.journal.append = nowhere  # type: ignore[method-assign]  # the process dies before the broker has it
-    move = moved(2, record.id, 995_000)
-    first.submit(move)
-    await asyncio.sleep(0.5)
-    assert ("b", 995_000, 10) in world.venue.rails(BTC)
-    world.kill(first)
-    return record.id, move
-
-
-@scenario
-async def test_a_rail_whose_record_died_with_its_sender_is_found_and_not_sent_again() -> None:
-    """A rail's first attempt goes beside its record: a successor finds it by its id, and its intent comes again."""
-    world = World()
-    _, move = await sent_beside_its_record(world)
-    second = await started(world)
-    second.submit(move)
-    await second.desk.idle()
-
-    assert [FAR, ("b", 995_000, 10)] == world.venue.rails(BTC)
-    assert 1 == sum(identity.intent_of(name) == move.id for name in world.venue.algos)
-
-
-@scenario
-async def test_a_rail_whose_record_died_gives_way_to_a_newer_wish() -> None:
-    """Its intent is superseded before it is driven: what it had sent is cancelled on the confirmed successor."""
-    world = World()
-    position, move = await sent_beside_its_record(world)
-    second = await started(world)
-    second.submit(move)
-    second.submit(moved(3, position, 997_000))
-    await second.desk.idle()
-
-    assert [FAR, ("b", 997_000, 10)] == world.venue.rails(BTC)

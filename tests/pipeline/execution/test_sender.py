@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from pipeline.core.commands import RequestData
 from pipeline.core.units import Milliseconds
-from pipeline.wire.records import Attempted, DataIntentRecord
+from pipeline.wire.records import DataIntentRecord
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
@@ -108,35 +107,3 @@ async def test_a_pause_behind_the_lease_check_makes_the_entry_too_old_for_the_ve
     await executor.desk.idle()
 
     assert {} == world.venue.positions
-
-
-@scenario
-async def test_a_rail_is_on_the_wire_before_its_record_is_acknowledged_and_an_entry_is_not() -> None:
-    """
-    The first attempt of a rail has its write-ahead in its intent (docs/adr/0011); what may add risk waits for a record
-    of its own. Both stand in the journal in the end.
-    """
-    world = World()
-    executor = await started(world)
-    record = await opened(world, executor)
-    answers = asyncio.Event()
-    append = executor.desk.journal.append
-
-    async def slow(*args: Any, **options: Any) -> None:  # Any: handed through
-        await answers.wait()
-        await append(*args, **options)
-
-    executor.desk.journal.append = slow  # type: ignore[method-assign]  # a broker that takes its time
-    executor.submit(moved(2, record.id, 995_000))
-    entry = intent(3, bracket(), symbol="ETHUSDT")
-    executor.submit(entry)
-    await asyncio.sleep(0.4)
-    assert ("b", 995_000, 10) in world.venue.rails(BTC)
-    assert 0 == world.venue.positions.get("ETHUSDT", 0)
-    answers.set()
-    await executor.desk.idle()
-
-    assert [FAR, ("b", 995_000, 10)] == world.venue.rails(BTC)
-    assert 10 == world.venue.positions["ETHUSDT"]
-    attempts = [one for one in world.journal.records if isinstance(one, Attempted) and one.action == "place"]
-    assert {"b", "e"} <= {one.leg.value for one in attempts if one.intent != record.id}
