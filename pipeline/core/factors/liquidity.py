@@ -168,7 +168,7 @@ def _fault(bids: Sequence[Level], asks: Sequence[Level]) -> str:
         return "a side of the book is empty"
     if bids[0][0] >= asks[0][0]:
         return "the book is crossed"
-    if bids[-1][0] <= 0 or min(map(_LOTS, bids)) <= 0 or min(map(_LOTS, asks)) <= 0:
+    if min(bids[0][0], bids[-1][0]) <= 0 or min(map(_LOTS, bids)) <= 0 or min(map(_LOTS, asks)) <= 0:
         return "the book holds a level that cannot be"
     return ""
 
