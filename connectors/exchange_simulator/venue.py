@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from connectors.exchange_simulator.account import Account
+from connectors.exchange_simulator.cadences import Cadences
 from connectors.exchange_simulator.conditional_trading import ConditionalTrading
 from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.fixed_point import E8, divide_rounded
@@ -99,11 +100,6 @@ class Endpoint(msgspec.Struct, frozen=True):
     orders_10s: int = 1
 
 
-def following_step(now_ms: int) -> int:
-    """The next instant at which some cadence is due: a multiple of 100 or of 250 ms."""
-    return min(now_ms // 100 * 100 + 100, now_ms // 250 * 250 + 250)
-
-
 class Venue:
     """The exchange. Every public method takes exchange time in milliseconds."""
 
@@ -139,7 +135,7 @@ class Venue:
         self.gateway_skew_ms = 0
         self.keys = KeyRing(settings.api_key, settings.api_secret)
         self.markets = {
-            row.symbol: Market(row, seed=settings.seed, stream=index, start_ms=start_ms, wanted=wanted, emit=self._emit)
+            row.symbol: Market(row, seed=settings.seed, stream=index, start_ms=start_ms, wanted=wanted, emit=self.emit)
             for index, row in enumerate(instruments)
         }
         for market in self.markets.values():
@@ -155,22 +151,20 @@ class Venue:
         self.conditional = ConditionalTrading(
             self.trading, start_ms=start_ms, emit=self.user_events.append, record=self._record
         )
-        # symbol → the largest liquidation of the running second (sheet 2.9).
-        self._liquidations: dict[str, tuple[int, Payload]] = {}
+        self.cadences = Cadences(self)
         self.liquidation = Liquidation(
-            self.trading, self.conditional, record=self._record, publish=self._note_liquidation
+            self.trading, self.conditional, record=self._record, publish=self.cadences.note_liquidation
         )
         # Ids are global over all symbols, so one symbol's are not consecutive; start time keeps them growing.
         self._update_id = start_ms * 8
-        self._random = Prng(settings.seed, 999_331)
-        self._last_step, self._next_step = start_ms, following_step(start_ms)
-        self._next_mark = start_ms // settings.mark_interval_ms * settings.mark_interval_ms + settings.mark_interval_ms
+        self.random = Prng(settings.seed, 999_331)
         self._unmarked = dict.fromkeys(self.markets)
         self.listen_key: str | None = None
         self.listen_key_until = 0
         self._listen_keys_made = 0
 
-    def _emit(self, stream: str, payload: Payload) -> None:
+    def emit(self, stream: str, payload: Payload) -> None:
+        """Put a public frame into the outbox."""
         self.frames.append((stream, payload))
 
     def _record(self, kind: str, body: Payload) -> None:
@@ -182,7 +176,7 @@ class Venue:
 
     def next_update_id(self) -> int:
         """A new id of the global book sequence; the step is irregular as on the venue."""
-        self._update_id += 1 + self._random.below(7)
+        self._update_id += 1 + self.random.below(7)
         return self._update_id
 
     def market(self, symbol: str) -> Market:
@@ -212,7 +206,7 @@ class Venue:
                 market.apply_recorded(event)
                 trading.on_book(market, now_ms=now_ms)
             case RecordedFrame():
-                self._emit(event.stream, event.payload)
+                self.emit(event.stream, event.payload)
             case RecordedSnapshot():
                 market.book.set_levels(event.bids, event.asks)
                 market.update_id, market.transaction_ms = event.last_update_id, event.transaction_ms
@@ -226,11 +220,11 @@ class Venue:
                 payload = strangers_force_order(
                     market.row, long=event.long, ticks=event.ticks, lots=event.lots, now_ms=now_ms
                 )
-                self._note_liquidation(event.symbol, event.lots, payload)
+                self.cadences.note_liquidation(event.symbol, event.lots, payload)
         if self._unmarked and event.symbol in self._unmarked:
             self._first_mark(market)
         if trading.touched:
-            self._judge(now_ms)
+            self.judge(now_ms)
 
     def _first_mark(self, market: Market) -> None:
         middle = market.middle_e8
@@ -241,87 +235,11 @@ class Venue:
 
     def next_due(self) -> int:
         """When `tick` has something to do, exchange ms."""
-        return self._next_step
+        return self.cadences.next_due()
 
     def tick(self, now_ms: int) -> None:
         """Send everything that is due by cadence up to *now_ms*; a long pause is not replayed step by step."""
-        if now_ms < self._next_step:
-            return
-        self.now_ms = now_ms
-        previous = self._last_step
-        self._last_step, self._next_step = now_ms, following_step(now_ms)
-
-        def crossed(span: int) -> bool:
-            """Whether a multiple of *span* lies since the step before."""
-            return now_ms // span > previous // span
-
-        markets = self.markets.values()
-        for market in markets:
-            market.close_candles(now_ms, delay_ms=self.settings.kline_close_delay_ms)
-        for span in (100, 250, 500):
-            if crossed(span):
-                for market in markets:
-                    market.flush_depth(span, now_ms)
-                    if span == 100:
-                        market.flush_aggregate(now_ms)
-                    elif span == 250:
-                        market.flush_klines(now_ms)
-        self.trading.end_what_is_due(now_ms)
-        self.conditional.end_what_is_due(now_ms)
-        if now_ms >= self._next_mark:
-            interval = self.settings.mark_interval_ms
-            self._next_mark = now_ms // interval * interval + interval
-            self._move_marks(now_ms)
-        if crossed(1_000):
-            self._each_second(now_ms, crossed)
-        self._judge(now_ms)
-
-    def _move_marks(self, now_ms: int) -> None:
-        noise = self.settings.mark_noise_ppm
-        for market in self.markets.values():
-            middle = market.middle_e8
-            if middle is None:
-                continue
-            wobble = middle * (self._random.below(2 * noise + 1) - noise) // 1_000_000 if noise else 0
-            market.move_mark(middle, index_e8=middle + wobble, now_ms=now_ms, formula=noise > 0)
-            # Open interest walks by up to 0.02 % a second.
-            market.open_interest_lots += market.open_interest_lots * (self._random.below(401) - 200) // 1_000_000
-            self.conditional.check_triggers(market, now_ms=now_ms)
-        self.liquidation.check(now_ms)
-
-    def _each_second(self, now_ms: int, crossed: Callable[[int], bool]) -> None:
-        markets = list(self.markets.values())
-        for market in markets:
-            market.sample_premium()
-            while now_ms >= market.funding.next_ms:
-                self.settle_funding(market, now_ms)
-        self._send_liquidations()
-        for market in markets:
-            for stream, builder, span in (
-                ("markPrice@1s", market.mark_price, 1_000),
-                ("ticker", market.ticker, 2_000),
-                ("miniTicker", market.mini_ticker, 2_000),
-                ("markPrice", market.mark_price, 3_000),
-            ):
-                name = f"{market.name}@{stream}"
-                if crossed(span) and self.wanted(name):
-                    self._emit(name, builder(now_ms))
-        self._all_market("!markPrice@arr@1s", [market.mark_price for market in markets], now_ms)
-        if crossed(3_000):
-            self._all_market("!markPrice@arr", [market.mark_price for market in markets], now_ms)
-        changed = [market for market in markets if market.take_day_changed()]
-        self._all_market("!ticker@arr", [market.ticker for market in changed], now_ms)
-        self._all_market("!miniTicker@arr", [market.mini_ticker for market in changed], now_ms)
-        if crossed(5_000) and self.wanted("!bookTicker"):
-            for market in markets:
-                self._emit("!bookTicker", market.book_ticker(now_ms))
-        if self.listen_key is not None and now_ms >= self.listen_key_until:
-            self.expire_listen_key(now_ms)
-
-    def _all_market(self, stream: str, builders: list[Callable[[int], Payload]], now_ms: int) -> None:
-        if builders and self.wanted(stream):
-            # An array frame is one payload; the hub encodes lists as it does objects.
-            self.frames.append((stream, [builder(now_ms) for builder in builders]))  # type: ignore[arg-type]
+        self.cadences.tick(now_ms)
 
     def settle_funding(self, market: Market, now_ms: int) -> None:
         """Positive rate: longs pay shorts, on the mark's value. No P in a cross position's event (3.5, 7.2)."""
@@ -348,18 +266,6 @@ class Venue:
                 symbol=market.row.symbol,
             )
 
-    def _note_liquidation(self, symbol: str, lots: int, payload: Payload) -> None:
-        if lots > self._liquidations.get(symbol, (0, {}))[0]:
-            self._liquidations[symbol] = (lots, payload)
-
-    def _send_liquidations(self) -> None:
-        """At most one forceOrder per symbol and second: the largest."""
-        found, self._liquidations = self._liquidations, {}
-        for symbol, (_, payload) in found.items():
-            for stream in (f"{symbol.lower()}@forceOrder", "!forceOrder@arr"):
-                if self.wanted(stream):
-                    self._emit(stream, payload)
-
     def vanish(self, client_ids: list[str], *, now_ms: int) -> bool:
         """Forget open orders with these client ids without any event: accepted, then gone. True if one was."""
         regular = self.trading.vanish(client_ids, now_ms=now_ms)
@@ -375,7 +281,7 @@ class Venue:
         )
         market.use(row)
         if self.wanted("!contractInfo"):
-            self._emit(
+            self.emit(
                 "!contractInfo",
                 {
                     "e": "contractInfo",
@@ -390,7 +296,8 @@ class Venue:
             )
         return row
 
-    def _judge(self, now_ms: int) -> None:
+    def judge(self, now_ms: int) -> None:
+        """Have the ledger judge the protection of every position that the running operation touched."""
         touched = self.trading.touched
         if touched:
             for symbol, cause in touched.items():
@@ -465,7 +372,7 @@ class Venue:
                 retry_after = self._retry_after(address, refusal.code, now_ms)
             outcome = Outcome(refusal.status, refusal.body(), refusal.code, retry_after)
         self._record_request(label, params, weight=weight, status=outcome.status, code=outcome.code)
-        self._judge(now_ms)
+        self.judge(now_ms)
         return outcome
 
     def _record_request(

@@ -1,0 +1,61 @@
+"""Each cadence comes at its own multiple of time, once, in a fixed order; a pause is not replayed step by step."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.exchange_simulator.cadences import following_step
+from tests.connectors.exchange_simulator.venues import START, Bench
+
+
+@given(st.integers(0, 10**13))
+def test_the_following_step_is_the_nearest_multiple_of_100_or_250_ms(now_ms: int) -> None:
+    """No cadence is skipped and none comes twice."""
+    due = following_step(now_ms)
+    assert now_ms < due <= now_ms + 100
+    assert 0 in (due % 100, due % 250)
+    assert not [at for at in range(now_ms + 1, due) if at % 100 == 0 or at % 250 == 0]
+
+
+def test_each_stream_comes_as_often_as_the_sheet_says() -> None:
+    """Sheet 2: mark 1 s and 3 s, tickers 2 s, !bookTicker 5 s, diffs 100 and 250 and 500 ms."""
+    bench = Bench()
+    bench.wait(5_000 - START % 5_000)
+    bench.venue.frames.clear()
+    for step in range(300):
+        bench.book(838_600 + step % 2)
+        bench.wait(50)
+    seen: dict[str, int] = {}
+    for stream, _ in bench.venue.frames:
+        seen[stream] = seen.get(stream, 0) + 1
+    expected = {
+        "btcusdt@markPrice@1s": {15}, "btcusdt@markPrice": {5}, "!markPrice@arr@1s": {15}, "!markPrice@arr": {5},
+        # Fifteen seconds hold seven or eight even ones.
+        "btcusdt@ticker": {7, 8}, "btcusdt@miniTicker": {7, 8}, "!bookTicker": {3},
+        "btcusdt@depth@100ms": {150}, "btcusdt@depth": {60}, "btcusdt@depth@500ms": {30},
+    }  # fmt: skip
+    assert {} == {stream: seen[stream] for stream, allowed in expected.items() if seen[stream] not in allowed}
+
+
+def test_a_long_pause_is_one_step() -> None:
+    """An hour's silence ends in one frame of each cadence, not in thousands."""
+    bench = Bench()
+    bench.wait(1_000)
+    bench.venue.frames.clear()
+    bench.wait(3_600_000)
+    assert 1 == sum(stream == "btcusdt@markPrice@1s" for stream, _ in bench.venue.frames)
+
+
+def test_at_most_one_force_order_a_second_the_largest() -> None:
+    """Sheet 2.9."""
+    bench = Bench()
+    bench.wait(1_000 - START % 1_000)
+    bench.venue.frames.clear()
+    for lots in (3, 9, 5):
+        bench.venue.cadences.note_liquidation("BTCUSDT", lots, {"lots": lots})
+    bench.wait(1_000)
+    assert [{"lots": 9}] == [payload for stream, payload in bench.venue.frames if stream == "btcusdt@forceOrder"]
+    bench.venue.frames.clear()
+    bench.wait(1_000)
+    assert [] == [payload for stream, payload in bench.venue.frames if stream == "!forceOrder@arr"]
