@@ -1,8 +1,9 @@
 """The only place where positions are closed by force: liquidation, the insurance fund, auto-deleveraging (sheet 7.4).
 
-Thin but true: a position is closed whole (the venue reduces large ones bracket by bracket). What the book does not give
-up to the bankruptcy price is taken over by the fund at that price; when the fund could not bear it, by ADL of
-strangers, which is the same for this account. `liquidationFee` goes to the fund, never more than is left.
+A large position is reduced bracket by bracket until its margin holds again; in the lowest bracket it is closed whole.
+What the book then does not give up to the bankruptcy price is taken over by the fund at that price; when the fund could
+not bear it, by ADL of strangers, which is the same for this account. `liquidationFee` goes to the fund, never more than
+is left of the closed part's margin.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import Any, Final
 
 from connectors.exchange_simulator.account import Account, Position
 from connectors.exchange_simulator.book import Execution
+from connectors.exchange_simulator.brackets import bracket_at
 from connectors.exchange_simulator.conditional_trading import ConditionalTrading
 from connectors.exchange_simulator.fixed_point import E8, format_e8, format_trimmed
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.market import Market
 from connectors.exchange_simulator.order_specs import OrderSpec
 from connectors.exchange_simulator.orders import Order
-from connectors.exchange_simulator.trading import REASON_LIQUIDATED, Trading
+from connectors.exchange_simulator.trading import REASON_IOC, REASON_LIQUIDATED, Trading
 
 Payload = dict[str, Any]  # Any: the venue's JSON
 # `liquidationFee` of exchangeInfo is 0.012500.
@@ -53,18 +55,25 @@ class Liquidation:
             return
         for position in held:
             if position.isolated and position.lots:
-                mark = self._mark(position)
-                balance = position.isolated_wallet + position.unrealised(mark)
-                if balance <= position.maintenance(mark):
-                    self._liquidate([position], balance, now_ms=now_ms)
+                self._judge([position], now_ms=now_ms)
         cross = [position for position in held if position.lots and not position.isolated]
         if not cross:
             return
-        balance = self._account.cross_wallet() + sum(position.unrealised(self._mark(position)) for position in cross)
-        needed = sum(position.maintenance(self._mark(position)) for position in cross)
-        if balance <= needed:
-            self._liquidate(cross, balance, now_ms=now_ms)
+        balance, needed = self._judge(cross, now_ms=now_ms)
         self._margin_call(cross, balance, needed, now_ms=now_ms)
+
+    def _judge(self, positions: list[Position], *, now_ms: int) -> tuple[int, int]:
+        """Liquidate positions that share a margin when it is used up; returns balance and need as found."""
+        balance, needed = self._margin(positions)
+        if balance <= needed:
+            self._liquidate(positions, now_ms=now_ms)
+        return balance, needed
+
+    def _margin(self, positions: list[Position]) -> tuple[int, int]:
+        """Margin balance and maintenance of positions that share a margin, e8 USDT."""
+        wallet = positions[0].isolated_wallet if positions[0].isolated else self._account.cross_wallet()
+        balance = wallet + sum(position.unrealised(self._mark(position)) for position in positions)
+        return balance, sum(position.maintenance(self._mark(position)) for position in positions)
 
     def _mark(self, position: Position) -> int:
         return self._trading.markets[position.row.symbol].mark_e8
@@ -95,8 +104,13 @@ class Liquidation:
             "mm": format_trimmed(position.maintenance(mark)),
         }
 
-    def _liquidate(self, positions: list[Position], balance: int, *, now_ms: int) -> None:
-        """Cancel the orders that stand in the way, then close each position at its share of what is left."""
+    def _liquidate(self, positions: list[Position], *, now_ms: int) -> None:
+        """
+        Cancel the orders that stand in the way, then reduce until the margin holds again or nothing is left.
+
+        The position that needs the most goes first. A large one is brought down to the next bracket, which frees more
+        maintenance than it costs; in the lowest bracket, or when the book does not take the slice, all of it is closed.
+        """
         isolated = positions[0].isolated
         symbols = [positions[0].row.symbol] if isolated else list(self._trading.open_orders)
         for symbol in symbols:
@@ -104,29 +118,68 @@ class Liquidation:
                 self._trading.finish(order, "EXPIRED", reason=REASON_LIQUIDATED, now_ms=now_ms)
         for algo in self._conditional.opened(positions[0].row.symbol if isolated else None):
             self._conditional.expire(algo, cause="liquidation", now_ms=now_ms)
-        whole = sum(abs(position.notional(self._mark(position))) for position in positions)
-        for position in positions:
+        while held := [position for position in positions if position.lots]:
+            balance, needed = self._margin(held)
+            if balance > needed:
+                break
+            position = max(held, key=lambda one: one.maintenance(self._mark(one)))
+            whole = sum(abs(one.notional(self._mark(one))) for one in held)
             share = balance * abs(position.notional(self._mark(position))) // max(1, whole)
-            self._close(position, share, now_ms=now_ms)
+            slice_lots = self._above_the_bracket_below(position)
+            if not (slice_lots and share > 0 and self._reduce(position, share, slice_lots, now_ms=now_ms)):
+                self._close(position, share, now_ms=now_ms)
         # A cross wallet below zero is the fund's loss; with isolated margin only what its own wallet lacked.
         lack = -self._account.cross_wallet()
         if lack > 0:
             self._account.pay_insurance("", -lack, now_ms=now_ms)
             self._trading.tell_account([], reason="INSURANCE_CLEAR", now_ms=now_ms, change=lack)
 
+    def _above_the_bracket_below(self, position: Position) -> int:
+        """Lots that bring a position down to the cap of the next lower bracket; 0 in the lowest one."""
+        mark = self._mark(position)
+        floor = bracket_at(position.row, position.notional(mark)).floor
+        kept = floor // max(1, position.row.value_at_e8(mark, 1))
+        return abs(position.lots) - kept if kept else 0
+
+    def _limit(self, position: Position, balance: int) -> int:
+        """The price in ticks at which nothing is left of a position's share of the margin balance."""
+        row, mark = position.row, self._mark(position)
+        distance = balance * E8 // (abs(position.lots) * row.step_e8)
+        if position.lots < 0:
+            return max(1, (mark + distance) // row.tick_e8)
+        return max(1, -(-(mark - distance) // row.tick_e8))
+
+    def _reduce(self, position: Position, balance: int, lots: int, *, now_ms: int) -> bool:
+        """Bring a position down by an IOC order; what the book does not take expires. False: it took nothing."""
+        market = self._trading.markets[position.row.symbol]
+        row, held, buy = position.row, abs(position.lots), position.lots < 0
+        ticks = self._limit(position, balance)
+        parts = market.book.sweep(buy=buy, lots=lots, limit=ticks)
+        if not parts:
+            return False
+        order = self._forced_order(market, position, prefix="autoclose-", lots=lots, ticks=ticks, now_ms=now_ms)
+        self._take(market, order, parts, now_ms=now_ms)
+        if order.is_open:
+            self._trading.finish(order, "EXPIRED", reason=REASON_IOC, now_ms=now_ms)
+        at_mark = row.value_at_e8(market.mark_e8, order.filled)
+        gained = at_mark - order.quote if buy else order.quote - at_mark
+        # Only the slice's own part of the balance pays, so that the rest keeps its margin.
+        self._end(order, left=balance * order.filled // held + gained, now_ms=now_ms)
+        return True
+
+    def _take(self, market: Market, order: Order, parts: list[Execution], *, now_ms: int) -> None:
+        for part in parts:
+            market.book.take([part])
+            self._calculated(market, order, part, now_ms=now_ms)
+
     def _close(self, position: Position, balance: int, *, now_ms: int) -> None:
         market = self._trading.markets[position.row.symbol]
         row = position.row
         buy = position.lots < 0
         lots = abs(position.lots)
-        # The price at which nothing is left of this position's share of the margin balance.
-        distance = balance * E8 // (lots * row.step_e8)
-        bankruptcy = market.mark_e8 + distance if buy else market.mark_e8 - distance
-        ticks = max(1, bankruptcy // row.tick_e8 if buy else -(-bankruptcy // row.tick_e8))
+        ticks = self._limit(position, balance)
         order = self._forced_order(market, position, prefix="autoclose-", lots=lots, ticks=ticks, now_ms=now_ms)
-        for part in market.book.sweep(buy=buy, lots=lots, limit=ticks):
-            market.book.take([part])
-            self._calculated(market, order, part, now_ms=now_ms)
+        self._take(market, order, market.book.sweep(buy=buy, lots=lots, limit=ticks), now_ms=now_ms)
         rest = order.remaining
         if rest:
             # The fund takes the rest at the bankruptcy price and is rid of it at the mark.
@@ -144,7 +197,12 @@ class Liquidation:
             self._calculated(market, order, Execution(ticks, rest), now_ms=now_ms)
         # The margin balance counted the position at the mark; the executions were better or worse than that.
         at_mark = row.value_at_e8(market.mark_e8, lots)
-        left = balance + (at_mark - order.quote if buy else order.quote - at_mark)
+        gained = at_mark - order.quote if buy else order.quote - at_mark
+        self._end(order, left=balance + gained, now_ms=now_ms)
+
+    def _end(self, order: Order, *, left: int, now_ms: int) -> None:
+        """Take the liquidation fee out of what is *left* of the margin, and tell the world."""
+        row = order.row
         fee = max(0, min(left, order.quote * LIQUIDATION_FEE_BPS // 10_000, self._account.cross_wallet()))
         if fee:
             self._account.pay_insurance(row.symbol, fee, now_ms=now_ms)
@@ -153,11 +211,11 @@ class Liquidation:
         self._record(
             "liquidation",
             {
-                "symbol": row.symbol, "side": order.side, "quantity": row.quantity_text(lots),
-                "price": row.price_text(ticks), "fee_e8": fee, "insurance_e8": self._account.insurance,
+                "symbol": row.symbol, "side": order.side, "quantity": row.quantity_text(order.filled),
+                "price": row.price_text(order.price), "fee_e8": fee, "insurance_e8": self._account.insurance,
             },
         )  # fmt: skip
-        self._publish(row.symbol, lots, force_order(order, now_ms=now_ms))
+        self._publish(row.symbol, order.filled, force_order(order, now_ms=now_ms))
 
     def _forced_order(
         self, market: Market, position: Position, *, prefix: str, lots: int, ticks: int, now_ms: int
@@ -210,7 +268,8 @@ def force_order(order: Order, *, now_ms: int) -> Payload:
             "q": row.quantity_text(order.lots),
             "p": row.price_text(order.price),
             "ap": average,
-            "X": order.status,
+            # An IOC that the book took in part is told as such (sheet 2.9).
+            "X": "FILLED" if order.remaining == 0 else "PARTIALLY_FILLED",
             "l": row.quantity_text(order.filled),
             "z": row.quantity_text(order.filled),
             "T": order.updated_ms,

@@ -73,6 +73,107 @@ def test_the_events_of_a_liquidation() -> None:
     assert [("LIMIT", "FILLED", forced[0]["c"])] == [(row["type"], row["status"], row["clientOrderId"]) for row in own]
 
 
+def large(*, size: str = "6.000", wallet: int = 25_000, lots: int = 50_000, isolated: bool = False) -> Bench:
+    """Long so much BTC that its notional lies in the third bracket (600,000 … 3,000,000 USDT)."""
+    bench = Bench(VenueSettings(wallet_e8=wallet * E8, leverage=50, mark_noise_ppm=0, insurance_e8=10_000_000 * E8))
+    if isolated:
+        bench.call("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
+    bench.book(MIDDLE, lots=lots)
+    # MARKET_LOT_SIZE bounds one order.
+    assert [200, 200] == [bench.market("BUY", size).status for _ in range(2)]
+    bench.venue.user_events.clear()
+    return bench
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_large_position_is_reduced_to_the_next_bracket_and_goes_on(isolated: bool) -> None:
+    """7.4: just below its price only the part above 600,000 USDT is sold; then the margin holds again."""
+    bench = large(isolated=isolated)
+    price = float(bench.call("GET", "/fapi/v3/positionRisk", symbol="BTCUSDT").body[0]["liquidationPrice"])
+    fall(bench, MIDDLE - int(price * 10) + 5)
+    row = bench.call("GET", "/fapi/v3/positionRisk", symbol="BTCUSDT").body[0]
+
+    assert 599_000 < float(row["notional"]) <= 600_000
+    assert float(row["liquidationPrice"]) < float(row["markPrice"])
+    forced = [event["o"] for event in bench.venue.user_events if event["e"] == "ORDER_TRADE_UPDATE"]
+    assert ["NEW", "CALCULATED"] == [order["x"] for order in forced][:2]
+    assert ("autoclose-", "FILLED") == (forced[-1]["c"][:10], forced[-1]["X"])
+    fees = [line["fee_e8"] for line in bench.venue.ledger.lines if line["kind"] == "liquidation"]
+    assert 1 == len(fees)
+    assert fees[0] > 0
+
+
+def test_a_further_fall_takes_bracket_after_bracket() -> None:
+    """From the fourth bracket downwards every step ends at a cap, the last one closes everything."""
+    bench = large(size="25.000", wallet=130_000, lots=60_000)
+    held = [bench.lots]
+    for distance in range(20_000, 40_000, 50):
+        fall(bench, distance)
+        if bench.lots != held[-1]:
+            held.append(bench.lots)
+    mark = [line["quantity"] for line in bench.venue.ledger.lines if line["kind"] == "liquidation"]
+
+    assert (50_000, 0) == (held[0], held[-1])
+    assert len(mark) >= 3
+    assert held == sorted(held, reverse=True)
+
+
+def test_a_thin_book_takes_part_of_the_slice_and_the_rest_of_the_order_expires() -> None:
+    """An IOC that the book cannot fill ends EXPIRED (er 2), PARTIALLY_FILLED in forceOrder; then the next one comes."""
+    bench = large()
+    bench.book(MIDDLE - 17_000, lots=300)
+    bench.wait(1_000)
+    forced = [event["o"] for event in bench.venue.user_events if event["e"] == "ORDER_TRADE_UPDATE"]
+
+    assert ("EXPIRED", "2") in {(order["X"], order["er"]) for order in forced}
+    # Five levels of 0.3 BTC were all there was: the fund took the rest.
+    assert 0 == bench.lots
+    assert 1 == sum(line["kind"] == "takeover" for line in bench.venue.ledger.lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(1, 45),
+    share=st.integers(21, 60),
+    path=st.lists(st.integers(-9_000, 6_000), min_size=1, max_size=12),
+    side=st.sampled_from(["BUY", "SELL"]),
+    lots=st.sampled_from([200, 5_000, 60_000]),
+    isolated=st.booleans(),
+)
+def test_after_every_mark_the_margin_holds_or_nothing_is_left(
+    *, size: int, share: int, path: list[int], side: str, lots: int, isolated: bool
+) -> None:
+    """
+    Of any size: afterwards the balance is above the maintenance or the position is gone; liquidation never flips it
+    and never touches more than the wallet; the fund is paid what the account pays.
+    """
+    wallet = size * 83_860 * share // 1_000
+    bench = Bench(VenueSettings(wallet_e8=wallet * E8, leverage=50, mark_noise_ppm=0, insurance_e8=E8 * 10**8))
+    if isolated:
+        bench.call("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
+    bench.book(MIDDLE, lots=60_000)
+    for part in (size // 2, size - size // 2):
+        if part:
+            assert 200 == bench.market(side, f"{part}.000").status
+    account, position = bench.venue.account, bench.venue.account.position(BTC)
+    middle, sign = MIDDLE, 1 if side == "BUY" else -1
+    for move in path:
+        middle += move
+        bench.book(middle, lots=lots)
+        before = abs(position.lots)
+        bench.wait(1_000)
+        mark = bench.venue.markets["BTCUSDT"].mark_e8
+        margin = position.isolated_wallet if isolated else account.cross_wallet()
+        assert position.lots * sign >= 0
+        assert abs(position.lots) <= before
+        assert position.lots == 0 or margin + position.unrealised(mark) > position.maintenance(mark)
+        assert account.wallet >= 0 or position.lots
+    paid = sum(entry.amount for entry in account.incomes if entry.kind == "INSURANCE_CLEAR")
+    taken = sum(line["fund_gain_e8"] for line in bench.venue.ledger.lines if line["kind"] == "takeover")
+    assert account.insurance == account.insurance_at_start - paid + taken
+    assert account.wallet == account.deposited + sum(entry.amount for entry in account.incomes)
+
+
 @pytest.mark.parametrize(("insurance", "by"), [(10_000, "insurance"), (0, "adl")])
 def test_beyond_bankruptcy_the_fund_or_adl_takes_over(insurance: int, by: str) -> None:
     """A gap through the bankruptcy price: the book is worse, the rest goes to the fund, or to ADL when it is empty."""
