@@ -62,6 +62,18 @@ class Candle:
             self.buy_quote += quote
 
 
+class TradedCandle(Candle):
+    """A bar that opens with its first trade, as the venue's do; the seeded market's open at the previous close."""
+
+    __slots__ = ()
+
+    def trade(self, ticks: int, lots: int, quote: int, buyer_is_maker: bool, trade_id: int) -> None:
+        """Add one trade."""
+        if self.count == 0:
+            self.open = self.high = self.low = ticks
+        super().trade(ticks, lots, quote, buyer_is_maker, trade_id)
+
+
 def merge(open_ms: int, bars: Iterable[Candle]) -> Candle | None:
     """One candle from consecutive smaller ones; None when there are none."""
     merged: Candle | None = None
@@ -93,6 +105,7 @@ class CandleBook:
         # Newest first, so that history grows by appending.
         self._backward: list[Candle] = []
         self._minutes: list[Candle] = []
+        self._kind: type[Candle] = Candle
         self.current = Candle(self._start_minute, start_ticks)
 
     def preload(self, bars: Sequence[Candle]) -> None:
@@ -104,13 +117,17 @@ class CandleBook:
         """
         self._backward = list(reversed(bars))
 
+    def open_with_trades(self) -> None:
+        """Let every minute from the next one on open with its first trade."""
+        self._kind = TradedCandle
+
     def advance(self, now_ms: int) -> list[Candle]:
         """Close every minute that ended by *now_ms*; return the closed minutes (the new current one is empty)."""
         closed: list[Candle] = []
         while self.current.open_ms + MINUTE <= now_ms:
             closed.append(self.current)
             self._minutes.append(self.current)
-            self.current = Candle(self.current.open_ms + MINUTE, self.current.close)
+            self.current = self._kind(self.current.open_ms + MINUTE, self.current.close)
         return closed
 
     def _past(self, count: int) -> list[Candle]:

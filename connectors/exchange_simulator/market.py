@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -93,6 +93,12 @@ class Market:
         self.row = row
         self._price_text = lru_cache(maxsize=TEXTS_KEPT)(row.price_text)
         self._quantity_text = lru_cache(maxsize=TEXTS_KEPT)(row.quantity_text)
+
+    def take_past(self, bars: Sequence[Candle], start_ms: int) -> None:
+        """Take real candles before the start (see `CandleBook.preload`) and the day's statistics from them."""
+        self.candles.preload(bars)
+        self.candles.open_with_trades()
+        self._start_day(start_ms)
 
     # ---- events -------------------------------------------------------------------------------------------------
 

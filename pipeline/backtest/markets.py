@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from connectors.exchange_simulator.candles import MINUTE
+from connectors.exchange_simulator.klines import ASSUMED, KlineMarket, KlinesError, history, read_minutes, row_of
 from connectors.exchange_simulator.recording import RecordedMarket, RecordingError, instruments_of, load, skew_ms
-from pipeline.backtest.klines import ASSUMED, KlineMarket, KlinesError, history, read_minutes, row_of
 from pipeline.backtest.run import Market
 from pipeline.core.units import ONE_E8
 from pipeline.virtual.clock import START_MS

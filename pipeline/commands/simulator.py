@@ -16,6 +16,8 @@ import uvloop
 from connectors.exchange_simulator.faults import FaultError, FaultFile, parse_plan
 from connectors.exchange_simulator.fixed_point import parse_e8
 from connectors.exchange_simulator.instruments import Instrument, default_instrument, default_symbols
+from connectors.exchange_simulator.klines import KlinesError
+from connectors.exchange_simulator.played_klines import PlayedKlines, load_klines, past_candles, split
 from connectors.exchange_simulator.rate_limits import Limits
 from connectors.exchange_simulator.recording import RecordedMarket, RecordingError, instruments_of, load, skew_ms
 from connectors.exchange_simulator.scenarios import BUILT_IN, Scenario, ScenarioError, parse_scenario
@@ -86,7 +88,15 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
     "--scenario", default="calm", show_default=True, callback=_scenario, help="calm, demo, crash, or a JSON file."
 )
 @click.option("--recording", type=click.Path(exists=True, path_type=Path), help="hftbacktest .gz or cryptofeed folder.")
-@click.option("--speed", default="1", show_default=True, callback=_speed, help="Of a recording: 1, 10, …, or max.")
+@click.option(
+    "--klines",
+    type=click.Path(exists=True, path_type=Path),
+    help="One-minute candles: SYMBOL.csv[.gz] or a folder of them; --symbols chooses.",
+)
+@click.option(
+    "--history-minutes", default=1_440, show_default=True, type=click.IntRange(1), help="Of the candles: the past."
+)
+@click.option("--speed", default="1", show_default=True, callback=_speed, help="Of files: 1, 10, …, or max.")
 @click.option("--rate", default=10.0, show_default=True, help="Synthetic steps per second and symbol.")
 @click.option(
     "--begin",
@@ -117,6 +127,8 @@ def simulator(
     symbols: str,
     scenario: Scenario,
     recording: Path | None,
+    klines: Path | None,
+    history_minutes: int,
     speed: float,
     rate: float,
     begin: str | None,
@@ -140,6 +152,8 @@ def simulator(
     is for tests: status, ledger, summary, faults, holds, release, disconnect, path, clock, frame, key, funding, symbol.
     docs/simulator.md tells how to point ccxt, python-binance and the official SDK here.
     """
+    if recording is not None and klines is not None:
+        raise click.UsageError("--recording and --klines are two markets; choose one")
     settings = VenueSettings(
         wallet_e8=wallet,
         leverage=leverage,
@@ -151,8 +165,8 @@ def simulator(
         ),
         mark_interval_ms=mark_interval_ms,
         kline_close_delay_ms=kline_delay_ms,
-        # A recording carries no mark price: its mark is the middle, without noise.
-        mark_noise_ppm=20 if recording is None else 0,
+        # A recording and candles carry no mark price: their mark is the middle, without noise.
+        mark_noise_ppm=20 if recording is None and klines is None else 0,
         recorded=recording is not None,
     )
     file = None if ledger is None else LedgerFile(ledger.open("ab"))
@@ -166,6 +180,16 @@ def simulator(
                 ledger_file=file,
                 atr_bps=atr_bps,
             )
+        elif klines is not None:
+            running = klines_simulator(
+                klines,
+                settings,
+                symbols=[] if symbols.isdigit() else [name.strip() for name in symbols.split(",")],
+                history_minutes=history_minutes,
+                speed=speed,
+                begin=begin or "now",
+                ledger_file=file,
+            )
         else:
             rows = _with_atr(_rows(symbols, scenario), atr_bps)
             running = Simulator(
@@ -177,7 +201,7 @@ def simulator(
                 ledger_file=file,
                 begin=begin or "now",
             )
-    except (RecordingError, ValueError) as error:
+    except (KlinesError, RecordingError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if faults is not None:
         running.faults.seed = seed if faults.seed is None else faults.seed
@@ -215,6 +239,33 @@ def recorded_simulator(
         ledger_file=ledger_file,
         begin=begin,
     )
+
+
+def klines_simulator(
+    path: Path,
+    settings: VenueSettings,
+    *,
+    symbols: list[str],
+    history_minutes: int,
+    speed: float,
+    begin: str,
+    ledger_file: LedgerFile | None = None,
+    clock: Clock | None = None,
+) -> Simulator:
+    """A simulator whose market follows files of one-minute candles."""
+    rows, past, played = split(load_klines(path, symbols), past=history_minutes)
+    running = Simulator(
+        rows,
+        settings,
+        make_source=lambda start_ms: PlayedKlines(rows, played, name=path.name, speed=speed),
+        clock=clock,
+        ledger_file=ledger_file,
+        begin=begin,
+    )
+    start_ms = running.venue.start_ms
+    for row, minutes in zip(rows, past, strict=True):
+        running.venue.markets[row.symbol].take_past(past_candles(row, minutes, start_ms=start_ms), start_ms)
+    return running
 
 
 async def _serve(running: Simulator, *, host: str, port: int, as_json: bool) -> None:

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from connectors.exchange_simulator.candles import FIVE, MINUTE
+from connectors.exchange_simulator.klines import (
+    COLUMNS,
+    KlineMarket,
+    KlinesError,
+    Minute,
+    history,
+    read_minutes,
+    row_of,
+)
 from connectors.exchange_simulator.market_events import BookChange, MarketTrade
-from pipeline.backtest.klines import COLUMNS, KlineMarket, KlinesError, Minute, history, read_minutes, row_of
 
 ROW = row_of("BTCUSDT", Path("unread"))
 START = 1_700_000_000_000 // FIVE * FIVE

@@ -1,5 +1,5 @@
 """
-The only place that makes a market of one-minute candles: the source that a backtest's exchange plays.
+The only place that makes a market of one-minute candles: reading them, and the path of one symbol through them.
 
 Each minute's price goes open → first extreme → second extreme → close in twelve steps of 5 s (the extreme against the
 minute's direction first: low before high when it closes up), so that a stop is met where the candle says it was met.
