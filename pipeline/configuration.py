@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from pipeline import plugin_rows
 from pipeline.core.account_state import RiskRules
 from pipeline.core.exits import RULES
 from pipeline.core.factors import parameters
@@ -214,7 +215,7 @@ def _risk_keys() -> Iterator[Key]:
 
 
 # Fields of Policy that follow from other keys.
-_FOLLOWS: Final = ("digest", "factor_publish_bps", "factors")
+_FOLLOWS: Final = ("digest", "factor_publish_bps", "factors", "plugins")
 
 
 def _factor_keys() -> Iterator[Key]:
@@ -292,6 +293,7 @@ KEYS: Final[tuple[Key, ...]] = (
     *_risk_keys(),
     *_policy_keys(),
     *_factor_keys(),
+    Key("plugins", [], "plug-ins of the owner", (plugin_rows.WORDS, lambda value: not plugin_rows.problems(value))),
 )
 
 # Accepted because the design document has them, without effect in this version: `perpguard config check` says so.
@@ -377,6 +379,8 @@ def flatten(document: Json) -> tuple[dict[str, Json], list[str]]:
 
 def accept(values: dict[str, Json], path: str, value: Json) -> list[str]:
     key = _BY_PATH[path]
+    if path == "plugins" and (problems := plugin_rows.problems(value)):
+        return problems
     allowed, accepts = key.check
     if accepts(value) or (value is None and key.default is None):
         values[path] = value

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pipeline import plugin_rows
 from pipeline.configuration import (
     NOT_YET,
     SECTIONS,
@@ -419,6 +420,7 @@ def _assemble(values: Mapping[str, Json], outer: Mapping[str, Json]) -> Settings
     policy = _nested(values, "policy") | {
         "factor_publish_bps": round(values["performance.recompute_threshold"] * 10_000),
         "factors": factor_overrides(values),
+        "plugins": [plugin_rows.row_of(row) for row in values["plugins"]],
     }
     streams, standing = tuple(values["data_source.ws_streams"]), defaults()
     slots, tradable = values["performance.max_positions"], values["limits.symbols"]

@@ -26,6 +26,7 @@ def kind_of(line: Line, frame: bytes) -> str:
         and line.resume is None
         and line.override is None
         and line.reference is None
+        and line.plugin is None
     ):
         return "frame"
     found = "frame" if frame else ""
@@ -97,5 +98,6 @@ EVENTS: Final[dict[str, Callable[[SymbolState, Line, Stamp], list[Event]]]] = {
     "resume": _as_it_is("resume"),
     "override": _as_it_is("override"),
     "reference": _as_it_is("reference"),
+    "plugin": _as_it_is("plugin"),
 }
 FOR_EVERY_SYMBOL: Final = frozenset({"tick", "state", "lost", "close", "reference"})

@@ -377,7 +377,8 @@ def _hear(
                 risk.cool_down(state, rules.risk, word.symbol, word.trade)
         case SignalSeen():
             ranking.hear(state, word)
-            if rules.signals and word.report.fresh and word.report.stage == "prime":
+            wanted = rules.signals or word.report.source  # a plug-in in the configuration was asked for by that
+            if wanted and word.report.fresh and word.report.stage == "prime":
                 _admit_signal(state, word, stamp, rules, outputs)
         case _:
             assert_never(word)
@@ -388,7 +389,7 @@ def _admit_signal(
 ) -> None:
     """A prime signal goes the road of a command: same slots, bounds and admission line; people hear how it ended."""
     report = seen.report
-    asked = EntryAsked(command="", symbol=seen.symbol, side=report.side, signal="decide")
+    asked = EntryAsked(command="", symbol=seen.symbol, side=report.side, signal=report.source or "decide")
     words = f"{report.side.value} {seen.symbol}, E {report.score / 1_000:g}, strength {report.strength / 1_000:g}"
     place = len(outputs)
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.core.events import Leg, ReferenceBars, Side
+from pipeline.core.plugin_views import PluginView
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 
 
@@ -179,6 +180,7 @@ class ReportSignal(msgspec.Struct, frozen=True, tag="report_signal"):
     price: E8
     refused: list[str]
     gates: list[GateRow] = []
+    source: str = ""  # the plug-in that gave the signal; empty: decide's own
 
 
 class ReportTrade(msgspec.Struct, frozen=True, tag="report_trade"):
@@ -211,6 +213,17 @@ class ShareBars(msgspec.Struct, frozen=True, tag="share_bars"):
     bars: ReferenceBars
 
 
+class AskPlugins(msgspec.Struct, frozen=True, tag="ask_plugins"):
+    """
+    Ask plug-ins what they say about the symbol (topic ``plugin.asks``); each answers with a line of ``inputs`` of its
+    own that names the id of this output. ``due_ms`` is log time: nobody needs an answer after it.
+    """
+
+    names: list[str]
+    due_ms: Milliseconds
+    view: PluginView
+
+
 class Alert(msgspec.Struct, frozen=True, tag="alert"):
     """A word for people (topic ``alerts``); ``code`` is a stable name, ``severity`` info | warning | critical."""
 
@@ -226,7 +239,18 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
     text: str
 
 
-Output = Intent | RequestData | AnswerAdmission | ReportPosition | ReportSignal | ReportTrade | ShareBars | Alert | Note
+Output = (
+    Intent
+    | RequestData
+    | AnswerAdmission
+    | ReportPosition
+    | ReportSignal
+    | ReportTrade
+    | ShareBars
+    | AskPlugins
+    | Alert
+    | Note
+)
 
 
 class Decision(msgspec.Struct, frozen=True):

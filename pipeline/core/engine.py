@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core import entries, evidence, exits, factor_feed, guard, market, reports, signals, wall_watch
+from pipeline.core import entries, evidence, exits, factor_feed, guard, market, plugins, reports, signals, wall_watch
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import Alert, Decision, Output, ShareBars
 from pipeline.core.data_requests import ask_what_is_missing, failed
@@ -51,6 +51,7 @@ from pipeline.core.events import (
     TradingMode,
     TradingStateSet,
 )
+from pipeline.core.plugin_answers import PluginAnswered
 from pipeline.core.state import SymbolState, decode, digest, encode, new_state
 from pipeline.core.turn import Turn
 from pipeline.core.units import ONE_E8, Milliseconds
@@ -189,6 +190,9 @@ def _resume(turn: Turn, event: SymbolResumed) -> None:
 
 
 def _not_halted(turn: Turn, event: SymbolResumed) -> None:
+    if turn.state.policy.plugins and (names := plugins.resume(turn)):
+        turn.note("plugins_resumed", f"{event.command}: {', '.join(names)}")
+        return
     turn.note("not_halted", f"{event.command}: the symbol was not halted")
 
 
@@ -266,8 +270,11 @@ def _bars_grew(turn: Turn) -> None:
 
 def _on_ticked(turn: Turn, event: Ticked) -> None:
     state = turn.state
-    if (event.compute or state.position is not None) and factor_feed.score(state):
+    scored = (event.compute or state.position is not None) and factor_feed.score(state)
+    if scored:
         _bar_scored(turn)
+    if state.policy.plugins and (scored or state.position is not None):
+        plugins.ask(turn, bar=scored)
     if state.walls is not None or state.position is not None or state.shortlisted:
         wall_watch.watch(turn)
     if turn.now >= state.wake_ms:
@@ -363,4 +370,5 @@ HANDLERS: Final[dict[type, Callable[[Turn, Any], object]]] = {
     CloseRequested: _then_after(evidence.close_requested),
     PositionOverridden: _then_after(exits.overridden),
     SymbolResumed: _not_halted,
+    PluginAnswered: _then_after(plugins.answered),
 }

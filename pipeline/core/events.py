@@ -13,6 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from pipeline.core.instruments import Instrument
+from pipeline.core.plugin_answers import PluginAnswered
 from pipeline.core.policies import Policy
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 
@@ -463,6 +464,7 @@ Event = (
     | SymbolResumed
     | CloseRequested
     | PositionOverridden
+    | PluginAnswered
     | Ticked
     | Malformed
     | SourceGap

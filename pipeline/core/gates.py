@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import GateRow
 from pipeline.core.events import Side
 from pipeline.core.feeds import age_ms, entry_blocks
@@ -81,6 +82,28 @@ def judge(view: View, policy: Policy) -> list[GateRow]:
     for gate in GATES:
         value, limit, verdict = gate.look(view, policy)
         rows.append(GateRow(gate.id, value, limit, verdict, "" if verdict == PASS else gate.text))
+    if policy.plugins:
+        rows += _plugin_rows(view, policy)
+    return rows
+
+
+def _plugin_rows(view: View, policy: Policy) -> list[GateRow]:
+    """
+    A row for each factor of the owner that is to gate. It speaks of the newest bar or of the one before (its answer to
+    the newest may still be on the way); one that is silent, doubtful or switched off refuses, as nothing seen does.
+    """
+    rows: list[GateRow] = []
+    for row in policy.plugins:
+        if row.least is None or row.shadow:
+            continue
+        known = view.state.plugins.get(row.name)
+        value = None
+        if known is not None and known.row == row and 2 * known.quality >= 1_000 and not known.off:
+            fresh = view.scores.bar_close_ms - known.value_ms <= BAR_MS
+            value = view.sign * known.value if fresh else None
+        found, limit, verdict = _atleast(value, row.least * 1_000, 1_000, "", missing=REFUSE)
+        text = "" if verdict == PASS else f"the plug-in {row.name} speaks for the side"
+        rows.append(GateRow(f"plugin {row.name}", found, limit, verdict, text))
     return rows
 
 

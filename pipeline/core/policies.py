@@ -27,6 +27,29 @@ class Template(msgspec.Struct, frozen=True):
     leave_alone: bool = False
 
 
+class PluginRow(msgspec.Struct, frozen=True):
+    """
+    One plug-in of the owner (docs/plugins.md): its name, kind (factor | signal | exit), the version that is wanted, its
+    parameters in the order of their names.
+
+    ``deadline_ms`` is log time: a later answer is refused. ``budget_ms`` is what the host lets one call take. ``bars``
+    is how many closed bars it is shown, ``every_ms`` how often an exit is asked while a position is open. ``least`` is
+    the gate of a factor: side · value must be at least so many points for an entry by signal; None: shown alone.
+    ``shadow``: its answers are recorded and nothing follows from them.
+    """
+
+    name: str
+    kind: str
+    version: str
+    parameters: tuple[tuple[str, float], ...] = ()
+    deadline_ms: Milliseconds = Milliseconds(3_000)
+    budget_ms: Milliseconds = Milliseconds(500)
+    every_ms: Milliseconds = Milliseconds(1_000)
+    bars: int = 48
+    least: int | None = None
+    shadow: bool = False
+
+
 class Policy(msgspec.Struct, frozen=True):
     """
     Parameters of stops, exits and entries with the defaults of domain sections 5 and 6.
@@ -143,6 +166,7 @@ class Policy(msgspec.Struct, frozen=True):
     disabled_exits: tuple[str, ...] = ()
     ladder: tuple[LadderStep, ...] = ()  # empty: two steps by first_target_share and last_target
     templates: tuple[Template, ...] = ()
+    plugins: tuple[PluginRow, ...] = ()
     # signals (domain section 5): off unless somebody asks for them; scores in points, shares in permille
     signals: bool = False
     signal_prime_points: int = 45

@@ -49,6 +49,7 @@ class Basis(StrEnum):
     FACTORS = "S_f"
     WALL = "S_w"
     TIME = "S_time"
+    PLUGIN = "S_pl"
 
 
 class Order(msgspec.Struct):

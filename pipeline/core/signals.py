@@ -59,7 +59,22 @@ def evaluate(turn: Turn) -> None:
     rows = judge(state, side)
     refused = gates.refusals(rows)
     stage, fresh = _stage(signal, scores, policy, side, strong=strong, refused=bool(refused))
-    report = ReportSignal(
+    turn.emit(_report(state, scores, side, rows, stage=stage, fresh=fresh), rule="signal" if fresh else "")
+    turn.rest_on(state.quote_stamp)
+
+
+def proposed(state: SymbolState, side: Side, *, source: str) -> ReportSignal:
+    """The word of a signal that somebody else gives now, fresh when no gate refuses; scores must be known."""
+    scores = state.scores
+    assert scores is not None, state.symbol
+    rows = judge(state, side)
+    return _report(state, scores, side, rows, stage=PRIME, fresh=not gates.refusals(rows), source=source)
+
+
+def _report(
+    state: SymbolState, scores: Scores, side: Side, rows: list[GateRow], *, stage: str, fresh: bool, source: str = ""
+) -> ReportSignal:
+    return ReportSignal(
         bar_ms=Milliseconds(scores.bar_close_ms),
         stage=stage,
         fresh=fresh,
@@ -71,11 +86,10 @@ def evaluate(turn: Turn) -> None:
         liquidity=_points(scores, "L"),
         independence=_points(scores, "I"),
         price=E8(_price(state, side)),
-        refused=refused,
+        refused=gates.refusals(rows),
         gates=rows,
+        source=source,
     )
-    turn.emit(report, rule="signal" if fresh else "")
-    turn.rest_on(state.quote_stamp)
 
 
 def _remember(signal: SignalState, scores: Scores, policy: Policy, side: Side) -> bool:

@@ -19,6 +19,7 @@ from pipeline.core.factor_set import FactorState
 from pipeline.core.identity import symbol_tag
 from pipeline.core.instruments import Instrument
 from pipeline.core.liquidation_map import LiquidationMap
+from pipeline.core.plugin_views import PluginState
 from pipeline.core.policies import Policy
 from pipeline.core.positions import Position
 from pipeline.core.scores import Scores, Shown
@@ -93,6 +94,7 @@ class SymbolState(msgspec.Struct):
     scored_close_ms: int = 0  # close of the newest bar that any scores have spoken of
     walls: WallState | None = None  # of the order book, while a position is held or the symbol is shortlisted
     liquidations: LiquidationMap | None = None  # where liquidations were, and by a model may be
+    plugins: dict[str, PluginState] = msgspec.field(default_factory=dict)  # by name, of those in the policy
 
 
 def new_state(symbol: str, *, log_identity: str = "") -> SymbolState:

@@ -39,6 +39,9 @@ WORDS: Final[Mapping[str, str]] = {rule.id: rule.text for rule in reversed(RULES
     "S_f": "stop tightened by the factors",
     "S_w": "stop behind a wall",
     "S_time": "stop tightened by time",
+    "S_pl": "stop tightened by a plug-in",
+    "PLUGIN": "a plug-in of the owner asked to close",
+    "ask_plugins": "plug-ins are asked",
     "entry_used": "an admitted entry",
     "entry_declined": "an entry that may not be",
     "target_placed": "the entry is over: targets",
@@ -205,8 +208,9 @@ def said(output: Output, instrument: Instrument | None) -> str:
             return f"report {output.state}: {_amount(output.lots, instrument)}, stop {at(output.stop)}, {pnl} USDT"
         case commands.ReportSignal():
             gates = f", gates refuse: {', '.join(output.refused)}" if output.refused else ""
+            source = f" of the plug-in {output.source}" if output.source else ""
             return (
-                f"signal {output.stage} {output.side.value}: E {output.score / 1_000:g}, "
+                f"signal {output.stage} {output.side.value}{source}: E {output.score / 1_000:g}, "
                 f"strength {output.strength / 1_000:g}{gates}"
             )
         case commands.ReportTrade():
@@ -215,6 +219,8 @@ def said(output: Output, instrument: Instrument | None) -> str:
             return f"flat {how}: {net} USDT net, {output.stop_moves} stop moves"
         case commands.ShareBars():
             return f"share {len(output.bars.closes)} closes of {output.bars.symbol}"
+        case commands.AskPlugins():
+            return f"ask the plug-ins {', '.join(output.names)}"
         case commands.Alert():
             return f"{output.severity}: {output.text}"
         case commands.Note():

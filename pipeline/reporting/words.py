@@ -30,6 +30,7 @@ OUTCOMES = {
     "no_progress": "without progress",
     "instrument": "before delivery",
     "tightened_stop": "by tightened stop",
+    "plugin": "by a plug-in",
 }
 
 

@@ -25,6 +25,7 @@ from pipeline.core.events import (
     RequestEnded,
     SymbolResumed,
 )
+from pipeline.core.plugin_answers import PluginAnswered
 from pipeline.core.policies import Policy
 
 EVERY_SYMBOL: Final = "*"
@@ -81,6 +82,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     resume: SymbolResumed | None = None
     override: PositionOverridden | None = None
     reference: ReferenceBars | None = None
+    plugin: PluginAnswered | None = None
     turns: tuple[str, ...] = ()
 
 
@@ -97,6 +99,7 @@ WRITERS: Final[dict[str, frozenset[str]]] = {
     "resume": frozenset({"account"}),
     "override": frozenset({"account"}),
     "reference": frozenset({"decide"}),
+    "plugin": frozenset({"plugins"}),
 }
 
 _encoder = msgspec.json.Encoder()

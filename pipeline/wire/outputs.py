@@ -10,6 +10,7 @@ from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import (
     Alert,
     AnswerAdmission,
+    AskPlugins,
     CancelLeg,
     ClosePosition,
     Decision,
@@ -28,6 +29,7 @@ from pipeline.core.commands import (
 )
 from pipeline.core.identity import cause
 from pipeline.wire import lines, topics
+from pipeline.wire.plugin_asks import PluginAsk
 from pipeline.wire.records import (
     AdmissionAnswered,
     AlertRecord,
@@ -68,6 +70,10 @@ def records_of(decision: Decision, log_identity: str) -> list[Outgoing]:
     for name, output in zip(decision.ids, decision.outputs, strict=True):
         if isinstance(output, ShareBars):
             outgoing += _shared(decision, output, log_identity)
+            continue
+        if isinstance(output, AskPlugins):
+            asked = PluginAsk(id=name, symbol=decision.symbol, at_ms=decision.log_ms, asked=output)
+            outgoing.append(Outgoing(topics.PLUGIN_ASKS, decision.partition, key, encode(asked)))
             continue
         for topic, record in _records(decision, place, name, output):
             outgoing.append(Outgoing(topic=topic, partition=None, key=key, value=encode(record)))
@@ -118,7 +124,7 @@ def _records(decision: Decision, place: str, name: str, output: Output) -> list[
                 at_ms=decision.log_ms,
             )
             return [(topics.ALERTS, alert)]
-        case Note() | ShareBars():
+        case Note() | ShareBars() | AskPlugins():
             return []
         case _:
             assert_never(output)

@@ -70,7 +70,7 @@ INPUTS = _topic(
     "inputs",
     partitions=INPUT_PARTITIONS,
     keeps_ms=72 * HOUR_MS,
-    writers=("connector", "execute", "account", "decide"),
+    writers=("connector", "execute", "account", "decide", "plugins"),
     readers=("decide", "audit"),
     purpose="everything that can change a decision, in one order per symbol",
 )
@@ -174,6 +174,15 @@ TIERS = _topic(
     purpose="which symbols are held and which are shortlisted: who gets which streams",
 )
 
+PLUGIN_ASKS = _topic(
+    "plugin.asks",
+    partitions=INPUT_PARTITIONS,
+    keeps_ms=HOUR_MS,
+    writers=("decide",),
+    readers=("plugins",),
+    purpose="what plug-ins are asked; their answers are lines of inputs",
+)
+
 TOPICS: Final[tuple[Topic, ...]] = (
     INPUTS,
     INTENTS,
@@ -188,6 +197,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     ALERTS,
     QUARANTINE,
     TIERS,
+    PLUGIN_ASKS,
 )
 
 

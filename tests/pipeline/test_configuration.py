@@ -83,7 +83,7 @@ def test_every_problem_is_named_at_once() -> None:
         "polling.enabled: found 1; allowed: true or false",
         "performance: found 5; allowed: an object with the keys max_positions, target_latency_ms, recompute_threshold",
         "surprise: found [], but there is no such key; allowed here: data_source, polling, cache, rate_limit, "
-        "performance, symbols, limits, risk, policy, factors",
+        "performance, symbols, limits, risk, policy, factors, plugins",
     ]
 
 

@@ -40,6 +40,7 @@ _STOP_OUTCOME: Final = {
     Basis.FACTORS: "tightened_stop",
     Basis.WALL: "tightened_stop",
     Basis.TIME: "tightened_stop",
+    Basis.PLUGIN: "tightened_stop",
 }
 # Rule of a partial close → how the trade is told to have ended if that fill was the last one.
 REDUCED_OUTCOME: Final = {"X9": "flow", "X11": "liquidity", "X19": "wall", "X18": "cascade"}

@@ -26,6 +26,7 @@ from pipeline.core.events import (
     TradingStateSet,
     Verdict,
 )
+from pipeline.core.plugin_answers import PluginAnswered, SaysNothing
 from pipeline.core.policies import Policy
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 from pipeline.wire import lines
@@ -53,6 +54,7 @@ BODIES = {
     "resume": SymbolResumed(command="c"),
     "override": PositionOverridden(command="c"),
     "reference": ReferenceBars(symbol="BTCUSDT", open_ms=Milliseconds(0), closes=[1]),
+    "plugin": PluginAnswered(ask="a", name="guard", version="1", code="c", answer=SaysNothing()),
 }
 
 

@@ -19,6 +19,7 @@ from pipeline.core.events import (
     SymbolResumed,
     Verdict,
 )
+from pipeline.core.plugin_answers import PluginAnswered, SaysClose
 from pipeline.core.policies import Policy
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 from pipeline.wire import lines
@@ -51,6 +52,7 @@ BODIES = {
     "answer": Answer(kind="depth", request="r", body=msgspec.Raw(b'{"lastUpdateId":1}')),
     "lost": FeedLost(stream="public-0", reason="socket lost"),
     "reference": ReferenceBars(symbol="BTCUSDT", open_ms=Milliseconds(300_000), closes=[5, 6], trend="up"),
+    "plugin": PluginAnswered(ask="a", name="guard", version="1", code="c", answer=SaysClose("enough")),
 }
 
 

@@ -12,6 +12,7 @@ from pipeline.core.events import Leg, ReferenceBars, Side
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 from pipeline.wire import lines, records, topics
 from pipeline.wire.outputs import Outgoing, quarantine_record, records_of, seal_record
+from tests.plugin_views import view
 
 EXAMPLES: list[tuple[Output, list[str]]] = [
     (
@@ -88,6 +89,7 @@ EXAMPLES: list[tuple[Output, list[str]]] = [
         commands.ShareBars(bars=ReferenceBars(symbol="BTCUSDT", open_ms=Milliseconds(600_000), closes=[5, 6])),
         ["inputs"] * topics.INPUT_PARTITIONS,
     ),
+    (commands.AskPlugins(names=["guard"], due_ms=Milliseconds(9), view=view()), ["plugin.asks"]),
     (commands.Alert(code="c", severity="info", text="t"), ["alerts"]),
     (commands.Note(code="c", text="t"), []),
 ]
@@ -120,7 +122,11 @@ def test_an_output_goes_to_its_topics_and_the_decision_comes_last(output: Output
     made = records_of(decision([output]), "abcdefg")
 
     assert [*names, "decisions"] == [record.topic.name for record in made]
-    placed = list(range(len(names))) if isinstance(output, commands.ShareBars) else [None] * len(names)
+    placed = (
+        list(range(len(names)))
+        if isinstance(output, commands.ShareBars)
+        else [5 if isinstance(output, commands.AskPlugins) else None] * len(names)
+    )
     assert [*placed, 5] == [record.partition for record in made]
     assert {b"BTCUSDT"} == {record.key for record in made if record.topic is not topics.INPUTS}
     assert decision([output]) == records.decode_decision(made[-1].value)

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from pipeline.wire.topics import INPUT_PARTITIONS, INPUTS, TOPICS, murmur2, partition_of
 
-ROLES = {"connector", "decide", "account", "execute", "operator", "creation", "audit", "reports", "scanner", "notifier"}
+ROLES = {
+    *("connector", "decide", "account", "execute", "plugins"),
+    *("operator", "creation", "audit", "reports", "scanner", "notifier"),
+}
 
 
 def test_names_are_unique() -> None:

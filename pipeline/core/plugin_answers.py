@@ -1,0 +1,80 @@
+"""
+The only place for what a plug-in may answer, and for the event that brings the answer into the fold.
+
+The answers are values, checked by ``core.plugins`` before anything follows from them (docs/plugins.md).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from pipeline.core.units import E8
+
+FACTOR: Final = "factor"
+SIGNAL: Final = "signal"
+EXIT: Final = "exit"
+KINDS: Final = (FACTOR, SIGNAL, EXIT)
+
+
+class SaysNothing(msgspec.Struct, frozen=True, tag="nothing", gc=False):
+    """Nothing to say about this view."""
+
+
+class SaysFactor(msgspec.Struct, frozen=True, tag="factor", gc=False):
+    """A factor: 1/1000 of a point from −100,000 (for the short) to 100,000, quality in per mille."""
+
+    value: int
+    quality: int = 1_000
+    why: str = ""
+
+
+class SaysSignal(msgspec.Struct, frozen=True, tag="signal", gc=False):
+    """An entry is proposed, ``long`` or short; levels and size are the core's own."""
+
+    long: bool
+    why: str = ""
+
+
+class SaysClose(msgspec.Struct, frozen=True, tag="close", gc=False):
+    """The position is to be closed at market."""
+
+    why: str = ""
+
+
+class SaysTighten(msgspec.Struct, frozen=True, tag="tighten", gc=False):
+    """The stop is to be tightened to this price (E8; the core rounds it to the grid, away from the market)."""
+
+    price: E8
+    why: str = ""
+
+
+class SaysFailed(msgspec.Struct, frozen=True, tag="failed", gc=False):
+    """The plug-in raised, ran out of its time, answered what is no answer, or cannot be loaded; the host says which."""
+
+    reason: str
+
+
+Answer = SaysNothing | SaysFactor | SaysSignal | SaysClose | SaysTighten | SaysFailed
+
+# Which answers a kind of plug-in may give besides nothing and a failure.
+ALLOWED: Final[dict[str, tuple[type, ...]]] = {
+    FACTOR: (SaysFactor,),
+    SIGNAL: (SaysSignal,),
+    EXIT: (SaysClose, SaysTighten),
+}
+
+
+class PluginAnswered(msgspec.Struct, frozen=True, tag="plugin_answered"):
+    """
+    The host's line: what plug-in ``name`` says to the question whose output id is ``ask``.
+
+    ``version`` is what the plug-in calls itself, ``code`` the digest of its source.
+    """
+
+    ask: str
+    name: str
+    version: str
+    code: str
+    answer: Answer
