@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import importlib.util
-import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from pipeline.binance.connections import WRITTEN, Connections, Written
 from pipeline.binance.errors import NoAnswer, NotWritten, ReadFailed
 from pipeline.binance.requests import Read, Request, Security, canonical, server_time
 from pipeline.core.units import Milliseconds
@@ -26,11 +24,6 @@ from pipeline.lean_imports import without
 
 with without("httpx._main"):
     import httpx
-
-if importlib.util.find_spec("sniffio") is None:
-    # httpcore imports it at each of its locks, four times a request; a search of the whole path that finds nothing
-    # cost 0.4 ms of CPU a request. None in this table makes the same answer come at once.
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 CONNECTIONS: Final = 20
 CONNECTIONS_OF_READS: Final = 10  # reads that hang must never hold the connections that a stop or a close needs
@@ -80,15 +73,12 @@ class RestClient:
         self._secret = api_secret.encode()
         self._now_ms = now_ms
         self.server_ahead_ms = 0
-        limits = httpx.Limits(
-            max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
-        )
         self._read_turns = asyncio.Semaphore(CONNECTIONS_OF_READS)
-        self._plain_headers = {"accept-encoding": "identity", "user-agent": "perpguard"}
-        self._key_headers = {**self._plain_headers, "x-mbx-apikey": api_key}
-        self._client = httpx.AsyncClient(
-            http1=True, http2=False, limits=limits, transport=transport, trust_env=False, follow_redirects=False
-        )
+        # httpx without its client: cookies, redirects and authentication are layers that no request needs.
+        self._transport = transport or Connections(self._base, most=CONNECTIONS, idle_seconds=IDLE_SECONDS)
+        plain = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "perpguard"}
+        self._plain_headers = httpx.Headers(plain)
+        self._key_headers = httpx.Headers({**plain, "x-mbx-apikey": api_key})
 
     def target(self, request: Request, *, timestamp_ms: int, receive_window_ms: int) -> bytes:
         """Path and query exactly as they go on the wire; the signature is the last parameter."""
@@ -112,43 +102,34 @@ class RestClient:
         target = self.target(request, timestamp_ms=timestamp_ms, receive_window_ms=receive_window_ms)
         url = self._base.copy_with(raw_path=target)
         assert url.raw_path == target, "the bytes signed must be the bytes sent"
-        written = [0, 0]  # [writing began, ns when all was written]
-
-        async def trace(name: str, _info: Mapping[str, Any]) -> None:  # Any: httpcore's own events
-            if name == "http11.send_request_headers.started":
-                written[0] = 1
-            elif name == "http11.send_request_body.complete":
-                written[1] = time.time_ns()
-
-        headers = self._plain_headers if request.security is Security.NONE else self._key_headers
-        sent_ms = self._now_ms()
-        built = self._client.build_request(
+        written = Written()
+        asked = httpx.Request(
             request.method,
             url,
-            headers=headers,
-            timeout=httpx.Timeout(timeout_ms / 1_000),
-            extensions={"trace": trace},
+            headers=self._plain_headers if request.security is Security.NONE else self._key_headers,
+            extensions={WRITTEN: written},
         )
+        sent_ms = self._now_ms()
         try:
-            # httpx's timeouts are per read; the deadline of the whole call is ours.
             async with (
                 asyncio.timeout(timeout_ms / 1_000),
                 self._read_turns if isinstance(request, Read) else nullcontext(),
             ):
-                response = await self._client.send(built)
+                response = await self._transport.handle_async_request(asked)
+                body = await response.aread()
         except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
             reason = f"{type(error).__name__}: {error}"
-            if written[0] or isinstance(error, (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)):
+            if written.began or isinstance(error, (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)):
                 raise NoAnswer(reason) from error
             raise NotWritten(reason) from error
         return Answer(
             status=response.status_code,
-            headers={name.lower(): value for name, value in response.headers.items()},
-            body=response.content,
+            headers={name.decode("latin-1").lower(): text.decode("latin-1") for name, text in response.headers.raw},
+            body=body,
             sent_ms=Milliseconds(sent_ms),
-            written_ms=Milliseconds(written[1] // 1_000_000),
+            written_ms=Milliseconds(written.ns // 1_000_000),
             received_ms=Milliseconds(self._now_ms()),
-            written_ns=written[1],
+            written_ns=written.ns,
         )
 
     async def synchronise(self) -> int:
@@ -171,4 +152,4 @@ class RestClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._transport.aclose()

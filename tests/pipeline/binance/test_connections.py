@@ -1,0 +1,236 @@
+"""The connections to the venue: kept while they are good, never used twice at once, honest about what was written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from pipeline.binance.connections import WRITTEN, Connections, Written
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Venue:
+    """A raw server that counts its connections."""
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self.connections = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.connections += 1
+        try:
+            await self._serve(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client went away
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running(
+    serve: Serve, *, most: int = 5, idle_seconds: float = 50.0
+) -> AsyncIterator[tuple[Venue, Connections, httpx.URL]]:
+    """A server, connections to it and its address."""
+    venue = Venue(serve)
+    server = await asyncio.start_server(venue.handle, "127.0.0.1", 0)
+    url = httpx.URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x?a=1")
+    connections = Connections(url, most=most, idle_seconds=idle_seconds)
+    try:
+        yield venue, connections, url
+    finally:
+        await connections.aclose()
+        server.close()
+
+
+def answering(*pieces: bytes) -> Serve:
+    """Every request gets the same bytes, piece by piece."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    return serve
+
+
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+async def test_one_connection_carries_requests_one_after_another() -> None:
+    """A connection whose answer is whole is used again."""
+    async with running(answering(WHOLE)) as (venue, connections, url):
+        for _ in range(20):
+            answer = await connections.handle_async_request(httpx.Request("POST", url))
+            assert (200, b"{}") == (answer.status_code, answer.content)
+
+        assert 1 == venue.connections
+
+
+async def test_requests_at_once_have_connections_of_their_own_up_to_the_most() -> None:
+    """Answers never mix, and a request beyond the most waits for its turn."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            body = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1]
+            await asyncio.sleep(0.001)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+    async with running(echo, most=3) as (venue, connections, url):
+
+        async def ask(number: int) -> bytes:
+            there = url.copy_with(raw_path=f"/{number}".encode())
+            return (await connections.handle_async_request(httpx.Request("GET", there))).content
+
+        got = await asyncio.gather(*(ask(number) for number in range(40)))
+
+        assert [f"/{number}".encode() for number in range(40)] == got
+        assert 3 == venue.connections
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        tuple(bytes([byte]) for byte in WHOLE),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", WHOLE),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n", b"1\r\n}\r\n0\r\n\r\n"),
+    ],
+)
+async def test_an_answer_is_whole_however_it_comes(pieces: tuple[bytes, ...]) -> None:
+    """Byte by byte, behind an interim answer, in chunks: the connection is kept all the same."""
+    async with running(answering(*pieces)) as (venue, connections, url):
+        for _ in range(3):
+            answer = await connections.handle_async_request(httpx.Request("GET", url))
+            assert (200, b"{}") == (answer.status_code, answer.content)
+
+        assert 1 == venue.connections
+
+
+async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
+    """HTTP/1.0 manners of something in between: whole when closed, and the next request has another connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n{}")
+        await writer.drain()
+
+    async with running(serve) as (venue, connections, url):
+        for _ in range(2):
+            answer = await connections.handle_async_request(httpx.Request("GET", url))
+            assert b"{}" == answer.content
+
+        assert 2 == venue.connections
+
+
+async def test_a_connection_that_the_venue_closed_is_not_used_again() -> None:
+    """A close between two requests costs a new connection, no doubt."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(WHOLE)
+        await writer.drain()
+
+    async with running(once) as (venue, connections, url):
+        await connections.handle_async_request(httpx.Request("GET", url))
+        while connections._all:  # noqa: ASYNC110  (the end of a connection has no event)
+            await asyncio.sleep(0)
+        await connections.handle_async_request(httpx.Request("GET", url))
+
+        assert 2 == venue.connections
+
+
+async def test_a_connection_that_rested_too_long_is_not_used_again() -> None:
+    """The venue would cut it under the request."""
+    async with running(answering(WHOLE), idle_seconds=-1.0) as (venue, connections, url):
+        for _ in range(2):
+            await connections.handle_async_request(httpx.Request("GET", url))
+
+        assert 2 == venue.connections
+
+
+async def test_bytes_nobody_asked_for_spoil_the_connection() -> None:
+    """An answer too many is never taken for the answer to the next request."""
+    async with running(answering(WHOLE + WHOLE)) as (venue, connections, url):
+        for _ in range(3):
+            assert b"{}" == (await connections.handle_async_request(httpx.Request("GET", url))).content
+
+        assert 3 == venue.connections
+
+
+async def test_a_call_given_up_breaks_its_connection() -> None:
+    """The answer of a request that nobody waits for any more must not reach the next one."""
+    release = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"GET"):
+                await release.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n" + head[:4])
+
+    async with running(slow) as (_venue, connections, url):
+        written = Written()
+        call = asyncio.create_task(
+            connections.handle_async_request(httpx.Request("GET", url, extensions={WRITTEN: written}))
+        )
+        while not written.ns:  # noqa: ASYNC110  (a stamp has no event)
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait({call})
+        release.set()
+        answer = await connections.handle_async_request(httpx.Request("POST", url))
+
+        assert b"POST" == answer.content
+        assert call.cancelled()
+
+
+async def test_what_was_written_is_told_by_the_kind_of_failure() -> None:
+    """Refused: nothing was written. Cut: it was."""
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+
+    written = Written()
+    async with running(cut) as (_venue, connections, url):
+        request = httpx.Request("POST", url, extensions={WRITTEN: written})
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            await connections.handle_async_request(request)
+    assert written.began
+
+    refused = Written()
+    with pytest.raises(httpx.ConnectError):
+        await Connections(url, most=1, idle_seconds=1.0).handle_async_request(
+            httpx.Request("POST", url, extensions={WRITTEN: refused})
+        )
+    assert not refused.began
+
+
+async def test_nonsense_is_no_answer() -> None:
+    """Something that does not speak HTTP in between."""
+    async with running(answering(b"hello\r\n\r\n")) as (_venue, connections, url):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await connections.handle_async_request(httpx.Request("GET", url))
+
+
+async def test_a_body_is_sent_as_it_is() -> None:
+    """Content of a request travels behind its head."""
+    got: list[bytes] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        got.append(await reader.readexactly(5))
+        writer.write(WHOLE)
+        await writer.drain()
+
+    async with running(take) as (_venue, connections, url):
+        await connections.handle_async_request(httpx.Request("POST", url, content=b"hello"))
+
+    assert [b"hello"] == got
