@@ -17,6 +17,7 @@ from pipeline.core import gates, wall_watch
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import GateRow, ReportSignal
 from pipeline.core.events import Side
+from pipeline.core.level_factors import LevelFactors, level_factors
 from pipeline.core.policies import Policy
 from pipeline.core.scores import MILLI, Scores
 from pipeline.core.signal_state import SignalState, StrongBar
@@ -133,6 +134,7 @@ def judge(state: SymbolState, side: Side) -> list[GateRow]:
             instrument=instrument,
             policy=policy,
             atr_e8=state.bars.one_hour.e8(instrument.tick_e8),
+            factors=factors_of(state, side),
         )
         plan = found.reason if isinstance(found, Refused) else found
     view = gates.View(
@@ -145,6 +147,12 @@ def judge(state: SymbolState, side: Side) -> list[GateRow]:
         order_e8=policy.gate_order_usdt * ONE_E8,
     )
     return gates.judge(view, policy)
+
+
+def factors_of(state: SymbolState, side: Side) -> LevelFactors:
+    """What the scores of now do to the first levels of a trade on *side* (domain 6.2)."""
+    scores = state.scores
+    return level_factors(scores, side, strength=0 if scores is None else strength(scores, side))
 
 
 def refusals(state: SymbolState, side: Side) -> list[str]:

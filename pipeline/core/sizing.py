@@ -1,9 +1,10 @@
 """
 The only place for the first levels and the quantity of an entry (domain 5 and 6.2), or the reason why there is none.
 
-Everything is integer: factors and multipliers in permille, distances in E8 or ticks. The multipliers of domain 1.4
-default to one until factors exist. The bound by the distance to liquidation (0.56 of it) is not tested here: nothing
-is open yet, and at the highest leverage allowed (5) it lies at 11 %, beyond the 6 % that binds already.
+Everything is integer: multipliers in permille, distances in E8 or ticks. What the factors do to the levels comes from
+``level_factors``; without scores the tables stand by themselves. The bound by the distance to liquidation (0.56 of it)
+is not tested here: nothing is open yet, and at the highest leverage allowed (5) it lies at 11 %, beyond the 6 % that
+binds already.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 
 from pipeline.core.events import Quote, Side
 from pipeline.core.instruments import Instrument
+from pipeline.core.level_factors import NONE, SOFTNESS_PERMILLE, LevelFactors, soft_minimum
 from pipeline.core.policies import Policy
 from pipeline.core.units import ONE_E8, format_e8
 
@@ -92,7 +94,15 @@ def target_distance_e8(policy: Policy, *, atr_e8: int, factors: Sequence[int] = 
     return distance * BASIS_DISCOUNT_PERMILLE // 1_000 if basis_against else distance
 
 
-def plan_entry(wanted: Wanted, *, quote: Quote, instrument: Instrument, policy: Policy, atr_e8: int) -> Plan | Refused:
+def plan_entry(
+    wanted: Wanted,
+    *,
+    quote: Quote,
+    instrument: Instrument,
+    policy: Policy,
+    atr_e8: int,
+    factors: LevelFactors = NONE,
+) -> Plan | Refused:
     """
     Levels and quantity of an entry at the touch; ``atr_e8`` is A, 0 when the bars are not ready.
 
@@ -102,11 +112,19 @@ def plan_entry(wanted: Wanted, *, quote: Quote, instrument: Instrument, policy: 
     side = wanted.side
     sign = side.sign
     touch = quote.ask if side is Side.BUY else quote.bid
-    distance = _stop_distance(wanted, touch=touch, quote=quote, instrument=instrument, policy=policy, atr_e8=atr_e8)
+    distance = _stop_distance(
+        wanted, touch=touch, quote=quote, instrument=instrument, policy=policy, atr_e8=atr_e8, factors=factors
+    )
     if isinstance(distance, Refused):
         return distance
     targets = _target_distances(
-        wanted, touch=touch, stop_distance=distance, instrument=instrument, policy=policy, atr_e8=atr_e8
+        wanted,
+        touch=touch,
+        stop_distance=distance,
+        instrument=instrument,
+        policy=policy,
+        atr_e8=atr_e8,
+        factors=factors,
     )
     if isinstance(targets, Refused):
         return targets
@@ -180,7 +198,14 @@ def leverage_of(*, notional_e8: int, margin_e8: int, largest: int) -> int | None
 
 
 def _stop_distance(
-    wanted: Wanted, *, touch: int, quote: Quote, instrument: Instrument, policy: Policy, atr_e8: int
+    wanted: Wanted,
+    *,
+    touch: int,
+    quote: Quote,
+    instrument: Instrument,
+    policy: Policy,
+    atr_e8: int,
+    factors: LevelFactors,
 ) -> int | Refused:
     """D in ticks within its bounds; bounds that cross give no entry."""
     tick = instrument.tick_e8
@@ -204,11 +229,23 @@ def _stop_distance(
     lowest = max(lowest, -(-STOP_ATR_FLOOR_PERMILLE * atr_e8 // (1_000 * tick)))
     if lowest > highest:
         return Refused("the bounds of the stop distance cross: too volatile or too wide a spread")
-    return min(max(-(-stop_distance_e8(policy, atr_e8=atr_e8) // tick), lowest), highest)
+    distance = -(-stop_distance_e8(policy, atr_e8=atr_e8, factors=factors.stop) // tick)
+    behind = (touch - factors.swing) * wanted.side.sign + factors.swing_clearance
+    if factors.swing and behind > 0:
+        width = SOFTNESS_PERMILLE * atr_e8 // (1_000 * tick)
+        distance = -(-soft_minimum(distance, behind, width) // 1_000)
+    return min(max(distance, lowest), highest)
 
 
 def _target_distances(
-    wanted: Wanted, *, touch: int, stop_distance: int, instrument: Instrument, policy: Policy, atr_e8: int
+    wanted: Wanted,
+    *,
+    touch: int,
+    stop_distance: int,
+    instrument: Instrument,
+    policy: Policy,
+    atr_e8: int,
+    factors: LevelFactors,
 ) -> tuple[int, int] | Refused:
     """TP1 and TP2 as distances in ticks; TP1 < 1.2 · D is no entry (domain 6.2)."""
     sign = wanted.side.sign
@@ -217,7 +254,10 @@ def _target_distances(
         if first <= 0:
             return Refused("the target lies on the wrong side of the price")
     elif atr_e8 and not wanted.stop:
-        first = target_distance_e8(policy, atr_e8=atr_e8) // instrument.tick_e8
+        first_e8 = target_distance_e8(
+            policy, atr_e8=atr_e8, factors=factors.target, basis_against=factors.basis_against
+        )
+        first = first_e8 // instrument.tick_e8
     else:  # a stop by hand: the tables' own ratio of target to stop
         first = stop_distance * policy.target_atr_permille // policy.stop_atr_permille
     if first * 1_000 < stop_distance * policy.target_min_permille_of_stop:

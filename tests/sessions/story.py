@@ -52,9 +52,14 @@ class Story:
 
     # ------------------------------------------------------------------------------------------------------ telling
 
-    def open(self, **admission: Any) -> None:
-        """Admit an entry of 100 lots; it fills at the touch and its rails rest."""
+    def open(self, *, scored: bool = False, **admission: Any) -> None:
+        """
+        Admit an entry of 100 lots; it fills at the touch and its rails rest. Only when *scored* the factors shape its
+        levels: what happens to an open position is told from the plain ones.
+        """
         self._score()
+        if not scored:
+            self.session.state.scores = None
         self.venue.run(self.session.admit(side=self.side, **admission))
         self.session.now += 1_000
 

@@ -37,6 +37,48 @@ def targets(s: Story) -> list[tuple[Leg, int, int]]:
     return [(t.leg, (t.price - 50_000) * s.sign, t.lots) for t in s.session.all(PlaceTarget)]
 
 
+# -------------------------------------------------------------------------------------------- what the factors make
+
+
+def any_distance(s: Story) -> None:
+    """The least distance of a stop in bps is as small as it can be: the tables decide alone."""
+    s.session.state.policy = msgspec.structs.replace(s.session.state.policy, stop_min_bps=1)
+
+
+@story
+def a_strong_trend_in_a_deep_book_draws_the_stop_near_and_the_target_far(s: Story) -> None:
+    any_distance(s)
+    s.factors(T=80, L=90, I=60, O=71, regime="up_up", E=40)
+    s.open(scored=True)
+    # 1.8 · .85 · .9 = 1.377 A and 2.5 · 1.4 · 1.25 = 4.375 A of an A of 100 (one tick of rounding away)
+    assert [(Leg.TARGET, 438, 50), (Leg.LAST_TARGET, 656, 0)] == targets(s)
+    assert -137 == s.stop
+
+
+@story
+def a_thin_book_and_no_trend_are_no_entry(s: Story) -> None:
+    s.factors(T=10, L=50, I=60)
+    s.open(scored=True)
+    assert s.session.state.position is None
+    assert "nearer than 1.2 times" in s.session.last(AnswerAdmission).reason
+
+
+@story
+def a_swing_behind_the_price_draws_the_first_stop_to_it(s: Story) -> None:
+    any_distance(s)
+    s.factors(T=10, L=90, I=60, swing_low=(-79, 0))
+    s.open(scored=True)
+    assert -79 == s.stop  # the tables alone: 1.8 · .9 of A, 161 behind
+
+
+@story
+def missing_factors_leave_the_tables_alone(s: Story) -> None:
+    s.factors(T=10, L=0, I=0, swing_low=(-99, 0))
+    s.silent("T", "L", "I", "O", "S")
+    s.open(scored=True)
+    assert -179 == s.stop
+
+
 # ---------------------------------------------------------------------------------------------------- candidates
 
 

@@ -115,7 +115,7 @@ CASES: dict[str, Callable[[Session, Side], None]] = {
     "levels": no_reward,
 }
 # Some causes are seen by two gates; both must say so.
-ALSO: dict[str, set[str]] = {"feeds": {"data_quality"}, "spread": {"levels"}}
+ALSO: dict[str, set[str]] = {"feeds": {"data_quality"}, "spread": {"levels"}, "liquidity": {"levels"}}
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.events import Quote, Side
+from pipeline.core.level_factors import NONE, LevelFactors
 from pipeline.core.policies import Policy
 from pipeline.core.sizing import Plan, Refused, Wanted, plan_entry, stop_distance_e8, target_distance_e8
 from pipeline.core.units import ONE_E8, Lots, Milliseconds, Ticks
@@ -24,7 +25,14 @@ def quote(bid: int = 49_999, ask: int = 50_001) -> Quote:
 
 
 def plan(
-    *, side: Side = Side.BUY, lots: int = 100, atr: int = 800, bid: int = 49_999, ask: int = 50_001, **levels: int
+    *,
+    side: Side = Side.BUY,
+    lots: int = 100,
+    atr: int = 800,
+    bid: int = 49_999,
+    ask: int = 50_001,
+    factors: LevelFactors = NONE,
+    **levels: int,
 ) -> Plan | Refused:
     """A plan at the touch with A = *atr* USDT."""
     wanted = Wanted(
@@ -35,7 +43,9 @@ def plan(
         target=levels.get("target", 0),
         last_target=levels.get("last_target", 0),
     )
-    return plan_entry(wanted, quote=quote(bid, ask), instrument=INSTRUMENT, policy=POLICY, atr_e8=atr * ONE_E8)
+    return plan_entry(
+        wanted, quote=quote(bid, ask), instrument=INSTRUMENT, policy=POLICY, atr_e8=atr * ONE_E8, factors=factors
+    )
 
 
 def reason(found: Plan | Refused) -> str:
@@ -70,11 +80,44 @@ def test_the_tables_without_factors() -> None:
     assert (50_001 - 1_440, 50_001 - 1_800, 50_001 + 50) == (found.stop, found.far, found.limit)
 
 
-@given(st.integers(1, 5_000), st.integers(1, 200), st.integers(10, 1_000))
-def test_a_short_is_the_mirror_image_of_a_long(atr: int, spread: int, lots: int) -> None:
+def test_multipliers_of_the_factors_enter_the_levels() -> None:
+    """M_sl = clip(1.8 · .7 · .85) = 1.2 A after the clip, M_tp = clip(2.5 · 1.2 · 1.4) = 4.2 A less a tenth (basis)."""
+    found = plan(factors=LevelFactors(stop=(700, 850), target=(1_200, 1_400), basis_against=True))
+
+    assert isinstance(found, Plan)
+    assert (960, 3_024) == (found.stop_distance, found.target_distance)
+
+
+def test_a_swing_level_draws_the_stop_near_and_never_further() -> None:
+    """D = softmin(1440, 1000, 80): a swing 900 ticks behind with 100 of clearance; one far behind changes nothing."""
+    near = plan(factors=LevelFactors(swing=49_101, swing_clearance=100))
+    far = plan(factors=LevelFactors(swing=40_001, swing_clearance=100))
+    passed = plan(factors=LevelFactors(swing=51_001, swing_clearance=100))
+
+    assert isinstance(near, Plan) and isinstance(far, Plan) and isinstance(passed, Plan)
+    assert (1_000, 1_440, 1_440) == (near.stop_distance, far.stop_distance, passed.stop_distance)
+
+
+def test_levels_by_hand_know_no_factors() -> None:
+    """A stop and a target that a person named stay where they are."""
+    found = plan(stop=49_501, target=50_701, factors=LevelFactors(stop=(700,), target=(800,), swing=49_800))
+
+    assert isinstance(found, Plan)
+    assert (500, 700) == (found.stop_distance, found.target_distance)
+
+
+def test_a_weak_trend_and_a_thin_book_are_no_entry() -> None:
+    """M_sl 1.8 · 1.1 against M_tp 2.5 · 0.9: TP1 would be nearer than 1.2 · D (domain 6.2)."""
+    assert "1.2 times" in reason(plan(factors=LevelFactors(stop=(1_100,), target=(900,))))
+
+
+@given(st.integers(1, 5_000), st.integers(1, 200), st.integers(10, 1_000), st.integers(0, 3_000))
+def test_a_short_is_the_mirror_image_of_a_long(atr: int, spread: int, lots: int, swing: int) -> None:
     """The same distances on the other side of the touch."""
-    long = plan(atr=atr, lots=lots, bid=50_000 - spread, ask=50_000)
-    short = plan(side=Side.SELL, atr=atr, lots=lots, bid=50_000, ask=50_000 + spread)
+    below = LevelFactors(swing=50_000 - swing, swing_clearance=7)
+    above = LevelFactors(swing=50_000 + swing, swing_clearance=7)
+    long = plan(atr=atr, lots=lots, bid=50_000 - spread, ask=50_000, factors=below)
+    short = plan(side=Side.SELL, atr=atr, lots=lots, bid=50_000, ask=50_000 + spread, factors=above)
 
     if isinstance(long, Refused):
         assert isinstance(short, Refused)
