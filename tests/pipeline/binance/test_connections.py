@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+import uvloop
 
 from pipeline.binance.connections import WRITTEN, Connections, Written
 
@@ -234,3 +235,19 @@ async def test_a_body_is_sent_as_it_is() -> None:
         await connections.handle_async_request(httpx.Request("POST", url, content=b"hello"))
 
     assert [b"hello"] == got
+
+
+def test_the_workers_own_loop_carries_them() -> None:
+    """uvloop's transports are other classes than asyncio's."""
+
+    async def ask() -> None:
+        async with running(answering(WHOLE)) as (venue, connections, url):
+            for _ in range(3):
+                written = Written()
+                request = httpx.Request("POST", url, extensions={WRITTEN: written})
+                assert b"{}" == (await connections.handle_async_request(request)).content
+                assert written.ns
+            assert 1 == venue.connections
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(ask())
