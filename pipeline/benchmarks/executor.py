@@ -85,7 +85,7 @@ class Bench:
         self._consumer = AIOKafkaConsumer(**arguments, auto_offset_reset="earliest", fetch_max_wait_ms=20)
         self._reader: asyncio.Task[None] | None = None
         self.acknowledged_ns: dict[str, int] = {}
-        self.written_ns: dict[str, int] = {}
+        self.written: dict[str, AttemptEnded] = {}
         self.ended: dict[str, asyncio.Future[AttemptEnded]] = {}
         self.requests = 0
 
@@ -111,7 +111,7 @@ class Bench:
             self.requests += 1
             intent = record.outcome.intent
             if record.written_ns:
-                self.written_ns.setdefault(intent, record.written_ns)
+                self.written.setdefault(intent, record)
             future = self.ended.get(intent)
             if future is not None and not future.done() and record.outcome.verdict is not Verdict.CANCELLED:
                 future.set_result(record)
@@ -184,8 +184,30 @@ async def instruments(rest_url: str) -> list[Instrument]:
     return sorted(found, key=lambda instrument: instrument.symbol)
 
 
-async def measure(load_: Load, *, progress: Progress) -> tuple[list[float], float, float]:
-    """Returns the time of each move in ms, requests per second at most, and the memory of the worker in MB."""
+class Road(msgspec.Struct, frozen=True):
+    """The parts of one move's way in ms: to the executor, until its record is durable, until its bytes are written."""
+
+    read: float
+    journalled: float
+    written: float
+
+    @property
+    def total(self) -> float:
+        """From the acknowledgement of the intent to the bytes on the wire."""
+        return self.read + self.journalled + self.written
+
+
+def road_of(acknowledged_ns: int, ended: AttemptEnded) -> Road:
+    """What the stamps of a move say."""
+    return Road(
+        (ended.intent_read_ns - acknowledged_ns) / NANOSECONDS_PER_MS,
+        (ended.journalled_ns - ended.intent_read_ns) / NANOSECONDS_PER_MS,
+        (ended.written_ns - ended.journalled_ns) / NANOSECONDS_PER_MS,
+    )
+
+
+async def measure(load_: Load, *, progress: Progress) -> tuple[list[Road], float, float]:
+    """Returns the road of each move, requests per second at most, and the memory of the worker in MB."""
     directory = Path(tempfile.mkdtemp(prefix="perpguard-executor-"))
     fleet = Fleet(directory, {})
     kafka = EmbeddedKafka(directory=directory / "kafka", profile="bench", progress=progress)
@@ -212,12 +234,10 @@ async def measure(load_: Load, *, progress: Progress) -> tuple[list[float], floa
         progress(f"{len(moves)} moves were sent")
         rate = await _burst(bench, held, load_)
         fleet.note_memory()
-        times = [
-            (bench.written_ns[intent] - bench.acknowledged_ns[intent]) / NANOSECONDS_PER_MS
-            for intent in moves
-            if intent in bench.written_ns
+        roads = [
+            road_of(bench.acknowledged_ns[intent], bench.written[intent]) for intent in moves if intent in bench.written
         ]
-        return times, rate, fleet.parts["execute"].memory_mb
+        return roads, rate, fleet.parts["execute"].memory_mb
     finally:
         if bench is not None:
             await bench.stop()
@@ -278,6 +298,7 @@ def executor(options: Options) -> Measured:
     load_ = Load(positions=2, moves=20, per_second=20.0, burst_seconds=0.5) if options.quick else Load()
     p50s: list[float] = []
     p99s: list[float] = []
+    parts: dict[str, list[float]] = {"read": [], "journalled": [], "written": []}
     rates: list[float] = []
     memory: list[float] = []
     orders = 0
@@ -286,9 +307,12 @@ def executor(options: Options) -> Measured:
         print(f"executor: {text}", file=sys.stderr, flush=True)
 
     for _ in range(1 if options.quick else min(options.repetitions, 3)):
-        times, rate, megabytes = asyncio.run(measure(load_, progress=say))
-        if not times:
+        roads, rate, megabytes = asyncio.run(measure(load_, progress=say))
+        if not roads:
             raise PartFailed("no move reached the wire")
+        times = [road.total for road in roads]
+        for name, values in parts.items():
+            values.append(quantile([getattr(road, name) for road in roads], 0.5))
         p50s.append(quantile(times, 0.5))
         p99s.append(quantile(times, 0.99))
         rates.append(rate)
@@ -298,6 +322,9 @@ def executor(options: Options) -> Measured:
         {
             "intent_to_wire_p50_ms": figure(p50s, "ms", must=3.0, aim=2.0),
             "intent_to_wire_p99_ms": figure(p99s, "ms", must=10.0, aim=6.0),
+            "acknowledged_to_read_p50_ms": figure(parts["read"], "ms"),
+            "read_to_journalled_p50_ms": figure(parts["journalled"], "ms"),
+            "journalled_to_wire_p50_ms": figure(parts["written"], "ms"),
             "requests_per_second": figure(rates, "1/s"),
             "memory_execute_mb": figure(memory, "MB"),
         },

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.benchmarks.executor import Load, _configuration, _simulator_arguments, instruments
+from pipeline.benchmarks.executor import Load, _configuration, _simulator_arguments, instruments, road_of
 from pipeline.benchmarks.report import BENCHMARKS, SUMMARIES
+from pipeline.core.events import Leg, RequestEnded, Verdict
+from pipeline.core.units import Milliseconds
 from pipeline.settings import load
+from pipeline.wire.records import AttemptEnded
 from tests.simulator import simulator_inside
 
 
@@ -36,6 +39,23 @@ async def test_it_reads_the_instruments_of_the_exchange() -> None:
 
     assert ["BTCUSDT", "ETHUSDT"] == [instrument.symbol for instrument in found]
     assert all(instrument.tick_e8 > 0 and instrument.trading for instrument in found)
+
+
+def test_the_parts_of_a_road_make_the_whole() -> None:
+    """Each stamp ends one part and begins the next."""
+    outcome = RequestEnded(intent="i", position="p", leg=Leg.WORKING, client_id="c", verdict=Verdict.ACCEPTED)
+    ended = AttemptEnded(
+        epoch=1,
+        symbol="BTCUSDT",
+        outcome=outcome,
+        at_ms=Milliseconds(1),
+        intent_read_ns=2_000_000,
+        journalled_ns=3_500_000,
+        written_ns=4_000_000,
+    )
+    road = road_of(1_000_000, ended)
+
+    assert (1.0, 1.5, 0.5, 3.0) == (road.read, road.journalled, road.written, road.total)
 
 
 def test_it_is_in_the_registry() -> None:
