@@ -71,7 +71,8 @@ BENCHMARKS: Final = MappingProxyType(
         "connector": "pipeline.benchmarks.connector:connector",
         "core": "pipeline.benchmarks.core:core",
         "latency": "pipeline.benchmarks.latency:latency",
-        "rest": "pipeline.benchmarks.rest:rest",
+        "rest": "pipeline.backtest.steady:rest",
+        "rest_processes": "pipeline.benchmarks.rest:rest",
         "decide": "pipeline.benchmarks.decide:decide",
         "executor": "pipeline.benchmarks.executor:executor",
         "kill": "pipeline.benchmarks.kill:kill",
@@ -81,7 +82,8 @@ BENCHMARKS: Final = MappingProxyType(
 )
 SUMMARIES: Final = MappingProxyType(
     {
-        "rest": "REST requests and weight a minute with five positions held, counted by the exchange",
+        "rest": "REST requests a minute, five positions and 200 symbols, 30 minutes of virtual time, counted by the exchange",
+        "rest_processes": "the same with five symbols in real time: the whole pipeline, counted by the exchange",
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "boundary": "200 bars close at once while five positions are guarded; the whole pipeline, up to 12 minutes",
         "connector": "frames from sockets into acknowledged Kafka, latency added, memory with 200 symbols; real Kafka",
