@@ -33,6 +33,7 @@ COMMANDS = MappingProxyType(
         "simulator": "pipeline.commands.simulator:simulator",
         "connector": "pipeline.commands.connector:connector",
         "record": "pipeline.commands.record:record",
+        "plugin": "pipeline.commands.plugin:plugin",
         "topics": "pipeline.commands.topics:topics",
     }
 )
@@ -62,6 +63,7 @@ SUMMARIES = MappingProxyType(
         "simulator": "Run a Binance USDⓈ-M futures exchange on this machine.",
         "connector": "Bring every frame of the venue into the log, untouched.",
         "record": "Write every market frame into compressed files; say what a recording is worth.",
+        "plugin": "Write, check, run and verify factors, signals and exit rules of your own.",
         "topics": "Make the topics on a cluster and draw the identity of the log.",
     }
 )

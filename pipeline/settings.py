@@ -172,6 +172,7 @@ class Settings(msgspec.Struct, frozen=True):
     kafka_username: str = ""
     kafka_password: Secret = Secret("")
     webhook_secret: Secret = Secret("")
+    plugin_directory: Path = Path("plugins")
     warnings: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -401,6 +402,7 @@ def _read_environment(reader: _Environment) -> dict[str, Json]:
         "kafka_username": reader.text("PERPGUARD_KAFKA_USERNAME", ""),
         "kafka_password": reader.secret("PERPGUARD_KAFKA_PASSWORD"),
         "webhook_secret": reader.secret("PERPGUARD_WEBHOOK_SECRET"),
+        "plugin_directory": Path(reader.text("PERPGUARD_PLUGIN_DIRECTORY", "plugins")),
     }
     if found["webhook_secret"] and len(found["webhook_secret"].reveal()) < SHORTEST_SECRET:
         reader.problems.append(

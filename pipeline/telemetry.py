@@ -35,6 +35,7 @@ STOP_NOT_CLEAN: Final = "stop_not_clean"
 ANCHOR_WRITTEN: Final = "anchor_written"
 TOPICS_READY: Final = "topics_ready"
 VIEWS_SERVED: Final = "views_served"
+PLUGIN_FAILED: Final = "plugin_failed"
 
 # ------------------------------------------------------------------------------------------------------- metrics
 
