@@ -48,6 +48,11 @@ class MarketBook:
         for ticks, lots in asks:
             self._set(self.asks, self._ask_ticks, ticks, lots)
 
+    def clear(self) -> None:
+        """Forget every level."""
+        for held in (self.bids, self.asks, self._bid_ticks, self._ask_ticks, self._taken):
+            held.clear()
+
     def _set(self, side: dict[int, int], order: list[int], ticks: int, lots: int) -> None:
         if self._taken:
             self._taken.pop(ticks, None)

@@ -63,7 +63,8 @@ class Cadences:
         if now_ms >= self._next_mark:
             interval = self._venue.settings.mark_interval_ms
             self._next_mark = now_ms // interval * interval + interval
-            self._move_marks(now_ms)
+            if not self._venue.settings.marks_given:
+                self._move_marks(now_ms)
         if crossed(1_000):
             self._each_second(now_ms, crossed)
         self._venue.judge(now_ms)
@@ -84,7 +85,8 @@ class Cadences:
     def _each_second(self, now_ms: int, crossed: Callable[[int], bool]) -> None:
         markets = list(self._venue.markets.values())
         for market in markets:
-            market.sample_premium()
+            if not self._venue.settings.marks_given:
+                market.sample_premium()
             while now_ms >= market.funding.next_ms:
                 self._venue.settle_funding(market, now_ms)
         self._send_liquidations()

@@ -163,6 +163,10 @@ class Hub:
         """Whether anyone reads a stream."""
         return stream in self._readers
 
+    def streams(self) -> list[str]:
+        """Every market stream that somebody reads."""
+        return list(self._readers)
+
     def add(self, client: Client) -> None:
         """A socket has connected."""
         self.clients[client] = None

@@ -21,7 +21,7 @@ from connectors.exchange_simulator.depth_windows import DepthWindow, depth_names
 from connectors.exchange_simulator.fixed_point import E8, format_e8
 from connectors.exchange_simulator.funding import DEEP_CAP_E8, OTHER_CAP_E8, Funding, mark_price
 from connectors.exchange_simulator.instruments import Instrument
-from connectors.exchange_simulator.market_events import BookChange, MarketTrade, RecordedDiff
+from connectors.exchange_simulator.market_events import BookChange, MarketTrade, MarkGiven, RecordedDiff
 from connectors.exchange_simulator.public_trades import AggregateTrade, PublicTrade
 
 Payload = dict[str, Any]  # Any: the venue's JSON
@@ -167,6 +167,15 @@ class Market:
         """Set mark and index; the moving average follows with a weight of 1/30 per second-sample (sheet 7.3)."""
         self.mark_e8, self.index_e8 = mark_e8, index_e8
         self.mark_average_e8 += (mark_e8 - self.mark_average_e8) // 30
+
+    def take_mark(self, event: MarkGiven) -> None:
+        """Take mark, index and funding as another venue states them; a settlement that is past is not due again."""
+        self.mark_e8, self.index_e8, self.mark_average_e8 = event.mark_e8, event.index_e8, event.average_e8
+        funding = self.funding
+        funding.forced_e8 = event.rate_e8
+        settled = funding.settlements[-1].at_ms if funding.settlements else 0
+        if event.next_ms > settled:
+            funding.next_ms = event.next_ms
 
     def move_mark(self, middle_e8: int, *, index_e8: int, now_ms: int, formula: bool) -> None:
         """Take a second's sample: index, average basis, and the mark by the venue's formula or as the middle (7.3)."""

@@ -85,6 +85,23 @@ class StrangerLiquidated(msgspec.Struct, frozen=True):
     long: bool
 
 
+class MarkGiven(msgspec.Struct, frozen=True):
+    """Mark, its average, index and funding as another venue states them, e8; *next_ms* is the next settlement."""
+
+    symbol: str
+    mark_e8: int
+    average_e8: int
+    index_e8: int
+    rate_e8: int
+    next_ms: int
+
+
+class BookLost(msgspec.Struct, frozen=True):
+    """The book is not known any more: it is empty until a snapshot comes."""
+
+    symbol: str
+
+
 MarketEvent = (
     BookChange
     | MarketTrade
@@ -94,4 +111,6 @@ MarketEvent = (
     | ContractChange
     | FundingRate
     | StrangerLiquidated
+    | MarkGiven
+    | BookLost
 )

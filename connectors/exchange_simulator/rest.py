@@ -94,6 +94,7 @@ async def faulty_reply(
     if replaced is not None:
         return replacement(trial.last, *replaced)
     assert reply is not None, "what is not executed has another answer or none"
+    reply = await simulator.passed_on(asked, reply)
     answer = write_reply(msgspec.structs.replace(reply, body=trial.body(reply.body)))
     if trial.cuts_reply and isinstance(answer.body, bytes):
         answer.body = answer.body[: len(answer.body) // 2]

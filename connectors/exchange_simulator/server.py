@@ -18,6 +18,7 @@ from connectors.exchange_simulator.faults import STREAM_ACTIONS, FaultPlan
 from connectors.exchange_simulator.hub import Hub
 from connectors.exchange_simulator.instruments import Instrument
 from connectors.exchange_simulator.ledger import Ledger
+from connectors.exchange_simulator.live_feed import LiveFeed, live_routes
 from connectors.exchange_simulator.order_socket import OrderConnection, serve_order_socket
 from connectors.exchange_simulator.request_faults import Holds, Trial
 from connectors.exchange_simulator.rest import MAX_BODY, faulty_reply, read_request, request_attributes, write_reply
@@ -95,9 +96,11 @@ class Simulator:
         clock: Clock | None = None,
         ledger_file: LedgerFile | None = None,
         begin: str = "now",
+        live: LiveFeed | None = None,
     ) -> None:
         """
-        *make_source* gets the start in exchange ms.
+        *make_source* gets the start in exchange ms; *live* feeds it from a real venue, which then also answers what is
+        public.
 
         The market begins now, by POST /admin/start ("admin"), or a second after the first subscription, when the other
         sockets of the same client have come too ("subscription").
@@ -110,11 +113,13 @@ class Simulator:
         self.venue = Venue(
             rows,
             settings,
-            routes=ROUTES,
+            routes=ROUTES if live is None else live_routes(ROUTES),
             start_ms=start_ms,
             ledger=Ledger(ledger_file),
-            wanted=self.hub.wanted,
+            # Of a real venue every frame is passed on as it is, and none is made here.
+            wanted=self.hub.wanted if live is None else lambda stream: False,
         )
+        self._live = live
         self.venue.conditional.sticks = self._sticks
         self.exchange = Exchange(self.venue, make_source(start_ms))
         self.holds = Holds()
@@ -148,6 +153,8 @@ class Simulator:
         self.port = self._runner.addresses[0][1]
         self.market_task = asyncio.create_task(self._run_market())
         self._tasks = [self.market_task]
+        if self._live is not None:
+            self._tasks.append(asyncio.create_task(self._live.run(self)))
         if self._ledger_file is not None:
             self._tasks.append(asyncio.create_task(self._flush_ledger()))
 
@@ -229,6 +236,12 @@ class Simulator:
         while self.hub.unsent() > FULL and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
+    def pump(self) -> None:
+        """Take what the live feed has brought, at once."""
+        if self.started.is_set():
+            self.exchange.advance(self.clock.now_ms(), limit=STEPS_PER_TURN)
+            self.deliver()
+
     def deliver(self) -> None:
         """Send everything the venue has produced."""
         frames, events = self.exchange.drain()
@@ -255,12 +268,16 @@ class Simulator:
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         asked = await read_request(request)
         if not self.faults.rules:
-            return write_reply(self.ask(asked))
+            return write_reply(await self.passed_on(asked, self.ask(asked)))
         attributes = request_attributes(asked)
         rules = self.faults.find_all(attributes)
         if not rules:
-            return write_reply(self.ask(asked))
+            return write_reply(await self.passed_on(asked, self.ask(asked)))
         return await faulty_reply(self, request, asked, attributes, Trial(rules))
+
+    async def passed_on(self, asked: Request, reply: Reply) -> Reply:
+        """The real venue's answer in place of *reply* where a live proxy leaves it to that; else *reply*."""
+        return reply if self._live is None else await self._live.answer(asked, reply)
 
     def ask(self, asked: Request) -> Reply:
         """Answer one request now and send what it caused."""

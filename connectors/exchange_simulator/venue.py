@@ -23,10 +23,12 @@ from connectors.exchange_simulator.liquidation import Liquidation, strangers_for
 from connectors.exchange_simulator.market import Market
 from connectors.exchange_simulator.market_events import (
     BookChange,
+    BookLost,
     ContractChange,
     FundingRate,
     MarketEvent,
     MarketTrade,
+    MarkGiven,
     RecordedDiff,
     RecordedFrame,
     RecordedSnapshot,
@@ -39,6 +41,7 @@ from connectors.exchange_simulator.trading import Trading
 
 Payload = dict[str, Any]  # Any: the venue's JSON
 LISTEN_KEY_LIFE: Final = 3_600_000
+SETTLED_EARLY_MS: Final = 15_000
 
 
 class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +62,8 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     kline_close_delay_ms: int = 0
     queue_share: int = 1_000
     recorded: bool = False
+    # Mark, index and funding come with the market (a live proxy); nothing is sampled here.
+    marks_given: bool = False
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -210,7 +215,8 @@ class Venue:
             case RecordedSnapshot():
                 market.book.set_levels(event.bids, event.asks)
                 market.update_id, market.transaction_ms = event.last_update_id, event.transaction_ms
-                market.first_snapshot = market.depth_snapshot(1_000, now_ms=event.event_ms)
+                if not self.settings.marks_given:
+                    market.first_snapshot = market.depth_snapshot(1_000, now_ms=event.event_ms)
             case ContractChange():
                 self.change_contract(event.symbol, status=event.status, delivery_ms=event.delivery_ms, now_ms=now_ms)
             case FundingRate():
@@ -221,10 +227,25 @@ class Venue:
                     market.row, long=event.long, ticks=event.ticks, lots=event.lots, now_ms=now_ms
                 )
                 self.cadences.note_liquidation(event.symbol, event.lots, payload)
+            case MarkGiven():
+                self._take_mark(market, event)
+            case BookLost():
+                market.book.clear()
         if self._unmarked and event.symbol in self._unmarked:
             self._first_mark(market)
         if trading.touched:
             self.judge(now_ms)
+
+    def _take_mark(self, market: Market, event: MarkGiven) -> None:
+        """Another venue's mark: it triggers, liquidates, and tells the next settlement (which may have moved)."""
+        self._unmarked.pop(market.row.symbol, None)
+        funding = market.funding
+        if event.next_ms > funding.next_ms and self.now_ms >= funding.next_ms - SETTLED_EARLY_MS:
+            # The venue has settled already; our clock is a little behind it.
+            self.settle_funding(market, self.now_ms)
+        market.take_mark(event)
+        self.conditional.check_triggers(market, now_ms=self.now_ms)
+        self.liquidation.check(self.now_ms)
 
     def _first_mark(self, market: Market) -> None:
         middle = market.middle_e8

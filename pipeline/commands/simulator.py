@@ -17,6 +17,8 @@ from connectors.exchange_simulator.faults import FaultError, FaultFile, parse_pl
 from connectors.exchange_simulator.fixed_point import parse_e8
 from connectors.exchange_simulator.instruments import Instrument, default_instrument, default_symbols
 from connectors.exchange_simulator.klines import KlinesError
+from connectors.exchange_simulator.live_feed import LiveFeed, greet
+from connectors.exchange_simulator.live_market import LiveError, LiveMarket
 from connectors.exchange_simulator.played_klines import PlayedKlines, load_klines, past_candles, split
 from connectors.exchange_simulator.rate_limits import Limits
 from connectors.exchange_simulator.recording import RecordedMarket, RecordingError, instruments_of, load, skew_ms
@@ -96,6 +98,12 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option(
     "--history-minutes", default=1_440, show_default=True, type=click.IntRange(1), help="Of the candles: the past."
 )
+@click.option(
+    "--live",
+    nargs=2,
+    metavar="REST STREAMS",
+    help="Paper trading: re-serve a real venue (https://fapi.binance.com wss://fstream.binance.com); orders stay here.",
+)
 @click.option("--speed", default="1", show_default=True, callback=_speed, help="Of files: 1, 10, …, or max.")
 @click.option("--rate", default=10.0, show_default=True, help="Synthetic steps per second and symbol.")
 @click.option(
@@ -129,6 +137,7 @@ def simulator(
     recording: Path | None,
     klines: Path | None,
     history_minutes: int,
+    live: tuple[str, str] | None,
     speed: float,
     rate: float,
     begin: str | None,
@@ -152,8 +161,8 @@ def simulator(
     is for tests: status, ledger, summary, faults, holds, release, disconnect, path, clock, frame, key, funding, symbol.
     docs/simulator.md tells how to point ccxt, python-binance and the official SDK here.
     """
-    if recording is not None and klines is not None:
-        raise click.UsageError("--recording and --klines are two markets; choose one")
+    if sum(given is not None for given in (recording, klines, live)) > 1:
+        raise click.UsageError("--recording, --klines and --live are different markets; choose one")
     settings = VenueSettings(
         wallet_e8=wallet,
         leverage=leverage,
@@ -167,7 +176,8 @@ def simulator(
         kline_close_delay_ms=kline_delay_ms,
         # A recording and candles carry no mark price: their mark is the middle, without noise.
         mark_noise_ppm=20 if recording is None and klines is None else 0,
-        recorded=recording is not None,
+        recorded=recording is not None or live is not None,
+        marks_given=live is not None,
     )
     file = None if ledger is None else LedgerFile(ledger.open("ab"))
     try:
@@ -180,6 +190,9 @@ def simulator(
                 ledger_file=file,
                 atr_bps=atr_bps,
             )
+        elif live is not None:
+            names = default_symbols(int(symbols)) if symbols.isdigit() else [n.strip() for n in symbols.split(",")]
+            running = live_simulator(live, settings, symbols=names, ledger_file=file)
         elif klines is not None:
             running = klines_simulator(
                 klines,
@@ -201,7 +214,7 @@ def simulator(
                 ledger_file=file,
                 begin=begin or "now",
             )
-    except (KlinesError, RecordingError, ValueError) as error:
+    except (KlinesError, LiveError, RecordingError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if faults is not None:
         running.faults.seed = seed if faults.seed is None else faults.seed
@@ -266,6 +279,23 @@ def klines_simulator(
     for row, minutes in zip(rows, past, strict=True):
         running.venue.markets[row.symbol].take_past(past_candles(row, minutes, start_ms=start_ms), start_ms)
     return running
+
+
+def live_simulator(
+    urls: tuple[str, str], settings: VenueSettings, *, symbols: list[str], ledger_file: LedgerFile | None = None
+) -> Simulator:
+    """A simulator that re-serves a real venue and simulates only the account; its clock is that venue's."""
+    rest, streams = urls
+    upstream = uvloop.run(greet(rest.rstrip("/"), symbols))
+    market = LiveMarket(upstream.rows, name=rest)
+    return Simulator(
+        upstream.rows,
+        settings,
+        make_source=lambda start_ms: market,
+        clock=Clock(offset_ms=upstream.offset_ms),
+        ledger_file=ledger_file,
+        live=LiveFeed(rest, streams, market, symbols),
+    )
 
 
 async def _serve(running: Simulator, *, host: str, port: int, as_json: bool) -> None:
