@@ -182,6 +182,15 @@ async def path(simulator: Simulator, request: web.Request) -> Any:
     return {"symbol": symbol, "segments": msgspec.to_builtins(segments), "at_end": at_end}
 
 
+async def marks(simulator: Simulator, request: web.Request) -> Any:
+    """POST /admin/marks {"spread": true}: mark prices evenly over the second, or (false) all in one instant."""
+    spread = (await _body(request)).get("spread")
+    if not isinstance(spread, bool):
+        raise AdminError("spread must be true or false")
+    simulator.venue.cadences.spread_marks = spread
+    return {"spread": spread}
+
+
 async def clock(simulator: Simulator, request: web.Request) -> Any:
     """POST /admin/clock {"offset_ms": N}: put the exchange's clock off the host's."""
     offset = (await _body(request)).get("offset_ms")
@@ -287,6 +296,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("POST", "disconnect"): disconnect,
     ("POST", "path"): path,
     ("POST", "clock"): clock,
+    ("POST", "marks"): marks,
     ("POST", "frame"): frame,
     ("POST", "expire-listen-key"): listen_key,
     ("POST", "stuck-triggers"): stuck,

@@ -7,7 +7,7 @@ each second funding, tickers and the largest liquidation of each symbol.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from connectors.exchange_simulator.venue import Venue
@@ -15,9 +15,19 @@ if TYPE_CHECKING:
 Payload = dict[str, Any]  # Any: the venue's JSON
 
 
-def following_step(now_ms: int) -> int:
-    """The next instant at which some cadence is due: a multiple of 100 or of 250 ms."""
-    return min(now_ms // 100 * 100 + 100, now_ms // 250 * 250 + 250)
+SPREAD_STEP: Final = 10  # ms between two groups of spread mark prices
+GOLDEN_PERMILLE: Final = 618  # neighbours in the list of symbols come far from each other in the second
+
+
+def following_step(now_ms: int, *, spread: bool = False) -> int:
+    """The next instant at which some cadence is due: a multiple of 100 or of 250 ms, of 10 ms with *spread* marks."""
+    due = min(now_ms // 100 * 100 + 100, now_ms // 250 * 250 + 250)
+    return min(due, now_ms // SPREAD_STEP * SPREAD_STEP + SPREAD_STEP) if spread else due
+
+
+def mark_phase(number: int) -> int:
+    """At which millisecond of the second the symbol with this *number* gets its mark price, when they are spread."""
+    return number * GOLDEN_PERMILLE % 1_000
 
 
 class Cadences:
@@ -26,7 +36,8 @@ class Cadences:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
         start_ms, interval = venue.start_ms, venue.settings.mark_interval_ms
-        self._last_step, self._next_step = start_ms, following_step(start_ms)
+        self.spread_marks = venue.settings.spread_marks
+        self._last_step, self._next_step = start_ms, following_step(start_ms, spread=self.spread_marks)
         self._next_mark = start_ms // interval * interval + interval
         # symbol → the largest liquidation of the running second (sheet 2.9).
         self._liquidations: dict[str, tuple[int, Payload]] = {}
@@ -41,7 +52,7 @@ class Cadences:
             return
         self._venue.now_ms = now_ms
         previous = self._last_step
-        self._last_step, self._next_step = now_ms, following_step(now_ms)
+        self._last_step, self._next_step = now_ms, following_step(now_ms, spread=self.spread_marks)
 
         def crossed(span: int) -> bool:
             """Whether a multiple of *span* lies since the step before."""
@@ -65,6 +76,8 @@ class Cadences:
             self._next_mark = now_ms // interval * interval + interval
             if not self._venue.settings.marks_given:
                 self._move_marks(now_ms)
+        if self.spread_marks:
+            self._send_spread_marks(previous, now_ms)
         if crossed(1_000):
             self._each_second(now_ms, crossed)
         self._venue.judge(now_ms)
@@ -82,6 +95,15 @@ class Cadences:
             self._venue.conditional.check_triggers(market, now_ms=now_ms)
         self._venue.liquidation.check(now_ms)
 
+    def _send_spread_marks(self, previous: int, now_ms: int) -> None:
+        """Send the mark prices whose phase lies since the step before, each symbol's once."""
+        for number, market in enumerate(self._venue.markets.values()):
+            phase = mark_phase(number)
+            if (now_ms - phase) // 1_000 > (previous - phase) // 1_000:
+                name = f"{market.name}@markPrice@1s"
+                if self._venue.wanted(name):
+                    self._venue.emit(name, market.mark_price(now_ms))
+
     def _each_second(self, now_ms: int, crossed: Callable[[int], bool]) -> None:
         markets = list(self._venue.markets.values())
         for market in markets:
@@ -98,6 +120,8 @@ class Cadences:
                 ("markPrice", market.mark_price, 3_000),
             ):
                 name = f"{market.name}@{stream}"
+                if self.spread_marks and stream == "markPrice@1s":
+                    continue
                 if crossed(span) and self._venue.wanted(name):
                     self._venue.emit(name, builder(now_ms))
         self._all_market("!markPrice@arr@1s", [market.mark_price for market in markets], now_ms)

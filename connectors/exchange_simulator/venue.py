@@ -57,6 +57,8 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     limits: Limits = Limits()
     mark_interval_ms: int = 1_000
+    # Each symbol's mark price frame at an instant of its own in the second; the venue sends all of them in one.
+    spread_marks: bool = False
     # How far the index strays from the middle; 0: there is no index of its own and the mark is the middle.
     mark_noise_ppm: int = 20
     kline_close_delay_ms: int = 0

@@ -30,9 +30,13 @@ from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire import records
 from pipeline.wire.topics import ACCOUNT
 
+ASIDE: Final = ("nice", "-n", "10")
 ROLES: Final = ("decide", "account", "execute")
 WARM_SECONDS: Final = 60.0
 OPEN_SECONDS: Final = 360.0
+HISTORY_PATHS: Final = ("/fapi/v1/depth", "/fapi/v1/klines")  # what a start asks for, symbol after symbol
+HISTORY_SECONDS: Final = 360.0
+SETTLED_SECONDS: Final = 10.0
 ASKED_AT_ONCE: Final = 8  # the design budget lets two entries a second go
 ASK_AGAIN_SECONDS: Final = 5.0
 
@@ -46,6 +50,7 @@ class Market(msgspec.Struct, frozen=True):
     rate: float = 1.0
     mark_interval_ms: int = 1_000
     weight_limit: int = 2_400
+    spread_marks: bool = False
 
 
 class Whole(msgspec.Struct):
@@ -79,7 +84,8 @@ async def whole_pipeline(
     exchange: Exchange | None = None
     try:
         await asyncio.to_thread(kafka.start)
-        simulator = fleet.start("simulator", perpguard(*_simulator_arguments(market)))
+        # A real exchange works on machines of its own: here it gives way to the pipeline.
+        simulator = fleet.start("simulator", [*ASIDE, *perpguard(*_simulator_arguments(market))])
         urls = await json_line(simulator, "rest")
         exchange = Exchange(urls["rest"])
         symbols = sorted(await exchange.tick_sizes())
@@ -106,7 +112,7 @@ def _simulator_arguments(market: Market) -> list[str]:
     return [
         "simulator", "--json", "--port", "0", "--symbols", str(market.symbols), "--scenario", "demo",
         "--rate", f"{market.rate:g}", "--wallet", "1000000", "--mark-interval-ms", str(market.mark_interval_ms),
-        "--weight-limit", str(market.weight_limit),
+        "--weight-limit", str(market.weight_limit), *(["--spread-marks"] if market.spread_marks else []),
     ]  # fmt: skip
 
 
@@ -119,6 +125,27 @@ async def _known_instruments(fleet: Fleet, settings: Settings) -> None:
                 return
         await asyncio.sleep(0.5)
     raise PartFailed(f"the executor read no exchangeInfo: {fleet.parts['execute'].last_words()}")
+
+
+async def wait_until_warm(whole: Whole) -> None:
+    """
+    Wait until nobody has asked for a book or a history for ``SETTLED_SECONDS``: a benchmark starts warm.
+
+    Raises PartFailed when it goes on for too long.
+    """
+    asked, since = -1, time.monotonic()
+    deadline = since + HISTORY_SECONDS
+    while time.monotonic() < deadline:
+        whole.fleet.check()
+        requests = (await whole.exchange.summary())["requests"]
+        now = sum(count for path, count in requests.items() if any(part in path for part in HISTORY_PATHS))
+        if now != asked:
+            asked, since = now, time.monotonic()
+            whole.progress(f"{asked} books and histories were read")
+        elif time.monotonic() - since > SETTLED_SECONDS:
+            return
+        await asyncio.sleep(2.0)
+    raise PartFailed(f"books and histories were still asked for after {HISTORY_SECONDS:.0f} s")
 
 
 async def open_positions(whole: Whole, count: int, *, stop: float = 0.99) -> list[str]:

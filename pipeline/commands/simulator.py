@@ -117,6 +117,7 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option("--weight-limit", default=2_400, show_default=True, help="Request weight per minute and address.")
 @click.option("--order-limit", default=1_200, show_default=True, help="Orders per minute; a quarter of it per 10 s.")
 @click.option("--mark-interval-ms", default=1_000, show_default=True, type=click.IntRange(50, 60_000))
+@click.option("--spread-marks", is_flag=True, help="Mark prices evenly over the second, not all in one instant.")
 @click.option("--kline-delay-ms", default=200, show_default=True, help="How late the final kline frame is; live ~2000.")
 @click.option("--atr-bps", type=click.IntRange(1, 2_000), help="ATR of the 5m history of every symbol, 1/100 %.")
 @click.option(
@@ -146,6 +147,7 @@ def simulator(
     weight_limit: int,
     order_limit: int,
     mark_interval_ms: int,
+    spread_marks: bool,
     kline_delay_ms: int,
     atr_bps: int | None,
     faults: FaultFile | None,
@@ -173,6 +175,7 @@ def simulator(
             orders_per_10_seconds=max(1, order_limit // 4),
         ),
         mark_interval_ms=mark_interval_ms,
+        spread_marks=spread_marks,
         kline_close_delay_ms=kline_delay_ms,
         # A recording and candles carry no mark price: their mark is the middle, without noise.
         mark_noise_ppm=20 if recording is None and klines is None else 0,

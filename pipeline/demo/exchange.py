@@ -71,6 +71,10 @@ class Exchange:
         """Start a price path now; the market holds at its end."""
         await self._ask("POST", "/admin/path", {"symbol": symbol, "segments": list(segments), "at_end": "hold"})
 
+    async def spread_marks(self, spread: bool) -> None:
+        """Mark prices evenly over the second from now on, or all in one instant."""
+        await self._ask("POST", "/admin/marks", {"spread": spread})
+
     async def hold(self, rules: Sequence[Json]) -> None:
         """Put fault rules in force, in place of all others."""
         await self._ask("POST", "/admin/faults", {"rules": list(rules), "replace": True})

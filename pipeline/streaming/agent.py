@@ -31,10 +31,12 @@ from pipeline.streaming.runner import Condition, Habits, PartitionRunner
 from pipeline.streaming.tables import BytesTable
 from pipeline.wire.outputs import Outgoing
 from pipeline.wire.records import AlertRecord, encode
-from pipeline.wire.topics import ALERTS, Topic
+from pipeline.wire.topics import ALERTS, INTENTS, Topic
 
 Tick = Callable[[int, int], Awaitable[Any]]  # (partition, wall ms) → the write of one tick
 CLOSE_SECONDS: Final = 4.0
+# Turns of the loop from the producer's ``send`` to its socket: an intent goes out before the next record is folded.
+TURNS_TO_THE_SOCKET: Final = 4
 
 
 class GuardedAgent:
@@ -77,6 +79,7 @@ class GuardedAgent:
         self._assigned: frozenset[int] = frozenset()
         self._life = 0  # counts assignments: a runner of an older one owns nothing
         self._last: dict[int, tuple[contextvars.Context, Any]] = {}  # partition → context and event of its last record
+        self._sent = 0  # intents so far
         self._ticker: asyncio.Task[None] | None = None
         self._register()
 
@@ -141,7 +144,11 @@ class GuardedAgent:
     async def _run(self, stream: Any) -> None:  # Any: Faust's stream
         with fatal(f"agent {self.app.role}") if self._habits.ends_process else nullcontext():
             async for event in stream.noack().events():
+                sent = self._sent
                 await self._handle(event)
+                if self._sent > sent:
+                    for _ in range(TURNS_TO_THE_SOCKET):
+                        await asyncio.sleep(0)
 
     async def _handle(self, event: Any) -> None:  # Any: Faust's event
         message = event.message
@@ -232,6 +239,7 @@ class _Ports:
         self._tp = TP(agent._topic.named(agent.app.prefix), partition)
 
     async def send(self, outgoing: Outgoing) -> Awaitable[Any]:
+        self._agent._sent += outgoing.topic is INTENTS
         return await self._agent._producer.send(
             outgoing.topic, value=outgoing.value, key=outgoing.key or None, partition=outgoing.partition
         )

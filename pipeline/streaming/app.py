@@ -27,11 +27,13 @@ from faust.app.base import BootStrategy
 from faust.types import TP
 
 from pipeline.settings import Settings
+from pipeline.streaming.consumer import Transport
 from pipeline.wire.topics import INPUT_PARTITIONS, Topic
 
 ROCKSDB_WRITE_BUFFER = 1 << 20  # Faust's 64 MB default let 40 stores grow to 558 MB, with 1 MB buffers 133 MB
 HEARTBEATS = 6  # a session: a survivor hears of a rebalance with its next heartbeat, and until then is deaf to it
 MAX_RECORD = 16 << 20  # an anchor holds every state of a partition
+CHANGELOG_LINGER = 0.02  # seconds; rows of tables go out together, beside outputs whose producer waits for nothing
 # Records that wait for an agent. Over four fifths of it Faust stops fetching a partition, and may let it wait until the
 # buffer is empty while the others go on (22 s were seen with 256 on a busy machine): deep enough for a short outage.
 STREAM_BUFFER = 2_048
@@ -90,6 +92,9 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # Faust has no types here (my
         self.before_start = []
         self.before_stop = []
         self.unfiltered = set()
+
+    def _new_transport(self) -> Any:  # Any: Faust's TransportT
+        return Transport(self.conf.broker_consumer, self)
 
     def _new_consumer(self) -> Any:  # Any: Faust's ConsumerT
         consumer = super()._new_consumer()
@@ -151,6 +156,7 @@ def make_app(settings: Settings, role: str) -> WorkerApp:
         consumer_group_instance_id=f"{role}-{settings.instance}",
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
+        producer_linger=CHANGELOG_LINGER,
         producer_max_request_size=MAX_RECORD,
         stream_wait_empty=False,
         stream_buffer_maxsize=STREAM_BUFFER,

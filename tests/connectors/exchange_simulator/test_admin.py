@@ -24,6 +24,7 @@ from tests.simulator import SignedClient, simulator_inside, until
         ("POST", "faults", [{"action": "explode"}], "explode"),
         ("POST", "disconnect", {"route": "moon"}, "moon"),
         ("POST", "clock", {}, "offset_ms"),
+        ("POST", "marks", {"spread": 1}, "spread"),
         ("POST", "frame", {}, "stream"),
         ("POST", "stuck-triggers", {"symbol": "NONE"}, "symbol"),
         ("POST", "symbol", {"symbol": "NONE"}, "not simulated"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.exchange_simulator.cadences import following_step
-from tests.connectors.exchange_simulator.venues import START, Bench
+from connectors.exchange_simulator.instruments import default_instrument
+from connectors.exchange_simulator.venue import VenueSettings
+from tests.connectors.exchange_simulator.venues import BTC, ETH, MIDDLE, START, Bench
 
 
 @given(st.integers(0, 10**13))
@@ -59,3 +63,22 @@ def test_at_most_one_force_order_a_second_the_largest() -> None:
     bench.venue.frames.clear()
     bench.wait(1_000)
     assert [] == [payload for stream, payload in bench.venue.frames if stream == "!forceOrder@arr"]
+
+
+def test_spread_marks_come_once_a_second_each_at_its_own_instant() -> None:
+    """With ``spread_marks`` neighbours of the list are apart, and nobody's mark price comes twice or not at all."""
+    bench = Bench(VenueSettings(spread_marks=True, mark_noise_ppm=0), rows=(BTC, ETH, default_instrument("SOLUSDT")))
+    for symbol in ("ETHUSDT", "SOLUSDT"):
+        bench.book(MIDDLE, symbol=symbol)
+    bench.wait(2_000 - START % 1_000)
+    bench.venue.frames.clear()
+    came: dict[str, list[int]] = {}
+    for step in range(300):
+        bench.wait(10)
+        for stream, _ in bench.venue.frames:
+            if stream.endswith("@markPrice@1s"):
+                came.setdefault(stream, []).append(step * 10)
+        bench.venue.frames.clear()
+    assert [3, 3, 3] == [len(times) for times in came.values()]
+    assert [1_000] * 6 == [later - sooner for times in came.values() for sooner, later in itertools.pairwise(times)]
+    assert 3 == len({times[0] for times in came.values()})
