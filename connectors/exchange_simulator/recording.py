@@ -131,6 +131,13 @@ def instruments_of(path: Path, lines: Sequence[Line]) -> list[Instrument]:
         bids = line.payload.get("bids")
         if line.stream == "" and line.symbol not in first and isinstance(bids, list) and bids:
             first[line.symbol] = (bids[0][0], bids[0][1])
+    for line in lines:
+        # `perpguard record` writes frames alone: then the first best bid, or the first bid of a diff.
+        if line.symbol not in first and line.payload.get("e") == "bookTicker":
+            first[line.symbol] = (line.payload["b"], line.payload["B"])
+    for line in lines:
+        if line.symbol not in first and line.payload.get("e") == "depthUpdate" and line.payload["b"]:
+            first[line.symbol] = tuple(line.payload["b"][0][:2])
     grids = _recorded_grids(path)
     rows = []
     for symbol, (price, quantity) in first.items():
@@ -152,14 +159,16 @@ def instruments_of(path: Path, lines: Sequence[Line]) -> list[Instrument]:
 
 
 def _lies_off(tick: str, lines: Sequence[Line], symbol: str) -> bool:
-    """Whether a recorded level of the symbol's snapshot is no multiple of the tick."""
+    """Whether a recorded level of the symbol is no multiple of the tick: of its snapshot, else of its diffs."""
     tick_e8 = parse_e8(tick) or 1
+    own = [line for line in lines if line.symbol == symbol]
+    told = [line for line in own if line.stream == ""] or own
     return any(
         (parse_e8(price) or 0) % tick_e8
-        for line in lines
-        if line.symbol == symbol and line.stream == ""
-        for side in ("bids", "asks")
-        for price, _ in line.payload[side]
+        for line in told
+        for side in ("bids", "asks", "b", "a")
+        if isinstance(line.payload.get(side), list)
+        for price, *_ in line.payload[side]
     )
 
 
@@ -206,7 +215,8 @@ class RecordedMarket:
         """
         Each book's recorded snapshot, at once.
 
-        The recorder also got it later than the first diffs; the rules of sheet 2.8 drop those that are older.
+        The recorder also got it later than the first diffs; the rules of sheet 2.8 drop those that are older. Without a
+        snapshot (`perpguard record` keeps frames alone) the book grows from the diffs.
         """
         self._shift_ms = now_ms - self._skew - self._first_ms
         return [self._snapshot(line) for line in self._snapshots.values()]

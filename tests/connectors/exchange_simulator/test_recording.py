@@ -181,3 +181,24 @@ def test_a_damaged_recording_names_file_and_line(tmp_path: Path, line: str, word
     (tmp_path / "plain.gz").write_bytes(b"no gzip")
     with pytest.raises(RecordingError, match=r"plain\.gz"):
         list(read_hftbacktest(tmp_path / "plain.gz"))
+
+
+def test_a_recording_of_frames_alone_grows_its_book_from_the_diffs() -> None:
+    """Without a snapshot (an older `perpguard record`) the levels that diffs told since stand as in the whole one."""
+    path = require(RECORDINGS[0])
+    lines, name = recorded(path)
+    some = lines[:4_000]
+    books = []
+    for chosen in (some, [line for line in some if line.stream]):
+        rows = instruments_of(path, chosen)
+        venue = Venue(rows, VenueSettings(recorded=True), routes=ROUTES, start_ms=START, wanted=lambda _: False)
+        exchange = Exchange(venue, RecordedMarket(chosen, rows, name=name, speed=0.0, skew=0))
+        while exchange.advance(START):
+            pass
+        books.append(venue.markets["BTCUSDT"].book)
+    whole, grown = books
+    assert (whole.best_bid, whole.best_ask) == (grown.best_bid, grown.best_ask)
+    assert len(grown.bids) > 100
+    # Diffs before the snapshot may tell a level that was gone by then.
+    assert len(grown.bids.items() - whole.bids.items()) <= len(grown.bids) // 100
+    assert len(grown.asks.items() - whole.asks.items()) <= len(grown.asks) // 100
