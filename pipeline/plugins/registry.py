@@ -69,7 +69,7 @@ def load(name: str, directory: Path) -> tuple[Plugin, str]:
         )
     here = found[name]
     module_name, colon, attribute = here.target.partition(":")
-    if not colon or not attribute:
+    if not module_name or not colon or not attribute:
         raise Misuse(f'entry point of {name}: found {here.target!r}; allowed: "module:attribute"')
     if here.folder is not None:
         sys.path.insert(0, str(here.folder))
