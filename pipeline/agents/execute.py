@@ -167,6 +167,7 @@ def limits_of(settings: Settings) -> Limits:
         limits.max_positions,
         limits.entries_per_minute,
         limits.foreign_positions,
+        limits.max_leverage,
     )
 
 

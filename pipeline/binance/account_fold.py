@@ -99,6 +99,7 @@ def rules_of(settings: Settings) -> AccountRules:
             settings.risk, worst_stop_bps=settings.policy.stop_max_bps * settings.policy.far_rail_permille // 1_000
         ),
         signals=settings.policy.signals,
+        most_leverage=settings.limits.max_leverage,
     )
 
 

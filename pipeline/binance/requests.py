@@ -171,7 +171,7 @@ class CancelAlgo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
-    """Any request that changes nothing, and the upkeep of the listen key."""
+    """Any request that changes nothing, or sets what may be set again: the listen key, leverage, margin type."""
 
     path: str
     query: Parameters = ()
@@ -381,6 +381,18 @@ def listen_key(method: str) -> Read:
     """POST (start), PUT (keep alive) or DELETE (close) the user stream; key header only, no signature."""
     assert method in ("POST", "PUT", "DELETE"), method
     return Read(path="/fapi/v1/listenKey", security=Security.KEY, method=method)
+
+
+def isolated_margin(symbol: str) -> Read:
+    """POST marginType=ISOLATED: may be repeated; −4046 says that it is so already (venue sheet 4.5)."""
+    query = (("symbol", symbol), ("marginType", "ISOLATED"))
+    return Read(path="/fapi/v1/marginType", query=query, security=Security.SIGNED, method="POST")
+
+
+def leverage(symbol: str, times: int) -> Read:
+    """POST leverage: the symbol's leverage from now on; may be repeated (venue sheet 4.5)."""
+    query = (("symbol", symbol), ("leverage", str(times)))
+    return Read(path="/fapi/v1/leverage", query=query, security=Security.SIGNED, method="POST")
 
 
 def _symbol(symbol: str) -> Parameters:

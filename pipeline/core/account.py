@@ -238,6 +238,8 @@ def _enter(
         max_loss=allowed.max_loss,
         liquidity=min(1_000, max(500, 500 + 5 * liquidity)) if by_risk else 1_000,
         signal=by_risk,
+        margin=E8(max(0, risk.equity_by_marks(state)) // rules.slots),
+        most_leverage=rules.most_leverage,
     )
     state.slots[asked.symbol] = Slot(
         asked.symbol,

@@ -54,6 +54,7 @@ class AccountRules(msgspec.Struct, frozen=True):
     entries_per_minute: int
     risk: RiskRules = RiskRules()
     signals: bool = False
+    most_leverage: int = 0  # 0: the venue's leverage is left as it is
 
 
 class AccountStamp(msgspec.Struct, frozen=True):

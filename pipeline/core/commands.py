@@ -22,6 +22,7 @@ class OpenBracket(msgspec.Struct, frozen=True, tag="open_bracket"):
     The position's id is the id of this intent. The executor places and sizes the rails without asking again:
     FAR is STOP_MARKET closePosition at ``far_trigger``, WORKING is STOP_MARKET reduceOnly with the filled quantity at
     ``working_trigger``, both by mark price. ``expires_ms`` is log time: later the executor refuses it as stale.
+    ``leverage`` and margin type ISOLATED are set at the venue before the entry goes (0: they are left as they are).
     """
 
     side: Side
@@ -30,6 +31,7 @@ class OpenBracket(msgspec.Struct, frozen=True, tag="open_bracket"):
     far_trigger: Ticks
     working_trigger: Ticks
     expires_ms: Milliseconds
+    leverage: int = 0
 
 
 class MoveStop(msgspec.Struct, frozen=True, tag="move_stop"):
@@ -37,7 +39,8 @@ class MoveStop(msgspec.Struct, frozen=True, tag="move_stop"):
     State the wanted level and quantity of a rail; the newest of a (position, leg) wins (``superseded``).
 
     WORKING: place the new one, then cancel the old one on the confirmed successor. FAR: cancel then place while
-    WORKING covers (−4130). ``side`` is the position's side, the order's is its opposite.
+    WORKING covers (−4130). ``side`` is the position's side, the order's is its opposite. ``ratchet``: a mere move of a
+    stop that rests and covers; the account's limit of moves a minute holds for it (domain 6.4).
     """
 
     position: str
@@ -45,6 +48,7 @@ class MoveStop(msgspec.Struct, frozen=True, tag="move_stop"):
     side: Side
     trigger: Ticks
     lots: Lots
+    ratchet: bool = False
 
 
 class PlaceTarget(msgspec.Struct, frozen=True, tag="place_target"):
@@ -72,13 +76,15 @@ class ClosePosition(msgspec.Struct, frozen=True, tag="close_position"):
     Close now, whatever it takes (close ladder of pains 20): cancel own targets, market reduce-only in slices of at
     most the market lot maximum with the quantity re-read from the venue, until the venue says zero. Stops stay. Never
     expires.
-    ``lots`` is decide's view of the open quantity, signed by the position; the venue's read wins.
+    ``lots`` is decide's view of the open quantity, signed by the position; the venue's read wins. ``risk`` is what is
+    lost if the far rail fills instead (USDT, E8; 0: not known): of closes that must wait, the largest goes first (X3).
     """
 
     position: str
     side: Side
     lots: Lots
     reason: str
+    risk: E8 = E8(0)
 
 
 class ReducePosition(msgspec.Struct, frozen=True, tag="reduce_position"):

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import RequestData
-from pipeline.core.feeds import BARS, QUOTE, USER
+from pipeline.core.feeds import BARS, INSTRUMENT, QUOTE, USER
 from pipeline.core.orders import ENDED
 from pipeline.core.positions import STATEMENT_GRACE_MS, Stage
 from pipeline.core.state import DataAsk, SymbolState
@@ -104,6 +104,7 @@ def ask_what_is_missing(turn: Turn) -> None:
         return
     wake = NEVER_MS
     for kind, wanted, due_ms in (
+        ("exchange_info", INSTRUMENT in state.feeds, 0),
         ("depth", state.book.wants_snapshot, 0),
         ("klines", _bars_wanted(state, turn.now), _next_bar_ms(state)),
         ("audit", _audit_wanted(state, turn.now), _next_audit_ms(state)),

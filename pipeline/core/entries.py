@@ -68,6 +68,8 @@ def admitted(turn: Turn, event: EntryAdmitted) -> None:
             risk_e8=event.risk,
             max_loss_e8=event.max_loss,
             liquidity_permille=event.liquidity,
+            margin_e8=event.margin,
+            most_leverage=event.most_leverage,
         ),
         quote=state.quote,
         instrument=turn.instrument,
@@ -113,6 +115,7 @@ def _open(turn: Turn, event: EntryAdmitted, shaped: Shaped) -> None:
             far_trigger=Ticks(plan.far),
             working_trigger=Ticks(plan.stop),
             expires_ms=Milliseconds(turn.now + ENTRY_VALID_MS),
+            leverage=plan.leverage,
         ),
         rule="entry_used",
     )

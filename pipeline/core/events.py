@@ -363,7 +363,8 @@ class EntryAdmitted(msgspec.Struct, frozen=True, tag="entry_admitted"):
 
     ``risk`` asks for size by risk: the USDT (E8) that may be lost between the entry and the working stop; ``notional``
     then is the cap. ``max_loss`` bounds the loss at the far rail (portfolio heat that is left), 0: unbounded.
-    ``liquidity`` is the share in permille that thin liquidity leaves of the size by risk (domain section 5).
+    ``liquidity`` is the share in permille that thin liquidity leaves of the size by risk (domain section 5). ``margin``
+    is what is allocated to the position (USDT, E8): with ``most_leverage`` it gives the leverage; 0: left as it is.
     """
 
     admission: str
@@ -379,6 +380,8 @@ class EntryAdmitted(msgspec.Struct, frozen=True, tag="entry_admitted"):
     liquidity: int = 1_000
     signal: bool = False
     template: str = ""
+    margin: E8 = E8(0)
+    most_leverage: int = 0
 
 
 class SymbolResumed(msgspec.Struct, frozen=True, tag="symbol_resumed"):

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from typing import Final
 
+from pipeline.core.adoption import covering_stop, know_stop, take_in
 from pipeline.core.commands import Sweep
 from pipeline.core.data_requests import answered
 from pipeline.core.events import (
     AlgoUpdated,
     CloseRequested,
     Leg,
-    OpenAlgoOrder,
     OrderUpdated,
     PositionUpdated,
     Reconciled,
     RequestEnded,
-    Side,
     Verdict,
 )
-from pipeline.core.feeds import USER, heal
+from pipeline.core.feeds import INSTRUMENT, USER, heal
 from pipeline.core.guard import DOUBT_MS, RESTATE_MS, hurry
 from pipeline.core.identity import client_id, intent_of, leg_of
 from pipeline.core.orders import (
@@ -54,10 +53,10 @@ from pipeline.core.stops import through
 from pipeline.core.turn import Turn
 
 WOULD_TRIGGER: Final = (-2021, -4142)  # venue sheet 5.4: the price is through the level already
+NOT_TRADABLE: Final = (-4140, -4141, -1122, -1016)  # X17: the symbol is closed, or the service is
 ONE_EXISTS: Final = -4130  # a closePosition stop of this side exists: read it, adopt it
 UNHEARD_MS: Final = 5_000  # an entry may be ended by two complete reads only when its time to be sent is long over
 KEPT_FILLS: Final = 64
-CONDITIONAL_STOPS: Final = ("STOP_MARKET", "STOP")
 
 
 def order_updated(turn: Turn, event: OrderUpdated) -> None:
@@ -111,6 +110,8 @@ def request_ended(turn: Turn, event: RequestEnded) -> None:
     """The executor's outcome; idempotent, and never more authoritative than the user stream about fills."""
     name = event.client_id or client_id(intent=event.intent, leg=event.leg, attempt=0)
     position = _holder(turn, intent_of(name) or event.intent) or _by_id(turn, event.position)
+    if event.verdict is Verdict.REJECTED and event.code in NOT_TRADABLE:
+        _not_tradable(turn, event.code)
     if position is None:
         return
     order = order_of(position, name, intent=intent_of(name) or event.intent, leg=event.leg, now=turn.now)
@@ -130,6 +131,16 @@ def request_ended(turn: Turn, event: RequestEnded) -> None:
         _quantity_changed(turn, position, order, new)
     if position is turn.state.position and order.status is not before:
         _after_outcome(turn, position, order, event)
+
+
+def _not_tradable(turn: Turn, code: int) -> None:
+    """X17: the venue takes no orders for the symbol. Entries close until exchangeInfo says otherwise; stops stay."""
+    state = turn.state
+    if INSTRUMENT not in state.feeds:
+        turn.alert("not_tradable", "critical", f"the venue refuses orders ({code}): entries closed, the stops stay")
+        turn.rules.append("X17")
+    state.feeds[INSTRUMENT] = f"the venue refuses orders ({code})"
+    state.wake_ms = 0
 
 
 def _after_outcome(turn: Turn, position: Position, order: Order, event: RequestEnded) -> None:
@@ -207,6 +218,7 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
     _sweep_orphans(turn, event)
     if position is None:
         _foreign_quantity(turn, event.lots, event.event_ms)
+        take_in(turn, event)
         state.wake_ms = 0
         return
     if event.entry_price and event.event_ms >= position.fill_ms:
@@ -435,35 +447,21 @@ def _read_orders(turn: Turn, position: Position, event: Reconciled) -> None:
 
 
 def _adopt_foreign_stops(turn: Turn, position: Position, event: Reconciled) -> None:
-    """A closePosition stop that somebody else placed covers like rail (a): it is read, adopted and left alone."""
+    """
+    A closePosition stop that somebody else placed covers like rail (a): it is read, adopted and left alone. Of a
+    position opened elsewhere every stop is somebody else's.
+    """
     for row in event.algo_orders:
-        ours = intent_of(row.client_id) is not None or row.client_id in position.orders
-        if ours or not row.close_position or not _covering_stop(row, position.side):
+        ours = not position.adopted and (intent_of(row.client_id) is not None or not row.close_position)
+        if ours or row.client_id in position.orders or not covering_stop(row, position.side):
             continue
-        position.orders[row.client_id] = Order(
-            client_id=row.client_id,
-            intent="",
-            leg=Leg.FAR,
-            status=OrderStatus.LIVE,
-            trigger=row.trigger,
-            algo_id=row.algo_id,
-            since_ms=turn.now,
-        )
+        know_stop(position, row, now=turn.now)
         turn.note("foreign_stop_adopted", row.client_id)
-
-
-def _covering_stop(row: OpenAlgoOrder, side: Side) -> bool:
-    return (
-        row.order_type in CONDITIONAL_STOPS
-        and row.side is side.opposite
-        and row.status == "NEW"
-        and (row.close_position or row.reduce_only)
-    )
 
 
 def _covers(position: Position, event: Reconciled) -> bool:
     """True when the stops of the read cover the open quantity, whoever placed them."""
-    rows = [row for row in event.algo_orders if _covering_stop(row, position.side)]
+    rows = [row for row in event.algo_orders if covering_stop(row, position.side)]
     return any(row.close_position for row in rows) or sum(row.lots for row in rows) >= position.lots
 
 

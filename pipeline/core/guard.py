@@ -37,6 +37,8 @@ def keep_rails(turn: Turn) -> None:
         return
     _note_proof(position)
     _watch(turn, position)
+    if position.adopted:
+        return  # its stops are the executor's or its owner's (core.adoption)
     policy = turn.state.policy
     if rail_at_work(position, now=turn.now, stuck_ms=policy.rail_stuck_ms, done_ms=policy.rail_through_ms):
         return  # the stop is being executed: another one beside it would only be refused (−2021)
@@ -124,7 +126,14 @@ def state_rail(turn: Turn, leg: Leg, *, trigger: int, lots: int) -> None:
     same = known.trigger == trigger and known.lots == lots
     tries = known.tries + 1 if same else 0
     name = turn.emit(
-        MoveStop(position=position.id, leg=leg, side=position.side, trigger=Ticks(trigger), lots=Lots(lots)),
+        MoveStop(
+            position=position.id,
+            leg=leg,
+            side=position.side,
+            trigger=Ticks(trigger),
+            lots=Lots(lots),
+            ratchet=leg is Leg.WORKING and not position.stop_forced and _rests_at_another_level(position, trigger),
+        ),
         rule="rail_again" if same else "rail_moved",
     )
     position.intents[name] = leg
@@ -141,6 +150,12 @@ def state_rail(turn: Turn, leg: Leg, *, trigger: int, lots: int) -> None:
     for place in position.causes:
         turn.rest_on(place)
     turn.rest_on(turn.state.mark_stamp)
+
+
+def _rests_at_another_level(position: Position, trigger: int) -> bool:
+    """True when live working stops cover everything at a level that is not *trigger*: refusing the move is harmless."""
+    resting = [order for order in proven_rail(position, Leg.WORKING) if order.trigger != trigger]
+    return sum(order.lots - order.filled for order in resting) >= position.lots
 
 
 def _forget_old_rails(turn: Turn, position: Position) -> None:
@@ -168,7 +183,7 @@ def hurry(turn: Turn, leg: Leg, *, wait_ms: int) -> None:
         wish.next_ms = turn.now + (wait_ms << min(wish.tries, 6))
 
 
-def move_stop(turn: Turn, *, trigger: int, basis: Basis) -> None:
+def move_stop(turn: Turn, *, trigger: int, basis: Basis, forced: bool = False) -> None:
     """Tighten the wanted level of the working rail; ``keep_rails`` states it."""
     position = turn.position
     assert tighter(position.side, trigger, position.stop) == trigger, (position.stop, trigger)
@@ -176,6 +191,7 @@ def move_stop(turn: Turn, *, trigger: int, basis: Basis) -> None:
     position.stop = trigger
     position.basis = basis
     position.stop_moves += 1
+    position.stop_forced = forced
     position.stop_changes.append(turn.now)
     del position.stop_changes[:-20]
 
@@ -189,7 +205,7 @@ def keep_targets(turn: Turn) -> None:
     position = turn.position
     if not position.frozen or (position.stage is not Stage.OPEN and position.stage is not Stage.PARTIAL):
         return
-    if position.lots <= 0 or state.mode is TradingMode.HALTED or position.leave_rule:
+    if position.adopted or position.lots <= 0 or state.mode is TradingMode.HALTED or position.leave_rule:
         return  # a gentle leave has taken the first target's place (X8)
     minimum = max(1, turn.instrument.min_lots)
     if not position.targets_asked:

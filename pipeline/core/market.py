@@ -163,6 +163,7 @@ def instrument_changed(turn: Turn, event: InstrumentChanged) -> None:
     state = turn.state
     known = state.instrument
     answered(state, "exchange_info")
+    heal(state, INSTRUMENT)
     if known == event.instrument:
         return
     if known is None:
@@ -175,7 +176,6 @@ def instrument_changed(turn: Turn, event: InstrumentChanged) -> None:
         elif known.status != event.instrument.status:
             turn.alert("instrument_status", "warning", f"{known.status} became {event.instrument.status}")
         state.instrument = event.instrument
-    heal(state, INSTRUMENT)
     state.wake_ms = 0
     ask_what_is_missing(turn)
 

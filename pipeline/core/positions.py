@@ -52,6 +52,19 @@ class Basis(StrEnum):
     PLUGIN = "S_pl"
 
 
+# What a stop that ended a trade is called, by what its level followed from (``reporting.words.OUTCOMES``).
+STOP_OUTCOME = {
+    Basis.INITIAL: "hard_stop",
+    Basis.BREAKEVEN: "breakeven_stop",
+    Basis.CHANDELIER: "trailing_stop",
+    Basis.SWING: "trailing_stop",
+    Basis.FACTORS: "tightened_stop",
+    Basis.WALL: "tightened_stop",
+    Basis.TIME: "tightened_stop",
+    Basis.PLUGIN: "tightened_stop",
+}
+
+
 class Order(msgspec.Struct):
     """
     One order of ours, or a foreign closePosition stop that was adopted as rail (−4130).
@@ -175,6 +188,7 @@ class Position(msgspec.Struct):
     far_basis: Basis = Basis.INITIAL
     proven_stop: int = 0  # tightest working level that was ever proven to rest
     stop_moves: int = 0
+    stop_forced: bool = False  # the last move was an X-rule's: no limit of moves holds it up
     stop_changes: list[int] = msgspec.field(default_factory=list)
     refused_level: int = 0
     refused_ms: int = 0
@@ -232,6 +246,7 @@ class Position(msgspec.Struct):
     leave_intent: str = ""
     leave_until_ms: int = 0
     # what the owner wishes for this position (override or template)
+    adopted: bool = False  # opened elsewhere (core.adoption): its stops on the venue are not decide's
     template: str = ""
     stop_pinned: bool = False
     left_alone: bool = False

@@ -30,7 +30,8 @@ class Wanted(msgspec.Struct, frozen=True):
 
     With ``lots`` the notional is a bound (0: none). ``risk_e8`` asks for size by risk (domain section 5): what may be
     lost between the entry and the working stop, times ``liquidity_permille``; the notional is its cap. ``max_loss_e8``
-    is what may be lost at the far rail (0: unbounded).
+    is what may be lost at the far rail (0: unbounded). ``margin_e8`` is allocated to the position: times
+    ``most_leverage`` it caps a size by risk (0: nothing is known of it).
     """
 
     side: Side
@@ -42,6 +43,8 @@ class Wanted(msgspec.Struct, frozen=True):
     risk_e8: int = 0
     max_loss_e8: int = 0
     liquidity_permille: int = 1_000
+    margin_e8: int = 0
+    most_leverage: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -54,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True):
     stop_distance: int
     target_distance: int
     last_target_distance: int
+    leverage: int = 0  # 0: what the venue has stays
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -148,6 +152,7 @@ def plan_entry(
         stop_distance=distance,
         target_distance=targets[0],
         last_target_distance=targets[1],
+        leverage=_leverage(wanted, instrument.notional_e8(lots=lots, price_e8=instrument.price_e8(touch))),
     )
 
 
@@ -164,6 +169,9 @@ def _quantity(wanted: Wanted, *, touch: int, distance: int, far_distance: int, i
         if wanted.risk_e8:
             budget = wanted.risk_e8 * wanted.liquidity_permille // 1_000
             lots = min(lots, _lots_losing(budget, distance, instrument))
+            if wanted.margin_e8 and wanted.most_leverage:
+                affordable = wanted.margin_e8 * wanted.most_leverage * ONE_E8 // (price_e8 * instrument.step_e8)
+                lots = min(lots, affordable)
     elif wanted.notional_e8 and instrument.notional_e8(lots=lots, price_e8=price_e8) > wanted.notional_e8:
         return Refused(f"the notional is above the {format_e8(wanted.notional_e8)} USDT that the account allows now")
     if wanted.max_loss_e8:
@@ -189,12 +197,15 @@ def _lots_losing(loss_e8: int, distance: int, instrument: Instrument) -> int:
     return loss_e8 * ONE_E8 // (distance * instrument.tick_e8 * instrument.step_e8)
 
 
-def leverage_of(*, notional_e8: int, margin_e8: int, largest: int) -> int | None:
-    """max(1, ceil(notional / allocated margin)), None when that is more than *largest* (domain section 5)."""
-    if margin_e8 <= 0:
-        return None
-    leverage = max(1, -(-notional_e8 // margin_e8))
-    return leverage if leverage <= largest else None
+def _leverage(wanted: Wanted, notional_e8: int) -> int:
+    """
+    max(1, ceil(notional / allocated margin)), at most what is allowed (domain section 5); 0: no margin was allocated.
+
+    A quantity that a person typed may need more than its share of the margin: whether it is there, the venue says.
+    """
+    if wanted.margin_e8 <= 0 or not wanted.most_leverage:
+        return 0
+    return min(max(1, -(-notional_e8 // wanted.margin_e8)), wanted.most_leverage)
 
 
 def _stop_distance(

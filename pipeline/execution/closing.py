@@ -352,6 +352,7 @@ class Closer:
             leg=Leg.CLOSE,
             lane=Lane.CLOSE,
             lots=lots,
+            urgency=-position.at_risk_e8,
         )
 
 

@@ -41,6 +41,8 @@ class Limits(msgspec.Struct, frozen=True):
     max_positions: int
     entries_per_minute: int
     foreign_positions: str = "restore"  # or respect, alert (execution.adoption)
+    max_leverage: int = 0  # 0: unbounded
+    moves_per_minute: int = 30  # ratchet moves of all positions together (domain 6.4)
 
 
 class LiveOrder(msgspec.Struct):
@@ -80,6 +82,7 @@ class Guarded(msgspec.Struct):
     wanted: dict[Leg, WantedRail] = msgspec.field(default_factory=dict)
     targets: dict[Leg, str] = msgspec.field(default_factory=dict)  # the intent that is wanted; "" is a tombstone
     closing: str = ""  # why it is being closed
+    at_risk_e8: int = 0  # what a close of it saves, as decide sees it: of closes that wait, the largest goes first
     flat: bool = False
     swept: bool = False
 
@@ -143,6 +146,7 @@ class Desk:
         self.evidence = Evidence(self.instruments)
         self.positions: dict[str, Guarded] = {}
         self.entries_ms: list[int] = []
+        self.moves_ms: list[int] = []  # when stops were moved by the ratchet, over the last minute
         self.unjournalled: dict[str, IntentRecord] = {}  # whole intents that the journal does not hold yet
         self.taken_ns: dict[str, int] = {}  # when an intent was taken in, for the stamps of its outcomes
         self.on_bad_filters: Callable[[], None] = lambda: None  # the venue refused a price or quantity of ours

@@ -12,6 +12,7 @@ import asyncio
 from typing import Final
 
 from pipeline.binance import requests
+from pipeline.binance.errors import ReadFailed
 from pipeline.core import identity
 from pipeline.core.commands import OpenBracket
 from pipeline.core.events import Leg, RequestEnded, Verdict
@@ -27,6 +28,7 @@ from pipeline.wire.records import Attempted, IntentRecord
 STALE_MS: Final = 1_000  # an entry whose cause is older is refused (architecture 2.3)
 MINUTE_MS: Final = 60_000
 GONE_KEPT: Final = 64
+NO_NEED_TO_CHANGE: Final = -4046  # the margin type is as wanted already
 ENDED_STATUS: Final = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
 
 
@@ -38,6 +40,7 @@ class Entries:
         self._sender = sender
         self._doubts = doubts
         self._rails = rails
+        self._prepared: dict[str, int] = {}  # symbol → leverage set by this process, with isolated margin
         self._gone: dict[str, Guarded] = {}  # ended without a fill; should one come after all, it is guarded again
 
     async def open(self, record: IntentRecord) -> None:
@@ -48,7 +51,7 @@ class Entries:
         desk = self._desk
         async with desk.chain(record.symbol, Leg.ENTRY):
             await self._until_risk_may_go(record, bracket)
-            reason = self._objection(record, bracket)
+            reason = self._objection(record, bracket) or await self._prepare(record.symbol, bracket.leverage)
             if reason:
                 self._sender.refuse(purpose, reason)
                 self._sender.settle(record.id, symbol=record.symbol, position=record.id, closed=True)
@@ -175,6 +178,27 @@ class Entries:
         if 0 < wait and not self._late(record, bracket, ahead_ms=wait):
             await asyncio.sleep(wait / 1_000)
 
+    async def _prepare(self, symbol: str, leverage: int) -> str:
+        """
+        Isolated margin and the leverage, set at the venue before the first entry of the symbol and whenever another
+        leverage is wanted; "" when they are, else why the entry must not go. Both may be asked for twice.
+        """
+        if not leverage or self._prepared.get(symbol) == leverage:
+            return ""
+        try:
+            if symbol not in self._prepared:
+                await self._sender.read(requests.isolated_margin(symbol), Lane.ENTRY)
+        except ReadFailed as error:
+            if error.args[1] != NO_NEED_TO_CHANGE:
+                return f"venue: isolated margin is not set: {error.args[0]}"
+        try:
+            await self._sender.read(requests.leverage(symbol, leverage), Lane.ENTRY)
+        except ReadFailed as error:
+            self._prepared.pop(symbol, None)
+            return f"venue: leverage {leverage} is not set: {error.args[0]}"
+        self._prepared[symbol] = leverage
+        return ""
+
     def _late(self, record: IntentRecord, bracket: OpenBracket, *, ahead_ms: int = 0) -> str:
         now = self._desk.clock.now_ms() + ahead_ms
         if now - record.at_ms > STALE_MS:
@@ -196,6 +220,8 @@ class Entries:
             return late
         if record.symbol not in limits.symbols:
             return f"limits: {record.symbol} is not among the allowed symbols"
+        if limits.max_leverage and bracket.leverage > limits.max_leverage:
+            return f"limits: leverage {bracket.leverage} above {limits.max_leverage}"
         instrument = desk.instruments.get(record.symbol)
         if instrument is None or not instrument.trading:
             return f"invalid: {record.symbol} is not trading"

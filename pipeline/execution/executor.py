@@ -53,6 +53,7 @@ IMAGE_EVERY_S: Final = 300.0
 CONTACT_AGAIN_S: Final = 0.5
 LAST_WORDS_S: Final = 3.0
 MOST_PIECES: Final = 100  # a stop of more pieces than this is no wish of decide: 200 conditional orders are allowed
+MINUTE_MS: Final = 60_000
 LANE_OF: Final = {
     OpenBracket: Lane.ENTRY,
     MoveStop: Lane.PROTECT,
@@ -286,6 +287,9 @@ class Executor:
                     self._refuse(record, "invalid: a stop moves FAR, or WORKING with a quantity")
                 elif intent.trigger <= 0 or intent.lots > MOST_PIECES * desk.instruments[record.symbol].max_market_lots:
                     self._refuse(record, "invalid: a stop with a positive price and a quantity that can be placed")
+                elif intent.ratchet and not self._may_move():
+                    most = desk.limits.moves_per_minute
+                    self._refuse(record, f"limits: {most} stop moves within a minute; what rests covers")
                 else:
                     wanted = WantedRail(record.id, intent.trigger, intent.lots, record)
                     self._rails.want(position, intent.leg, wanted)
@@ -300,6 +304,7 @@ class Executor:
                 else:
                     self._targets.cancel(record, position)
             case ClosePosition():
+                position.at_risk_e8 = intent.risk
                 self._closer.start(position, intent=record.id, asked=True, reason=intent.reason)
             case ReducePosition():
                 if not 0 < intent.slice_lots <= intent.lots:
@@ -310,6 +315,16 @@ class Executor:
                 desk.spawn(self._closer.sweep(record, position), f"sweep {record.id}")
             case _:
                 assert_never(intent)
+
+    def _may_move(self) -> bool:
+        """Count one more ratchet move of the account, or say that the minute is full (domain 6.4)."""
+        desk = self.desk
+        now = desk.clock.now_ms()
+        desk.moves_ms = [at for at in desk.moves_ms if at > now - MINUTE_MS]
+        if len(desk.moves_ms) >= desk.limits.moves_per_minute:
+            return False
+        desk.moves_ms.append(now)
+        return True
 
     def _refuse(self, record: IntentRecord, reason: str) -> None:
         intent = record.intent

@@ -61,6 +61,7 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
     risk: bool = False
     trigger: int = 0
     lots: int = 0
+    urgency: int = 0  # within its lane the smaller goes first
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -120,7 +121,7 @@ class Sender:
 
     async def _place_once(self, purpose: Purpose, request: Placement, *, wanted: Wanted) -> Sent:
         cost = Cost(purpose.lane, request.weight, request.orders)
-        await self._desk.lanes.admission(cost)
+        await self._desk.lanes.admission(cost, urgency=purpose.urgency)
         try:
             reason = wanted()
             if reason:

@@ -38,6 +38,7 @@ from pipeline.core.positions import Basis, Stage
 from pipeline.core.units import E8, Lots, Milliseconds
 from pipeline.core.walls import WallVerdict
 from tests.sessions.story import INSTRUMENT, START_MS, Story
+from tests.sessions.test_adopted import live, taken
 from tests.sessions.test_any_story import same, upside_down
 
 Tale = Callable[[Story], None]
@@ -816,12 +817,33 @@ def half_of_r_apart_is_still_together(s: Story) -> None:
     assert "mark_apart" not in s.session.codes()
 
 
+# ------------------------------------------------------------------------------------------------ opened elsewhere
+
+
+@fires("LEVEL")
+def the_mark_is_through_the_level_kept_for_a_position_opened_elsewhere(s: Story) -> None:
+    taken(s)
+    live(s, 6, 280)
+    live(s, 1, s.stop)
+    assert ["LEVEL"] == s.closes
+
+
+@holds_back("LEVEL")
+def a_tick_before_that_level_nothing_happens(s: Story) -> None:
+    taken(s)
+    live(s, 6, 280)
+    live(s, 2, s.stop + 1)
+    assert [] == s.closes
+
+
 # ------------------------------------------------------------------------------------------------------ the tests
 
 BEGIN_CLOSED: Final = {
     *("no_stop_rests_and_a_fresh_read_proves_it", "no_stop_is_known_but_no_read_proves_it"),
     *("an_entry_that_rests_for_five_minutes_is_cancelled", "an_entry_that_fills_has_not_rested"),
     *("a_position_too_small_to_be_divided_is_tightened_instead", "a_wall_that_stood_before_the_entry_is_not_new"),
+    "the_mark_is_through_the_level_kept_for_a_position_opened_elsewhere",
+    "a_tick_before_that_level_nothing_happens",
 }
 
 

@@ -21,7 +21,7 @@ from pipeline.core.positions import Basis, Position, Stage, best_mark_of
 from pipeline.core.sizing import STOP_ATR_FLOOR_PERMILLE, STOP_SPREADS
 from pipeline.core.stops import Candidate, StopMove, StopView, price_of, ratchet
 from pipeline.core.turn import Turn
-from pipeline.core.units import Lots, Ticks
+from pipeline.core.units import E8, Lots, Ticks
 from pipeline.core.wall_rules import stop_behind_wall, stop_off_liquidations, wall_buffer_e8
 from pipeline.core.wall_watch import zones_of
 
@@ -63,6 +63,7 @@ def ask_close(turn: Turn) -> None:
             side=position.side,
             lots=Lots(position.lots * position.side.sign),
             reason=position.close_rule,
+            risk=E8(_at_risk_e8(turn, position)),
         ),
         rule=position.close_rule,
     )
@@ -71,6 +72,15 @@ def ask_close(turn: Turn) -> None:
     position.close_next_ms = turn.now + (CLOSE_AGAIN_MS << min(position.close_tries, 3))
     position.close_tries += 1
     _rest_on_all(turn, position)
+
+
+def _at_risk_e8(turn: Turn, position: Position) -> int:
+    """What is lost from the mark to the far rail, 0 while no mark is known."""
+    mark, instrument = turn.state.mark, turn.instrument
+    if mark is None or not position.far:
+        return 0
+    distance = (mark.mark - instrument.price_e8(position.far)) * position.side.sign
+    return max(0, instrument.notional_e8(lots=position.lots, price_e8=distance)) if distance > 0 else 0
 
 
 def keep_closing(turn: Turn) -> None:
@@ -101,6 +111,9 @@ def leave(turn: Turn, rule: str, fired: Fired) -> None:
     """
     state, position, policy = turn.state, turn.position, turn.state.policy
     quote, mark = state.quote, state.mark
+    if position.adopted:
+        close(turn, rule, fired)
+        return
     if quote is None or mark is None or not quote_fresh(state) or not mark_fresh(state) or not policy.x8_maker_ms:
         close(turn, rule, fired)
         return
@@ -148,6 +161,9 @@ def reduce(turn: Turn, rule: str, fired: Fired, *, lots: int, slice_lots: int = 
     """
     position, instrument = turn.position, turn.instrument
     least = max(1, instrument.min_lots)
+    if position.adopted:
+        turn.note("not_divided", f"{rule}: {fired.why}; a part of a position opened elsewhere is its owner's to take")
+        return False
     if lots < least or position.lots - lots < least:
         turn.note("not_divisible", f"{rule}: {position.lots} lots are too few to take a part")
         return False
@@ -204,7 +220,7 @@ def tighten(turn: Turn, *, forced: bool = False, extra: tuple[Candidate, ...] = 
         extra = (*extra, *_wall_candidates(turn, position, view))
     move = ratchet(view, state.policy, now=turn.now, changes=position.stop_changes, forced=forced, extra=extra)
     if isinstance(move, StopMove):
-        move_stop(turn, trigger=move.trigger, basis=move.basis)
+        move_stop(turn, trigger=move.trigger, basis=move.basis, forced=forced)
         position.wall_id = move.wall_id if move.basis is Basis.WALL else 0
         position.wall_e8 = move.level_e8 if move.basis is Basis.WALL else 0
         turn.rules.append(move.basis.value)

@@ -17,7 +17,7 @@ from pipeline.core.guard import next_step
 from pipeline.core.orders import OrderStatus
 from pipeline.core.positions import (
     RAIL_LEGS,
-    Basis,
+    STOP_OUTCOME,
     Order,
     Position,
     Stage,
@@ -32,16 +32,6 @@ from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks, format_e8
 TARGET_LEGS: Final = (Leg.TARGET, Leg.LAST_TARGET)
 UNBOOKED_WAIT_MS: Final = 1_000  # flat is told, but not yet by the trades that carry the money
 
-_STOP_OUTCOME: Final = {
-    Basis.INITIAL: "hard_stop",
-    Basis.BREAKEVEN: "breakeven_stop",
-    Basis.CHANDELIER: "trailing_stop",
-    Basis.SWING: "trailing_stop",
-    Basis.FACTORS: "tightened_stop",
-    Basis.WALL: "tightened_stop",
-    Basis.TIME: "tightened_stop",
-    Basis.PLUGIN: "tightened_stop",
-}
 # Rule of a partial close → how the trade is told to have ended if that fill was the last one.
 REDUCED_OUTCOME: Final = {"X9": "flow", "X11": "liquidity", "X19": "wall", "X18": "cascade"}
 
@@ -83,7 +73,7 @@ def last_target_filled(turn: Turn) -> Fired | None:
 def stopped_out(turn: Turn) -> Fired | None:
     """A rail filled: the stop did its work; the outcome is what the level followed from."""
     order = _flat_by_own_order(turn, lambda o: o.leg in RAIL_LEGS)
-    return Fired(f"{order.leg.name} filled", _STOP_OUTCOME[order.basis]) if order is not None else None
+    return Fired(f"{order.leg.name} filled", STOP_OUTCOME[order.basis]) if order is not None else None
 
 
 def closed_by_order(turn: Turn) -> Fired | None:

@@ -15,7 +15,17 @@ from pipeline.core.exits.acts import close
 from pipeline.core.exits.rule import Fired, closable
 from pipeline.core.feeds import USER, age_ms, mark_fresh, quote_fresh
 from pipeline.core.orders import FIRING, RESTING, OrderStatus
-from pipeline.core.positions import RAIL_LEGS, Position, Stage, adopt_quantity, protected, rail_at_work, settled_dispute
+from pipeline.core.positions import (
+    RAIL_LEGS,
+    STOP_OUTCOME,
+    Position,
+    Stage,
+    adopt_quantity,
+    protected,
+    rail_at_work,
+    settled_dispute,
+)
+from pipeline.core.stops import through
 from pipeline.core.turn import Turn
 
 READ_FRESH_MS: Final = 1_000  # X1: the read must be at least this much younger than the loss of protection
@@ -55,6 +65,8 @@ def adopt(turn: Turn, rule: str, fired: Fired) -> None:
 def unprotected(turn: Turn) -> Fired | None:
     """X1: no proven stop for 2 s, and a fresh complete read shows no cover."""
     position = turn.position
+    if position.adopted:
+        return None  # whether a stop is put back that its owner took away is the executor's policy
     if position.unprotected_ms < 0 or position.read_covered or not closable(turn):
         return None
     if turn.now - position.unprotected_ms <= turn.state.policy.unprotected_close_ms:
@@ -67,7 +79,7 @@ def unprotected(turn: Turn) -> Fired | None:
 def rail_failed(turn: Turn) -> Fired | None:
     """X2: a rail was refused by the engine, expired, finished with quantity left, stuck, or passed by unnoticed."""
     position = turn.position
-    if not closable(turn):
+    if position.adopted or not closable(turn):
         return None
     policy = turn.state.policy
     if position.price_through:
@@ -104,6 +116,19 @@ def killed(turn: Turn) -> Fired | None:
         return None
     outcome = next((word for begin, word in HALTS if state.mode_reason.startswith(begin)), "killed")
     return Fired(f"trading is halted: {state.mode_reason}", outcome)
+
+
+def level_passed(turn: Turn) -> Fired | None:
+    """LEVEL: the mark is through the level that decide keeps for a position whose stop on the venue is not its own."""
+    state, position = turn.state, turn.position
+    if not position.adopted or position.left_alone or not position.stop_moves:
+        return None
+    if state.mark is None or not mark_fresh(state):
+        return None
+    trigger_e8 = turn.instrument.price_e8(position.stop)
+    if not closable(turn) or not through(position.side, trigger_e8=trigger_e8, mark_e8=state.mark.mark):
+        return None
+    return Fired(f"the mark is through {turn.instrument.price_text(position.stop)}", STOP_OUTCOME[position.basis])
 
 
 def closed_by_hand(turn: Turn) -> Fired | None:

@@ -45,6 +45,14 @@ RULES: Final[tuple[ExitRule, ...]] = (
     ),
     ExitRule("X3", "kill switch, day loss or margin ratio", closes=True, fires=protection.killed, act=close),
     ExitRule(
+        "LEVEL",
+        "opened elsewhere: the mark is through the level that the ratchet keeps",
+        closes=True,
+        fires=protection.level_passed,
+        act=close,
+        since="0.3",
+    ),
+    ExitRule(
         "HAND", "a person asked to close", closes=True, fires=protection.closed_by_hand, act=protection.close_by_hand
     ),
     ExitRule(

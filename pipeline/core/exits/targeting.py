@@ -22,7 +22,7 @@ MILLI: Final = 1_000
 def follow_market(turn: Turn) -> None:
     """On a newly scored closed bar: move the first target, or let the stop trail instead of the last one."""
     state, position = turn.state, turn.position
-    if not position.frozen or position.lots <= 0 or position.leave_rule or position.left_alone:
+    if not position.frozen or position.lots <= 0 or position.leave_rule or position.left_alone or position.adopted:
         return
     factors = seen(turn)
     if position.first_target_done:

@@ -156,6 +156,7 @@ def test_an_entry_becomes_an_admission_with_an_expiry() -> None:
                 last_target=Ticks(0),
                 expires_ms=Milliseconds(account.now + 2_000),
                 max_loss=E8(38 * ONE_E8),  # the far rail at 7.5 % and 10 bps of slippage
+                margin=E8(5_000 * ONE_E8),  # half of the balance: there are two slots
             ),
         ),
     ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from pipeline.core.commands import ClosePosition, MoveStop, Note, RequestData
-from pipeline.core.events import CloseRequested, Leg, Side, Verdict
+from pipeline.core.events import CloseRequested, InstrumentChanged, Leg, Side, Verdict
+from pipeline.core.feeds import entry_blocks
 from pipeline.core.orders import OrderStatus
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds
-from tests.sessions.script import Session
+from tests.sessions.script import INSTRUMENT, Session
 from tests.sessions.test_targets import opened
 from tests.sessions.test_venue_wins import foreign_fill
 from tests.sessions.venue import Resting, Venue
@@ -204,3 +206,28 @@ def test_an_old_entry_price_of_the_venue_is_not_taken() -> None:
     )
 
     assert 50_001 * ONE_E8 == session.position.venue_entry_e8
+
+
+@pytest.mark.parametrize("code", [-4140, -4141, -1122, -1016])
+def test_a_refusal_that_says_the_symbol_is_closed_closes_entries_until_the_venue_says_otherwise(code: int) -> None:
+    """X17: entries close at once, exchangeInfo is asked for, a close waits, and an answer opens the symbol again."""
+    session = Session()
+    venue = Venue(session)
+    session.ready()
+    venue.run(session.admit())
+    rail = working(venue)
+
+    session.say(venue.ended(rail, Verdict.REJECTED, code=code))
+    asked = [ask.kind for ask in session.all(RequestData)]
+    assert any("the venue refuses orders" in reason for reason in entry_blocks(session.state))
+    session.wait(300)
+    assert "exchange_info" in {ask.kind for ask in session.all(RequestData)} - set(asked)
+    assert ["not_tradable"] == [word for word in session.codes() if word == "not_tradable"]
+    assert any("X17" in decision.rules for decision in session.decisions)
+    session.say(CloseRequested(command="c1", reason="now"))
+    assert [] == session.all(ClosePosition)
+
+    session.say(InstrumentChanged(instrument=INSTRUMENT))
+    session.wait(300)
+    assert not any("refuses orders" in reason for reason in entry_blocks(session.state))
+    assert [ClosePosition] == [type(close) for close in session.all(ClosePosition)]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core.commands import MoveStop, PlaceTarget
-from pipeline.core.events import Leg, Stamp, Verdict
-from pipeline.core.guard import ORDERS_KEPT, ORDERS_KEPT_MS, TARGET_TRIES, move_stop
+from pipeline.core.events import Leg, Side, Stamp, Verdict
+from pipeline.core.guard import ORDERS_KEPT, ORDERS_KEPT_MS, TARGET_TRIES, keep_rails, move_stop
 from pipeline.core.orders import OrderStatus
 from pipeline.core.positions import Basis, Order
 from pipeline.core.turn import Turn
 from pipeline.core.units import Milliseconds
 from tests.sessions.script import Session
 from tests.sessions.test_targets import opened
+from tests.sessions.test_venue_wins import foreign_fill
 from tests.sessions.venue import Venue
 
 
@@ -130,3 +131,23 @@ def test_a_position_stored_before_ladders_goes_on_with_its_two_targets() -> None
     venue.mark(position.target)
     assert 50 == session.position.lots
     assert session.position.first_target_done
+
+
+def test_a_mere_move_of_a_stop_that_covers_is_marked_and_nothing_else_is() -> None:
+    """The account's limit of moves holds for a ratchet move alone: not for the first rail, a resize or an X-rule."""
+    session, venue = opened()
+    session.wait(1_000)
+    venue.mark(50_200)
+    session.wait(1_000)
+    moves = [move for move in session.all(MoveStop) if move.leg is Leg.WORKING]
+    assert [True] == [move.ratchet for move in moves]
+
+    venue.lots = 50
+    venue.tell(foreign_fill(session, client="web_abc", side=Side.SELL, lots=50, price=50_200), venue.account())
+    resized = [move for move in session.all(MoveStop) if move.leg is Leg.WORKING][-1]
+    assert (50, False) == (resized.lots, resized.ratchet)
+
+    turn = Turn(session.state, Stamp(0, 10**6, 0, Milliseconds(session.now), Milliseconds(session.now)))
+    move_stop(turn, trigger=session.position.stop + 20, basis=Basis.FACTORS, forced=True)
+    keep_rails(turn)
+    assert [False] == [o.ratchet for o in turn.outputs if isinstance(o, MoveStop)]

@@ -210,3 +210,35 @@ def test_levels_beyond_the_price_filter_are_refused() -> None:
     for instrument, word in ((low, "lowest"), (high, "highest")):
         found = plan_entry(wanted, quote=quote(), instrument=instrument, policy=POLICY, atr_e8=800 * ONE_E8)
         assert word in reason(found)
+
+
+def test_leverage_is_what_the_allocated_margin_needs_and_no_more_than_allowed() -> None:
+    """max(1, ceil(notional / allocated margin)): 5,000 USDT on 2,000 are 3; a typed quantity gets 5 at most."""
+
+    def leverage(*, lots: int, margin: int, most: int = 5) -> int:
+        wanted = Wanted(side=Side.BUY, lots=lots, notional_e8=0, margin_e8=margin * ONE_E8, most_leverage=most)
+        found = plan_entry(wanted, quote=quote(), instrument=INSTRUMENT, policy=POLICY, atr_e8=800 * ONE_E8)
+        assert isinstance(found, Plan)
+        return found.leverage
+
+    assert 3 == leverage(lots=100, margin=2_000)
+    assert 1 == leverage(lots=100, margin=50_000)
+    assert 5 == leverage(lots=100, margin=100)
+    assert 0 == leverage(lots=100, margin=0)
+    assert 0 == leverage(lots=100, margin=2_000, most=0)
+
+
+def test_a_size_by_risk_never_needs_more_than_the_largest_leverage() -> None:
+    """1,000 USDT of margin at 5 carry 99 steps of 0.001 at 50,001, whatever the risk would allow."""
+    wanted = Wanted(
+        side=Side.BUY,
+        lots=0,
+        notional_e8=100_000 * ONE_E8,
+        risk_e8=10_000 * ONE_E8,
+        margin_e8=1_000 * ONE_E8,
+        most_leverage=5,
+    )
+    found = plan_entry(wanted, quote=quote(), instrument=INSTRUMENT, policy=POLICY, atr_e8=800 * ONE_E8)
+
+    assert isinstance(found, Plan)
+    assert (99, 5) == (found.lots, found.leverage)

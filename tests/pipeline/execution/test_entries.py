@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from pipeline.binance.requests import RegularOrder
+from pipeline.binance.requests import Read, RegularOrder
 from pipeline.core.commands import OpenBracket
 from pipeline.core.events import Side
 from pipeline.core.units import Lots, Milliseconds, Ticks
@@ -85,6 +86,64 @@ def test_an_entry_out_of_time_or_limits_is_refused_and_not_sent(record: IntentRe
         assert outcome.message.startswith(reason)
         assert [] == [request for request in world.venue.requests if isinstance(request, RegularOrder)]
         assert {} == executor.desk.positions
+
+    run_virtual(run())
+
+
+def settings_asked(world: World) -> list[tuple[tuple[str, str], ...]]:
+    """What margin type and leverage were set to, in order."""
+    paths = ("/fapi/v1/marginType", "/fapi/v1/leverage")
+    return [request.query for request in world.venue.requests if isinstance(request, Read) and request.path in paths]
+
+
+@scenario
+async def test_margin_type_and_leverage_are_set_before_the_first_entry_of_a_symbol() -> None:
+    """Isolated first, then the leverage; a second entry with the same leverage asks for neither again."""
+    world = World()
+    world.venue.fault = lambda request: "code -2019" if is_entry(request) else ""  # no position comes of them
+    executor = await started(world)
+    for number, leverage in ((1, 3), (2, 3), (3, 5)):
+        await executor.submit(intent(number, msgspec.structs.replace(bracket(), leverage=leverage)))
+        await executor.desk.idle()
+
+    symbol = ("symbol", BTC)
+    isolated = (symbol, ("marginType", "ISOLATED"))
+    assert [isolated, (symbol, ("leverage", "3")), (symbol, ("leverage", "5"))] == settings_asked(world)
+    sent = [is_entry(request) for request in world.venue.requests if is_entry(request) or request.method == "POST"]
+    assert sent.index(True) >= 2  # no entry in front of them
+    assert 3 == sum(sent)
+
+
+@scenario
+async def test_isolated_already_is_as_good_as_set() -> None:
+    """−4046: no need to change the margin type."""
+    world = World()
+    world.venue.fault = lambda request: "code -4046" if request.path.endswith("marginType") else ""
+    executor = await started(world)
+    await executor.submit(intent(1, msgspec.structs.replace(bracket(), leverage=3)))
+    await executor.desk.idle()
+
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+
+
+@pytest.mark.parametrize(("path", "code"), [("marginType", -4047), ("leverage", -4161)])
+def test_what_the_venue_will_not_set_keeps_the_entry_away(path: str, code: int) -> None:
+    """Open orders or a position forbid the change: the entry is refused with the venue's word, and asked anew next."""
+
+    async def run() -> None:
+        world = World()
+        world.venue.fault = lambda request: f"code {code}" if request.path.endswith(path) else ""
+        executor = await started(world)
+        await executor.submit(intent(1, msgspec.structs.replace(bracket(), leverage=3)))
+        await executor.desk.idle()
+        (_, outcome), *_ = world.outbox.outcomes
+        assert outcome.message.startswith("venue: ")
+        assert str(code) in outcome.message
+        assert [] == [request for request in world.venue.requests if isinstance(request, RegularOrder)]
+        world.venue.fault = lambda _: ""
+        await executor.submit(intent(2, msgspec.structs.replace(bracket(), leverage=3)))
+        await executor.desk.idle()
+        assert [FAR, WORKING] == world.venue.rails(BTC)
 
     run_virtual(run())
 

@@ -9,16 +9,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.binance.requests import AlgoOrder
+from pipeline.binance.requests import AlgoOrder, RegularOrder
 from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, PlaceTarget, Sweep
 from pipeline.core.events import Leg, Side
-from pipeline.core.units import Lots, Ticks
+from pipeline.core.units import E8, Lots, Ticks
 from pipeline.execution.executor import IMAGE_EVERY_S, Executor, Superseded
 from pipeline.wire.records import Attempted, EpochEnded, EpochStarted, IntentRecord, IntentSettled
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
     START_MS,
+    SYMBOLS,
     WORKING,
     Killer,
     VirtualClock,
@@ -291,3 +292,49 @@ def test_no_interleaving_of_answers_increases_risk_twice(plan: list[str], stream
         assert [] == world.faults
 
     run_virtual(run())
+
+
+@scenario
+async def test_the_account_moves_its_stops_thirty_times_a_minute_at_most() -> None:
+    """Domain 6.4: a mere ratchet move beyond it is refused and what rests covers; any other move goes out."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    for number in range(31):
+        move = MoveStop(record.id, Leg.WORKING, Side.BUY, Ticks(990_001 + number), Lots(10), ratchet=True)
+        await executor.submit(intent(10 + number, move))
+        await executor.desk.idle()
+
+    assert [FAR, ("b", 990_030, 10)] == world.venue.rails(BTC)
+    _, last = world.outbox.outcomes[-1]
+    assert ("refused", True) == (last.verdict.value, last.message.startswith("limits: 30 stop moves"))
+
+    await executor.submit(intent(50, MoveStop(record.id, Leg.WORKING, Side.BUY, Ticks(991_000), Lots(10))))
+    await executor.desk.idle()
+    assert [FAR, ("b", 991_000, 10)] == world.venue.rails(BTC)
+
+    await asyncio.sleep(61)
+    later = MoveStop(record.id, Leg.WORKING, Side.BUY, Ticks(991_500), Lots(10), ratchet=True)
+    await executor.submit(intent(51, later))
+    await executor.desk.idle()
+    assert [FAR, ("b", 991_500, 10)] == world.venue.rails(BTC)
+
+
+@scenario
+async def test_of_closes_that_must_wait_the_largest_risk_goes_first() -> None:
+    """X3 closes everything: while the venue lets nothing through, the closes queue by what they save."""
+    world = World()
+    executor = await started(world)
+    records = [intent(1 + n, bracket(), symbol=symbol) for n, symbol in enumerate(SYMBOLS[:3])]
+    for record in records:
+        await executor.submit(record)
+    await executor.desk.idle()
+    executor.lanes.stop_all(world.venue.clock.now_ms() + 2_000)
+    for number, (record, risk) in enumerate(zip(records, (10, 30, 20), strict=True)):
+        close = ClosePosition(record.id, Side.BUY, Lots(10), "X3", risk=E8(risk))
+        executor.submit(intent(20 + number, close, symbol=record.symbol))
+    await asyncio.sleep(4)
+    await executor.desk.idle()
+
+    closes = [r.symbol for r in world.venue.requests if isinstance(r, RegularOrder) and r.reduce_only]
+    assert [SYMBOLS[1], SYMBOLS[2], SYMBOLS[0]] == closes[:3]

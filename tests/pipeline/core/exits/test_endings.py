@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pipeline.core.commands import ReportTrade
 from pipeline.core.events import Leg, Side
-from pipeline.core.exits.endings import _STOP_OUTCOME, REDUCED_OUTCOME
+from pipeline.core.exits.endings import REDUCED_OUTCOME
 from pipeline.core.exits.protection import HALTS
-from pipeline.core.positions import Basis
+from pipeline.core.positions import STOP_OUTCOME, Basis
 from pipeline.reporting.words import OUTCOMES
 from tests.sessions.story import Story
 from tests.sessions.test_exit_rules import STORIES, play
@@ -14,12 +14,12 @@ from tests.sessions.test_exit_rules import STORIES, play
 
 def test_every_basis_has_its_outcome() -> None:
     """Whatever a stop followed from, its fill is told in words."""
-    assert set(Basis) == set(_STOP_OUTCOME)
+    assert set(Basis) == set(STOP_OUTCOME)
 
 
 def test_every_outcome_has_its_words() -> None:
     """Those of stops, of partial closes, of the account's halts, and those of every story."""
-    named = {*_STOP_OUTCOME.values(), *REDUCED_OUTCOME.values(), *(word for _, word in HALTS)}
+    named = {*STOP_OUTCOME.values(), *REDUCED_OUTCOME.values(), *(word for _, word in HALTS)}
     told = {trade.outcome for name in STORIES for trade in play(name, Side.BUY).session.all(ReportTrade)}
 
     assert set() == (named | told) - set(OUTCOMES)

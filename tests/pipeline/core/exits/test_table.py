@@ -12,7 +12,7 @@ def test_the_rules_stand_in_the_order_of_the_domain() -> None:
     order = [rule.id for rule in RULES]
 
     assert order == [
-        *("X0a", "X0b", "X1", "X2", "X3", "HAND", "X4", "X4", "X5", "X6", "X7", "X7", "STOP", "FLAT"),
+        *("X0a", "X0b", "X1", "X2", "X3", "LEVEL", "HAND", "X4", "X4", "X5", "X6", "X7", "X7", "STOP", "FLAT"),
         *("X8", "X8", "X9", "X10", "X10", "X11", "X11", "X12", "X13", "X14", "X15", "X15", "X16"),
         *("X17", "X18", "X18", "X19", "APART"),
     ]
@@ -22,7 +22,7 @@ def test_only_what_is_not_vital_may_be_switched_off() -> None:
     """Protection, and the ends that the venue itself brings, are no preference."""
     vital = {rule.id for rule in RULES if rule.vital}
 
-    assert {"X0a", "X0b", "X1", "X2", "X3", "X4", "X6", "X7", "HAND", "STOP", "FLAT"} == vital
+    assert {"X0a", "X0b", "X1", "X2", "X3", "X4", "X6", "X7", "LEVEL", "HAND", "STOP", "FLAT"} == vital
 
 
 def test_only_x8_to_x15_are_suppressed_early() -> None:
