@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from connectors.exchange_simulator.faults import FaultError, parse_rules
+from connectors.exchange_simulator.fixed_point import format_e8, parse_e8
 from connectors.exchange_simulator.instruments import CONTRACT_STATUSES
 from connectors.exchange_simulator.scenarios import AT_END, ScenarioError, parse_segments
 from connectors.exchange_simulator.signing import PublicKeyError
@@ -229,7 +230,11 @@ async def stuck(simulator: Simulator, request: web.Request) -> Any:
 
 
 async def change_symbol(simulator: Simulator, request: web.Request) -> Any:
-    """POST /admin/symbol {"symbol", "status", "delivery_ms"}: halt, delist or reopen; !contractInfo tells (X17)."""
+    """
+    POST /admin/symbol {"symbol", "status", "delivery_ms", "tick_size"}: halt, delist, reopen, or give a new tickSize.
+
+    !contractInfo tells of status and delivery; of a tick only exchangeInfo.
+    """
     body = await _body(request)
     symbol, status_word, delivery = body.get("symbol"), body.get("status"), body.get("delivery_ms")
     if symbol not in simulator.venue.markets:
@@ -238,11 +243,28 @@ async def change_symbol(simulator: Simulator, request: web.Request) -> Any:
         raise AdminError(f"status {status_word!r} is none of {CONTRACT_STATUSES}")
     if delivery is not None and not isinstance(delivery, int):
         raise AdminError("delivery_ms must be a whole number of milliseconds")
-    row = simulator.venue.change_contract(
-        symbol, status=status_word, delivery_ms=delivery, now_ms=simulator.clock.now_ms()
-    )
+    now_ms = simulator.clock.now_ms()
+    if "tick_size" in body:
+        _change_tick(simulator, symbol, body["tick_size"], now_ms)
+    if status_word is not None or delivery is not None or "tick_size" not in body:
+        simulator.venue.change_contract(symbol, status=status_word, delivery_ms=delivery, now_ms=now_ms)
     simulator.deliver()
-    return {"symbol": symbol, "status": row.status, "delivery_ms": row.delivery_ms}
+    row = simulator.venue.markets[symbol].row
+    tick = format_e8(row.grid_e8, row.price_decimals)
+    return {"symbol": symbol, "status": row.status, "delivery_ms": row.delivery_ms, "tick_size": tick}
+
+
+def _change_tick(simulator: Simulator, symbol: str, text: Any, now_ms: int) -> None:
+    source = simulator.exchange.source
+    if not isinstance(source, SyntheticMarket):
+        raise AdminError("only the synthetic market has a tick of its own to change")
+    tick_e8 = parse_e8(text) if isinstance(text, str) else None
+    try:
+        events = source.retick(symbol, tick_e8 or 0, now_ms=now_ms)
+    except ValueError as error:
+        raise AdminError(f"tick_size: {error}; a scenario may name a finer one from the start") from error
+    for event in events:
+        simulator.venue.apply(event, now_ms)
 
 
 async def register_key(simulator: Simulator, request: web.Request) -> Any:

@@ -19,11 +19,11 @@ def price_ticks(row: Instrument, text: str, name: str = "price") -> int:
         raise VenueError(-1111 if decimals_of(text) > 8 else -1102, name=name)
     if decimals_of(text) > row.price_decimals:
         raise VenueError(-1111)
-    if value < row.min_price * row.tick_e8:
+    if value < row.lowest * row.tick_e8:
         raise VenueError(-4013)
     if value > row.max_price * row.tick_e8:
         raise VenueError(-4002)
-    if value % row.tick_e8:
+    if value % row.grid_e8:
         raise VenueError(-4014)
     return value // row.tick_e8
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from connectors.exchange_simulator.fixed_point import E8
+from connectors.exchange_simulator.fixed_point import E8, parse_e8
 from connectors.exchange_simulator.instruments import CONTRACT_STATUSES, Instrument
 from connectors.exchange_simulator.json_places import Step
 from connectors.exchange_simulator.market_events import ContractChange, FundingRate, MarketEvent, StrangerLiquidated
@@ -24,6 +24,7 @@ KINDS: Final = {
     "thin": ("seconds", "share"),
     "status": ("status", "delivery_seconds"),
     "funding": ("rate_bps",),
+    "tick": ("tick",),
 }
 
 
@@ -35,7 +36,7 @@ class Happening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     `cascade`: *count* liquidations of strangers over *seconds*, *side* "bid" for longs being sold into the bids;
     `thin`: the book shows only *share* of its quantities for *seconds*; `status`: a halt (TRADING_HALT), a delisting
     (PRE_DELIVERING … with *delivery_seconds*), a listing (PENDING_TRADING, later TRADING); `funding`: the rate of the
-    next settlement.
+    next settlement; `tick`: the symbol's new tickSize, as text.
     """
 
     at: float
@@ -50,6 +51,12 @@ class Happening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     status: str = "TRADING"
     delivery_seconds: float | None = None
     rate_bps: float = 0.0
+    tick: str = "0"
+
+    @property
+    def tick_e8(self) -> int:
+        """The new tickSize of a `tick`, e8; 0 when it is none."""
+        return parse_e8(self.tick) or 0
 
 
 def first_mistake(happenings: Sequence[Happening]) -> tuple[tuple[Step, ...], str] | None:
@@ -66,6 +73,7 @@ def first_mistake(happenings: Sequence[Happening]) -> tuple[tuple[Step, ...], st
             "count": (0 < one.count <= 10_000, "is not in [1, 10000]"),
             "share": (0 < one.share <= 1, "is not in (0, 1]"),
             "status": (one.status in CONTRACT_STATUSES, f"is none of {CONTRACT_STATUSES}"),
+            "tick": (one.kind != "tick" or one.tick_e8 > 0, "is no positive decimal of at most 8 places"),
             "rate_bps": (-300 <= one.rate_bps <= 300, "is not in [-300, 300]"),
         }
         for name, (fits, words) in checks.items():

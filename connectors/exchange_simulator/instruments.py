@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import gcd
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +25,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """
     One USDⓈ-M perpetual: grid in e8 units, filters in ticks and lots, ratios in 1e-4.
 
-    `price_e8`, `atr_bps` and `open_interest_lots` describe the synthetic market's start, not a venue rule.
+    Prices count in units of `tick_e8`; the venue's tickSize is `tick_multiple` of them, so that it may change while
+    orders and levels of the old grid stay. `price_e8`, `atr_bps` and `open_interest_lots` describe the synthetic
+    market's start, not a venue rule.
     """
 
     symbol: str
@@ -43,6 +47,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     market_take_bound: int = 500
     trigger_protect: int = 500
     max_orders: int = 200
+    tick_multiple: int = 1
     max_leverage: int = 125
     funding_hours: int = 8
     status: str = "TRADING"
@@ -56,6 +61,16 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     def unit_e8(self) -> int:
         """Money value of one lot moving one tick, in e8 USDT; always whole by construction."""
         return self.tick_e8 * self.step_e8 // E8
+
+    @property
+    def grid_e8(self) -> int:
+        """The venue's tickSize, e8."""
+        return self.tick_e8 * self.tick_multiple
+
+    @property
+    def lowest(self) -> int:
+        """The lowest legal price that lies on the grid, in units of `tick_e8`."""
+        return -(-self.min_price // self.tick_multiple) * self.tick_multiple
 
     def notional(self, ticks: int, lots: int) -> int:
         """Value of *lots* at *ticks*, e8 USDT."""
@@ -75,7 +90,32 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     def nearest_tick(self, price_e8: int) -> int:
         """The grid price nearest to an e8 price."""
-        return (price_e8 + self.tick_e8 // 2) // self.tick_e8
+        return (price_e8 + self.grid_e8 // 2) // self.grid_e8 * self.tick_multiple
+
+    def with_units(self, ticks_e8: Sequence[int]) -> Instrument:
+        """The same symbol in units so fine that each of *ticks_e8* can be its tickSize; ValueError if too fine."""
+        unit = gcd(self.tick_e8, *ticks_e8)
+        factor = self.tick_e8 // unit
+        if factor == 1:
+            return self
+        if unit * self.step_e8 % E8:
+            raise ValueError(f"{self.symbol}: a tick of {format_trimmed(unit)} × its step is finer than 1e-8 USDT")
+        return msgspec.structs.replace(
+            self,
+            tick_e8=unit,
+            tick_multiple=self.tick_multiple * factor,
+            min_price=self.min_price * factor,
+            max_price=self.max_price * factor,
+            price_decimals=max(self.price_decimals, decimals_of(format_e8(unit))),
+        )
+
+    def with_tick(self, tick_e8: int) -> Instrument:
+        """The symbol with another tickSize; ValueError when that is no multiple of the unit it is counted in."""
+        if tick_e8 <= 0 or tick_e8 % self.tick_e8:
+            raise ValueError(
+                f"{self.symbol}: a tick of {format_trimmed(tick_e8)} is no multiple of {format_trimmed(self.tick_e8)}"
+            )
+        return msgspec.structs.replace(self, tick_multiple=tick_e8 // self.tick_e8)
 
 
 def instrument(
@@ -158,7 +198,7 @@ def default_symbols(count: int) -> list[str]:
 
 def exchange_info_row(row: Instrument) -> dict[str, Any]:  # Any: the venue's free-form JSON
     """One element of exchangeInfo.symbols, names and types of sheet 4.2."""
-    tick, step = format_e8(row.tick_e8, row.price_decimals), format_e8(row.step_e8, row.quantity_decimals)
+    tick, step = format_e8(row.grid_e8, row.price_decimals), format_e8(row.step_e8, row.quantity_decimals)
     lots = row.quantity_text
     return {
         "symbol": row.symbol,
@@ -185,7 +225,7 @@ def exchange_info_row(row: Instrument) -> dict[str, Any]:  # Any: the venue's fr
         "filters": [
             {
                 "filterType": "PRICE_FILTER",
-                "minPrice": row.price_text(row.min_price),
+                "minPrice": row.price_text(row.lowest),
                 "maxPrice": format_trimmed(row.max_price * row.tick_e8),
                 "tickSize": tick,
             },

@@ -146,8 +146,8 @@ class Liquidation:
         row, mark = position.row, self._mark(position)
         distance = balance * E8 // (abs(position.lots) * row.step_e8)
         if position.lots < 0:
-            return max(1, (mark + distance) // row.tick_e8)
-        return max(1, -(-(mark - distance) // row.tick_e8))
+            return max(1, (mark + distance) // row.grid_e8 * row.tick_multiple)
+        return max(1, -(-(mark - distance) // row.grid_e8) * row.tick_multiple)
 
     def _reduce(self, position: Position, balance: int, lots: int, *, now_ms: int) -> bool:
         """Bring a position down by an IOC order; what the book does not take expires. False: it took nothing."""

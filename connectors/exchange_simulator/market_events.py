@@ -69,6 +69,13 @@ class ContractChange(msgspec.Struct, frozen=True):
     delivery_ms: int | None = None
 
 
+class TickChange(msgspec.Struct, frozen=True):
+    """The symbol's tickSize changes; open orders and levels of the old grid stay where they are."""
+
+    symbol: str
+    tick_e8: int
+
+
 class FundingRate(msgspec.Struct, frozen=True):
     """The rate of the next settlement, e8 of the notional."""
 
@@ -109,6 +116,7 @@ MarketEvent = (
     | RecordedFrame
     | RecordedSnapshot
     | ContractChange
+    | TickChange
     | FundingRate
     | StrangerLiquidated
     | MarkGiven

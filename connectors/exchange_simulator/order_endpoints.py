@@ -115,9 +115,9 @@ def modify_order(venue: Venue, params: Params, now_ms: int) -> Json:
     if side != order.side:
         raise VenueError(-1130, name="side")
     matched = price_match(params, limit=order.order_type == "LIMIT")
-    lots = filters.quantity_lots(order.row, mandatory(params, "quantity"), market=False)
+    lots = filters.quantity_lots(market.row, mandatory(params, "quantity"), market=False)
     price = (
-        filters.price_ticks(order.row, mandatory(params, "price"))
+        filters.price_ticks(market.row, mandatory(params, "price"))
         if matched == "NONE"
         else matched_price(market, matched, buy=order.buy)
     )

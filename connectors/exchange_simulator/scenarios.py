@@ -63,6 +63,15 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle: str = "wander"
     volatility_bps: float = 2.0
 
+    def instrument(self, row: Instrument) -> Instrument:
+        """The symbol as this scenario starts it, counted finely enough for every tick it will have; ScenarioError."""
+        ticks = [one.tick_e8 for one in self.happenings if one.kind == "tick" and one.symbol == row.symbol]
+        own = self.symbols.get(row.symbol)
+        try:
+            return (row if own is None else own.adjusted(row)).with_units(ticks)
+        except ValueError as error:
+            raise ScenarioError(f"happenings: {error}") from error
+
     def path_of(self, symbol: str, name: str | None = None) -> list[Segment]:
         """The segments of a named path, or of the symbol's own one; KeyError names what is missing."""
         wanted: str | list[Segment] | None = name
@@ -177,6 +186,7 @@ CRASH: Final = Scenario(
         Happening(at=120, symbol="XRPUSDT", kind="status", status="TRADING"),
         Happening(at=0, symbol="DOGEUSDT", kind="status", status="PENDING_TRADING"),
         Happening(at=45, symbol="DOGEUSDT", kind="status", status="TRADING"),
+        Happening(at=100, symbol="BNBUSDT", kind="tick", tick="0.10"),
         Happening(at=150, symbol="DOGEUSDT", kind="status", status="PRE_DELIVERING", delivery_seconds=3_600),
     ],
 )

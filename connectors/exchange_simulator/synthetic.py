@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from connectors.exchange_simulator.fixed_point import E8
 from connectors.exchange_simulator.happenings import Due, schedule, told
 from connectors.exchange_simulator.instruments import Instrument
-from connectors.exchange_simulator.market_events import BookChange, MarketEvent, MarketTrade
+from connectors.exchange_simulator.market_events import BookChange, MarketEvent, MarketTrade, TickChange
 from connectors.exchange_simulator.prng import Prng
 from connectors.exchange_simulator.scenarios import Scenario, Segment
 
@@ -105,13 +105,33 @@ class SyntheticSymbol:
         self._bid_ladders: Ladders = (range(0), range(0))
         self._ask_ladders: Ladders = (range(0), range(0))
         price_ticks = row.price_e8 // row.tick_e8
-        self._grid = max(1, price_ticks // 10_000)
-        self._spread = max(1, price_ticks // 800_000)
+        # Levels lie on multiples of the tickSize.
+        self._unit = row.tick_multiple
+        self._grid = self._aligned(price_ticks // 10_000)
+        self._spread = self._aligned(price_ticks // 800_000)
         # About 60,000 USDT at each level, so that 120 levels hold a few millions per side.
         self._typical_lots = max(2, 60_000 * E8 // max(1, row.notional(price_ticks, 1)))
         reversion = min(500_000, step_us * PPM // REVERSION_US)
         self._keep_ppm = PPM - reversion
         self._kick_ppm = isqrt(2 * reversion * PPM)
+
+    def _aligned(self, ticks: int) -> int:
+        """A distance as a whole number of tickSizes, at least one."""
+        return max(1, ticks // self._unit) * self._unit
+
+    def retick(self, row: Instrument, now_us: int) -> list[MarketEvent]:
+        """Another tickSize: every level of the ladder goes, walls stay, and the next step builds it anew."""
+        self.row, self._unit = row, row.tick_multiple
+        price_ticks = max(self._bid, row.min_price)
+        self._grid, self._spread = self._aligned(price_ticks // 10_000), self._aligned(price_ticks // 800_000)
+        bids = {ticks: 0 for ticks in self._bids if ticks not in self._walls}
+        asks = {ticks: 0 for ticks in self._asks if ticks not in self._walls}
+        for side, gone in ((self._bids, bids), (self._asks, asks)):
+            for ticks in gone:
+                del side[ticks]
+        self._bid_ladders = self._ask_ladders = (range(0), range(0))
+        self._bid = self._ask = 0
+        return [BookChange(row.symbol, list(bids.items()), list(asks.items())), *self.step(now_us)]
 
     def step(self, now_us: int) -> list[MarketEvent]:
         """Move once: perhaps a trade at the old touch, then the new book."""
@@ -123,6 +143,7 @@ class SyntheticSymbol:
         self._noise_ppm = (noise // PPM if noise >= 0 else -(-noise // PPM)) + kick
         middle = line + line * self._noise_ppm // PPM
         bid = max(self.row.min_price + 400, middle // self.row.tick_e8 - self._spread // 2)
+        bid -= bid % self._unit
         events: list[MarketEvent] = []
         bids: dict[int, int] = {}
         asks: dict[int, int] = {}
@@ -130,11 +151,12 @@ class SyntheticSymbol:
             events.append(self._trade(bids, asks, rising=bid > self._bid))
         ask = bid + self._spread
         if bid != self._bid:
+            unit = self._unit
             self._bid_ladders = self._move(
-                self._bids, bids, self._bid_ladders, (range(bid, bid - NEAR, -1), self._grid_ticks(bid, -1))
+                self._bids, bids, self._bid_ladders, (range(bid, bid - NEAR * unit, -unit), self._grid_ticks(bid, -1))
             )
             self._ask_ladders = self._move(
-                self._asks, asks, self._ask_ladders, (range(ask, ask + NEAR), self._grid_ticks(ask, 1))
+                self._asks, asks, self._ask_ladders, (range(ask, ask + NEAR * unit, unit), self._grid_ticks(ask, 1))
             )
             self._bid, self._ask = bid, ask
         self._breathe(bids, asks)
@@ -153,7 +175,8 @@ class SyntheticSymbol:
     def build_wall(self, *, bid: bool, distance_bps: float, notional: int) -> tuple[int, BookChange]:
         """Put a large quantity far from the touch; returns its price and the change."""
         best = self._bid if bid else self._ask
-        reach = max(NEAR, int(best * distance_bps) // 10_000)
+        reach = max(NEAR * self._unit, int(best * distance_bps) // 10_000)
+        reach -= reach % self._unit
         ticks = best - reach if bid else best + reach
         lots = max(1, notional * E8 // max(1, self.row.notional(ticks, 1)))
         (self._bids if bid else self._asks)[ticks] = lots
@@ -199,7 +222,7 @@ class SyntheticSymbol:
     def _grid_ticks(self, best: int, direction: int) -> range:
         """Prices of the coarse ladder behind the near levels."""
         grid = self._grid
-        first = (best + direction * NEAR) // grid * grid
+        first = (best + direction * NEAR * self._unit) // grid * grid
         if direction < 0:
             lowest = max(grid, first - GRID_LEVELS * grid)
             return range(first, lowest, -grid)
@@ -227,10 +250,10 @@ class SyntheticSymbol:
         below, between, typical = self._random.below, self._random.between, self._typical_lots
         for _ in range(1 + below(2)):
             if below(2):
-                ticks = self._bid - below(NEAR)
+                ticks = self._bid - below(NEAR) * self._unit
                 self._bids[ticks] = bids[ticks] = 1 + typical * between(20, 300) // 100
             else:
-                ticks = self._ask + below(NEAR)
+                ticks = self._ask + below(NEAR) * self._unit
                 self._asks[ticks] = asks[ticks] = 1 + typical * between(20, 300) // 100
 
     def _trade(self, bids: dict[int, int], asks: dict[int, int], *, rising: bool) -> MarketTrade:
@@ -311,6 +334,8 @@ class SyntheticMarket:
             return [change]
         if one.kind == "thin":
             return [symbol.thin(1.0 if due.last else one.share)]
+        if one.kind == "tick":
+            return self.retick(one.symbol, one.tick_e8, now_ms=now_ms)
         bid, ask = symbol.touch
         return told(one, symbol.row, bid=bid, ask=ask, now_ms=now_ms)
 
@@ -320,6 +345,12 @@ class SyntheticMarket:
         if behind > 0:
             self._count += behind
         return max(0, behind)
+
+    def retick(self, symbol: str, tick_e8: int, *, now_ms: int) -> list[MarketEvent]:
+        """A new tickSize now; ValueError when it is no multiple of the unit, KeyError for an unknown symbol."""
+        found = self._by_name[symbol]
+        row = found.row.with_tick(tick_e8)
+        return [TickChange(symbol, tick_e8), *found.retick(row, now_ms * 1_000)]
 
     def set_path(self, symbol: str, segments: Sequence[Segment], *, at_end: str, now_ms: int) -> None:
         """Start a path now, from where the symbol's line stands; KeyError for an unknown symbol."""

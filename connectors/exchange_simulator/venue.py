@@ -33,6 +33,7 @@ from connectors.exchange_simulator.market_events import (
     RecordedFrame,
     RecordedSnapshot,
     StrangerLiquidated,
+    TickChange,
 )
 from connectors.exchange_simulator.prng import Prng
 from connectors.exchange_simulator.rate_limits import Limits, RateLimiter
@@ -221,6 +222,8 @@ class Venue:
                     market.first_snapshot = market.depth_snapshot(1_000, now_ms=event.event_ms)
             case ContractChange():
                 self.change_contract(event.symbol, status=event.status, delivery_ms=event.delivery_ms, now_ms=now_ms)
+            case TickChange():
+                self.change_tick(event.symbol, event.tick_e8)
             case FundingRate():
                 market.funding.forced_e8 = event.rate_e8
             case StrangerLiquidated():
@@ -317,6 +320,17 @@ class Venue:
                     "st": 1,
                 },
             )
+        return row
+
+    def change_tick(self, symbol: str, tick_e8: int) -> Instrument:
+        """
+        Change a symbol's tickSize: exchangeInfo tells, !contractInfo does not (sheet 2.10 knows no such push).
+
+        Orders that rest off the new grid stay until they end; new and modified ones must meet it (-4014).
+        """
+        market = self.market(symbol)
+        row = market.row.with_tick(tick_e8)
+        market.use(row)
         return row
 
     def judge(self, now_ms: int) -> None:

@@ -73,12 +73,7 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
     names = default_symbols(int(symbols)) if symbols.isdigit() else [name.strip() for name in symbols.split(",")]
     if not names or len(names) > 500 or not all(name.isalnum() and name.endswith("USDT") for name in names):
         raise click.BadParameter("give 1…500, or names that end in USDT", param_hint="--symbols")
-    rows = []
-    for name in dict.fromkeys([*names, *scenario.symbols]):
-        row = default_instrument(name)
-        own = scenario.symbols.get(name)
-        rows.append(row if own is None else own.adjusted(row))
-    return rows
+    return [scenario.instrument(default_instrument(name)) for name in dict.fromkeys([*names, *scenario.symbols])]
 
 
 @click.command()
@@ -89,7 +84,11 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option(
     "--scenario", default="calm", show_default=True, callback=_scenario, help="calm, demo, crash, or a JSON file."
 )
-@click.option("--recording", type=click.Path(exists=True, path_type=Path), help="hftbacktest .gz or cryptofeed folder.")
+@click.option(
+    "--recording",
+    type=click.Path(exists=True, path_type=Path),
+    help="hftbacktest .gz, folder of cryptofeed or of `perpguard record`.",
+)
 @click.option(
     "--klines",
     type=click.Path(exists=True, path_type=Path),
@@ -217,7 +216,7 @@ def simulator(
                 ledger_file=file,
                 begin=begin or "now",
             )
-    except (KlinesError, LiveError, RecordingError, ValueError) as error:
+    except (KlinesError, LiveError, RecordingError, ScenarioError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if faults is not None:
         running.faults.seed = seed if faults.seed is None else faults.seed

@@ -30,6 +30,8 @@ from tests.simulator import SignedClient, simulator_inside, until
         ("POST", "symbol", {"symbol": "NONE"}, "not simulated"),
         ("POST", "symbol", {"symbol": "BTCUSDT", "status": "SLEEPING"}, "TRADING"),
         ("POST", "symbol", {"symbol": "BTCUSDT", "delivery_ms": "soon"}, "delivery_ms"),
+        ("POST", "symbol", {"symbol": "BTCUSDT", "tick_size": "0.15"}, "no multiple"),
+        ("POST", "symbol", {"symbol": "BTCUSDT", "tick_size": 1}, "no multiple"),
         ("POST", "release", {"id": "x"}, "id"),
         ("GET", "ledger?after=x", None, "after"),
     ],

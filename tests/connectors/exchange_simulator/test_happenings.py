@@ -13,7 +13,7 @@ from connectors.exchange_simulator.instruments import default_instrument, defaul
 from connectors.exchange_simulator.scenarios import BUILT_IN, ScenarioError, parse_scenario
 from connectors.exchange_simulator.synthetic import SyntheticMarket
 from connectors.exchange_simulator.venue import Venue, VenueSettings
-from tests.connectors.exchange_simulator.venues import START
+from tests.connectors.exchange_simulator.venues import START, Bench
 
 READ = {"btcusdt@aggTrade", "!forceOrder@arr", "!contractInfo"}
 
@@ -112,6 +112,87 @@ def test_the_schedule_is_in_order_of_time() -> None:
     ]
 
 
+class Ticking(Bench):
+    """A bench whose market runs by itself."""
+
+    running: Exchange
+
+
+def ticking(tick: str, at: float = 5) -> Ticking:
+    """A bench on a synthetic BTCUSDT whose tickSize changes from 0.10 to *tick*."""
+    change = Happening(at=at, symbol="BTCUSDT", kind="tick", tick=tick)
+    scenario = type(BUILT_IN["calm"])(name="test", happenings=[change])
+    rows = [scenario.instrument(default_instrument("BTCUSDT"))]
+    wanted = {"btcusdt@depth@100ms", "!contractInfo"}
+    venue = Venue(rows, VenueSettings(), routes=ROUTES, start_ms=START, wanted=wanted.__contains__)
+    bench = Ticking()
+    bench.venue, bench.now = venue, START
+    bench.running = Exchange(venue, SyntheticMarket(rows, seed=3, scenario=scenario, rate=5, start_ms=START))
+    return bench
+
+
+def reach(bench: Ticking, second: float) -> list[tuple[str, Any]]:
+    """Let time pass; the frames since."""
+    bench.now = START + int(second * 1_000)
+    return played(bench.running, second)
+
+
+def tick_size(bench: Bench) -> str:
+    """What exchangeInfo says."""
+    filters = bench.call("GET", "/fapi/v1/exchangeInfo").body["symbols"][0]["filters"]
+    return next(one["tickSize"] for one in filters if one["filterType"] == "PRICE_FILTER")
+
+
+@pytest.mark.parametrize(("tick", "good", "bad"), [("1.0", "83001.0", "83000.1"), ("0.01", "83000.01", "83000.001")])
+def test_a_new_tick_size_is_seen_by_exchange_info_filters_and_the_book(tick: str, good: str, bad: str) -> None:
+    """Coarser or finer: tickSize, -4014 or -1111 off it, levels on the new grid, a client's book stays whole."""
+    bench = ticking(tick)
+    reach(bench, 0.5)
+    reach(bench, 4)
+    assert 0.1 == float(tick_size(bench))
+    frames = reach(bench, 9)
+    assert float(tick) == float(tick_size(bench))
+    assert [] == [frame for stream, frame in frames if stream == "!contractInfo"]
+    held = bench.venue.markets["BTCUSDT"].book
+    unit = bench.venue.markets["BTCUSDT"].row.tick_multiple
+    assert [] == [ticks for ticks in (*held.bids, *held.asks) if ticks % unit]
+    assert len(held.bids) > 50
+    assert held.best_bid is not None
+    assert held.best_ask is not None
+    assert held.best_bid < held.best_ask
+    assert 200 == bench.limit("BUY", "0.010", good).status
+    refused = bench.limit("BUY", "0.010", bad)
+    assert refused.body["code"] in (-4014, -1111)
+    # The diffs alone lead to the same book: nothing of the old grid is left over.
+    bench = ticking(tick)
+    first = reach(bench, 0.5)
+    depth = bench.call("GET", "/fapi/v1/depth", symbol="BTCUSDT", limit="1000").body
+    book = {"b": dict(depth["bids"]), "a": dict(depth["asks"])}
+    for stream, frame in [*first, *reach(bench, 9)]:
+        if stream == "btcusdt@depth@100ms" and frame["u"] >= depth["lastUpdateId"]:
+            for side in ("b", "a"):
+                book[side].update(dict(frame[side]))
+    left = [{price for price, quantity in book[side].items() if float(quantity)} for side in ("b", "a")]
+    row, held = bench.venue.markets["BTCUSDT"].row, bench.venue.markets["BTCUSDT"].book
+    assert left == [{row.price_text(ticks) for ticks in side} for side in (held.bids, held.asks)]
+
+
+def test_orders_of_the_old_grid_stay_and_fill_but_cannot_be_modified_to_it() -> None:
+    """An order at 83,000.1 rests on when the tick becomes 1.0; a modification must meet the new grid."""
+    bench = ticking("1.0")
+    reach(bench, 1)
+    placed = bench.limit("BUY", "0.010", "83000.1")
+    assert 200 == placed.status
+    reach(bench, 8)
+    row = bench.call("GET", "/fapi/v1/openOrders", symbol="BTCUSDT").body[0]
+    assert ("83000.10", "NEW") == (row["price"], row["status"])
+    asked = {"symbol": "BTCUSDT", "orderId": placed.body["orderId"], "side": "BUY", "quantity": "0.020"}
+    assert -4014 == bench.call("PUT", "/fapi/v1/order", price="83000.2", **asked).body["code"]
+    assert 200 == bench.call("PUT", "/fapi/v1/order", price="83001.0", **asked).status
+    assert 200 == bench.limit("BUY", "0.010", "87000.0").status
+    assert bench.lots > 0
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_built_in_happenings_are_possible(kind: str) -> None:
     """Every kind occurs in the crash, and nothing in it is refused."""
@@ -128,6 +209,8 @@ def test_built_in_happenings_are_possible(kind: str) -> None:
         ('"kind": "wall",\n"distance_bps": -1', "line 4.*distance_bps: -1"),
         ('"kind": "status", "status": "SLEEPING"', "status: 'SLEEPING'"),
         ('"kind": "wall", "color": 1', "line 3.*color"),
+        ('"kind": "tick", "tick": "-1"', "line 3.*tick: '-1'"),
+        ('"kind": "tick"', "line 3.*tick: '0'"),
     ],
 )
 def test_mistakes_are_named_with_their_line(row: str, words: str) -> None:

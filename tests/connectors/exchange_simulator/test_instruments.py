@@ -59,3 +59,29 @@ def test_a_grid_without_whole_money_is_refused(tick: str, step: str) -> None:
     """A grid that is no number, zero, or finer than 1e-8 USDT names the symbol and the reason."""
     with pytest.raises(ValueError, match="ODDUSDT"):
         instrument("ODDUSDT", "1", tick, step)
+
+
+@pytest.mark.parametrize("finer", ["0.05", "0.01", "0.02"])
+def test_units_for_a_finer_tick_change_nothing_that_is_printed(finer: str) -> None:
+    """Counted more finely the symbol has the same filters; then it can have the finer tick."""
+    row, tick = default_instrument("BTCUSDT"), parse_e8(finer)
+    assert tick is not None
+    units = row.with_units([tick])
+    assert exchange_info_row(row) == exchange_info_row(units)
+    assert row.notional(838_600, 7) == units.notional(838_600 * units.tick_multiple, 7)
+    price = next(one for one in exchange_info_row(units.with_tick(tick))["filters"] if "tickSize" in one)
+    assert tick == parse_e8(price["tickSize"])
+    assert units is units.with_units([tick * 2])
+
+
+def test_a_coarser_tick_moves_the_lowest_price_onto_it() -> None:
+    """(price − minPrice) % tickSize stays 0; what is no multiple of the unit is refused with the symbol's name."""
+    row = default_instrument("BTCUSDT").with_tick(7 * 10**8)
+    filters = {one["filterType"]: one for one in exchange_info_row(row)["filters"]}
+    assert 0 == (parse_e8(filters["PRICE_FILTER"]["minPrice"]) or 1) % (7 * 10**8)
+    assert 0 == row.nearest_tick(83_861 * 10**8) % 70
+    for tick in (0, -1, 10**6):
+        with pytest.raises(ValueError, match="BTCUSDT"):
+            row.with_tick(tick)
+    with pytest.raises(ValueError, match="finer than 1e-8"):
+        default_instrument("BTCUSDT").with_units([1])
