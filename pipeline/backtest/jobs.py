@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -20,6 +21,7 @@ Json: TypeAlias = Any  # figures of one symbol
 Progress = Callable[[str, float], None]  # (symbol, share done)
 
 LOOK_SECONDS: Final = 0.2
+PLUGIN_DIRECTORY: Final = "PERPGUARD_PLUGIN_DIRECTORY"  # of a person's environment, that alone concerns a backtest
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -50,6 +52,8 @@ def carry_out(job: Job, on_progress: Progress) -> Json:
     """Play one job here; raises NoMarket."""
     market = market_of(job)
     environment = {"PERPGUARD_SYMBOLS": job.symbol, "PERPGUARD_ROLE": "all"}
+    if PLUGIN_DIRECTORY in os.environ:
+        environment[PLUGIN_DIRECTORY] = os.environ[PLUGIN_DIRECTORY]
     settings = load(environment, Path(job.config) if job.config else None)
     trace = play(
         market,

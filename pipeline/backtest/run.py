@@ -35,6 +35,7 @@ from pipeline.core.events import Side
 from pipeline.settings import Settings
 from pipeline.virtual.clock import START_MS, VirtualLoop, run, silence
 from pipeline.virtual.log import Stored, VirtualKafka
+from pipeline.virtual.plugins import Plugins
 from pipeline.virtual.venue import VirtualVenue
 from pipeline.virtual.workers import LOG_IDENTITY, Account, Connector, Decide, Execute, Worker, World
 from pipeline.wire import records
@@ -180,6 +181,8 @@ class Backtest:
             role(self._world, name)
             for name, role in (("connector", Connector), ("account", Account), ("decide", Decide), ("execute", Execute))
         ]
+        if self._settings.policy.plugins:
+            workers.append(Plugins(self._world, "plugins"))
         for worker in workers:
             worker.begin()
         tasks = [driver, loop.create_task(self._watch()), loop.create_task(self._funding())]

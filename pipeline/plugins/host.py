@@ -123,7 +123,7 @@ class Child:
                 answer: Answer = _decode_answer(await self._read())
                 return answer
         except TimeoutError as error:
-            raise _Ended(f"took more than its {row.budget_ms} ms (budget_ms) and was ended") from error
+            raise _Ended(overrun(row)) from error
         except msgspec.DecodeError as error:
             raise _Ended(f"wrote what is no answer: {error}") from error
         except (BrokenPipeError, ConnectionResetError) as error:
@@ -158,6 +158,11 @@ class Child:
         await process.wait()
         if process.stdin is not None:
             process.stdin.close()
+
+
+def overrun(row: PluginRow) -> str:
+    """What is said of a call that took too long."""
+    return f"took more than its {row.budget_ms} ms (budget_ms) and was ended"
 
 
 def mismatch(row: PluginRow, hello: Hello) -> str:
