@@ -181,18 +181,19 @@ class Entries:
     async def _prepare(self, symbol: str, leverage: int) -> str:
         """
         Isolated margin and the leverage, set at the venue before the first entry of the symbol and whenever another
-        leverage is wanted; "" when they are, else why the entry must not go. Both may be asked for twice.
+        leverage is wanted; "" when they are, else why the entry must not go. Both may be asked for twice. They go by the
+        lane of queries: in that of entries each would wait half a second, and the entry be stale by then.
         """
         if not leverage or self._prepared.get(symbol) == leverage:
             return ""
         try:
             if symbol not in self._prepared:
-                await self._sender.read(requests.isolated_margin(symbol), Lane.ENTRY)
+                await self._sender.read(requests.isolated_margin(symbol), Lane.QUERY)
         except ReadFailed as error:
             if error.args[1] != NO_NEED_TO_CHANGE:
                 return f"venue: isolated margin is not set: {error.args[0]}"
         try:
-            await self._sender.read(requests.leverage(symbol, leverage), Lane.ENTRY)
+            await self._sender.read(requests.leverage(symbol, leverage), Lane.QUERY)
         except ReadFailed as error:
             self._prepared.pop(symbol, None)
             return f"venue: leverage {leverage} is not set: {error.args[0]}"
