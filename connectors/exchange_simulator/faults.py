@@ -74,7 +74,7 @@ SOCKET_ACTIONS: Final = ("refuse_socket", "wrong_route", "cut_socket", "lag_sock
 TRIGGER_ACTIONS: Final = ("stick_trigger",)
 # At a time of their own, to what is there then.
 TIMED_ACTIONS: Final = (
-    "disconnect", "silence_sockets", "stall_sockets", "clock_offset", "clock_jump", "expire_listen_key",
+    "disconnect", "silence_sockets", "stall_sockets", "clock_offset", "clock_jump", "expire_listen_key", "shutdown",
 )  # fmt: skip
 ACTIONS: Final = (
     *REQUEST_ACTIONS, *EVENT_ACTIONS, *STREAM_ACTIONS, *SOCKET_ACTIONS, *TRIGGER_ACTIONS, *TIMED_ACTIONS,
@@ -215,6 +215,8 @@ class FaultPlan:
         self._chances: dict[int, Prng] = {}
         self._begun: dict[int, int] = {}
         self._due: dict[int, int] = {}
+        # What a shutdown put in force for its span, with the shutdown's own rule, whose bites they are.
+        self._of_shutdown: dict[int, FaultRule] = {}
         # The actions in force, so that a hot road can ask cheaply whether there is anything to ask.
         self.active: frozenset[str] = frozenset()
 
@@ -231,6 +233,12 @@ class FaultPlan:
                 self._due[rule.id] = now + rule.at_ms
         self._changed()
         return [rule.id for rule in rules]
+
+    def shut(self, owner: FaultRule, milliseconds: int) -> None:
+        """For so long every request is answered 503 −1016 and every handshake is refused, before any other rule."""
+        window = [FaultRule(action, count=-1, until_ms=milliseconds) for action in ("maintenance", "refuse_socket")]
+        self._of_shutdown.update(dict.fromkeys(self.add(window), owner))
+        self.rules = [*window, *(rule for rule in self.rules if rule not in window)]
 
     def clear(self) -> None:
         """Withdraw every rule; what bit stays counted."""
@@ -279,6 +287,9 @@ class FaultPlan:
 
     def _count(self, rule: FaultRule) -> None:
         rule.bites += 1
+        if rule.id in self._of_shutdown:
+            owner = self._of_shutdown[rule.id]
+            owner.bites = max(1, owner.bites)
         if rule.count > 0:
             rule.count -= 1
             if rule.count == 0:
@@ -288,6 +299,8 @@ class FaultPlan:
 
     def due(self) -> list[FaultRule]:
         """The timed rules whose hour has come. `bit` must be told of those that found something to hit."""
+        if self._of_shutdown:
+            self._reopen()
         if not self._due:
             return []
         now = self._elapsed()
@@ -298,6 +311,19 @@ class FaultPlan:
             else:
                 self._due[rule.id] += rule.period_ms + self._random(rule)
         return [rule for rule in found if self._bites(rule)]
+
+    def _reopen(self) -> None:
+        """Take away what a shutdown put in force when its span is over."""
+        now = self._elapsed()
+        over = [
+            rule
+            for rule in self.rules
+            if rule.id in self._of_shutdown and now - self._begun[rule.id] >= (rule.until_ms or 0)
+        ]
+        if over:
+            self.rules = [rule for rule in self.rules if rule not in over]
+            self.done += over
+            self._changed()
 
     def bit(self, rule: FaultRule) -> None:
         """A timed rule hit something; it ends when its count is used up."""
@@ -324,17 +350,21 @@ class FaultPlan:
             "ended": [msgspec.to_builtins(rule) for rule in self.done],
             "bites": sum(rule.bites for rule in every),
             "by_action": by_action,
-            "never_bit": [rule.id for rule in every if rule.bites == 0],
+            "never_bit": [rule.id for rule in self._idle()],
         }
 
     def never_bit(self) -> list[str]:
         """A sentence for every rule that hit nothing."""
-        idle = [rule for rule in (*self.done, *self.rules) if rule.bites == 0]
         return [
             f"fault rule {rule.id}{f' ({rule.name})' if rule.name else ''}: {rule.action} never bit"
             f" ({rule.met} things matched)"
-            for rule in idle
+            for rule in self._idle()
         ]
+
+    def _idle(self) -> list[FaultRule]:
+        """The plan's rules that hit nothing."""
+        every = (*self.done, *self.rules)
+        return [rule for rule in every if rule.bites == 0 and rule.id not in self._of_shutdown]
 
 
 def _is_exempt(attributes: dict[str, str]) -> bool:

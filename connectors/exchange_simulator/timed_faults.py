@@ -69,6 +69,14 @@ def _expire_listen_key(simulator: Simulator, rule: FaultRule, milliseconds: int)
     return {}
 
 
+def _shut_down(simulator: Simulator, rule: FaultRule, milliseconds: int) -> Payload | None:
+    """Maintenance as one fault: every socket is cut, and nobody gets in or an answer until it is over."""
+    cut = simulator.disconnect(None)
+    simulator.faults.shut(rule, milliseconds)
+    # With no socket there the first request or handshake in the window is what it bites.
+    return {"sockets": cut, "milliseconds": milliseconds} if cut else None
+
+
 _CARRIERS: Final[dict[str, Carrier]] = {
     "disconnect": _disconnect,
     "silence_sockets": _silence,
@@ -76,6 +84,7 @@ _CARRIERS: Final[dict[str, Carrier]] = {
     "clock_offset": _set_clock,
     "clock_jump": _jump_clock,
     "expire_listen_key": _expire_listen_key,
+    "shutdown": _shut_down,
 }
 
 

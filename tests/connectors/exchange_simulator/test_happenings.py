@@ -140,7 +140,7 @@ def reach(bench: Ticking, second: float) -> list[tuple[str, Any]]:
 def tick_size(bench: Bench) -> str:
     """What exchangeInfo says."""
     filters = bench.call("GET", "/fapi/v1/exchangeInfo").body["symbols"][0]["filters"]
-    return next(one["tickSize"] for one in filters if one["filterType"] == "PRICE_FILTER")
+    return str(next(one["tickSize"] for one in filters if one["filterType"] == "PRICE_FILTER"))
 
 
 @pytest.mark.parametrize(("tick", "good", "bad"), [("1.0", "83001.0", "83000.1"), ("0.01", "83000.01", "83000.001")])

@@ -17,7 +17,7 @@ from tests.simulator import SignedClient, simulator_inside, until
 
 DEMONSTRATED = {
     "disconnect", "silence_sockets", "stall_sockets", "clock_offset", "clock_jump", "expire_listen_key",
-    "refuse_socket", "wrong_route", "cut_socket", "lag_socket", "stick_trigger",
+    "refuse_socket", "wrong_route", "cut_socket", "lag_socket", "stick_trigger", "shutdown",
 }  # fmt: skip
 
 
@@ -219,6 +219,54 @@ async def test_a_stop_stuck_in_triggering() -> None:
         assert "TRIGGERING" == known["algoStatus"]
         assert -4117 == (await client.call("DELETE", "/fapi/v1/algoOrder", clientAlgoId="stop"))[1]["code"]
         assert 1 == len((await client.call("GET", "/fapi/v3/positionRisk"))[1])
+
+
+async def test_a_shutdown_is_maintenance_as_one_fault() -> None:
+    """Sockets end, handshakes and requests are refused on every door, then all is as before; orders live on."""
+    async with simulator_inside() as running, SignedClient(running.urls()["rest"]) as client:
+        order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01"}
+        status, _ = await client.call("POST", "/fapi/v1/order", price="82000.0", **order)
+        assert 200 == status
+        socket = await joined(running, "public", "btcusdt@bookTicker")
+        await client.admin("POST", "faults", [{"action": "shutdown", "milliseconds": 600}])
+        with pytest.raises(ConnectionClosed):
+            async with asyncio.timeout(5):
+                while True:
+                    await socket.recv()
+        for method, path in (("GET", "/fapi/v1/ping"), ("POST", "/fapi/v1/order"), ("GET", "/fapi/v3/positionRisk")):
+            status, body = await client.call(method, path)
+            assert (503, -1016) == (status, body["code"])
+        for path in ("market/ws", "private/ws", "ws-fapi/v1"):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"{running.urls()['ws']}/{path}")
+            assert 503 == refused.value.response.status_code
+
+        async def answers() -> bool:
+            return (await client.get("/fapi/v1/ping"))[0] == 200
+
+        await until(answers)
+        again = await joined(running, "public", "btcusdt@bookTicker")
+        async with asyncio.timeout(5):
+            await again.recv()
+        await again.close()
+        _, rows = await client.call("GET", "/fapi/v1/openOrders", symbol="BTCUSDT")
+        assert 1 == len(rows)
+        report = await client.admin("GET", "faults")
+        assert ([], []) == (report["active"], report["never_bit"])
+        assert 1 == report["by_action"]["shutdown"]
+
+
+async def test_a_shutdown_bites_only_who_is_there() -> None:
+    """Nobody came in its window: it never bit. One request in it: it did."""
+    async with simulator_inside(begin="admin") as running, SignedClient(running.urls()["rest"]) as client:
+        await client.admin("POST", "faults", [{"action": "shutdown", "milliseconds": 20}])
+        await until(lambda: len(running.faults.rules) == 3)
+        await until(lambda: len(running.faults.rules) == 1)
+        assert ["shutdown never bit"] == [words.split(": ")[1][:18] for words in running.faults.never_bit()]
+        await client.admin("POST", "faults", {"rules": [{"action": "shutdown", "milliseconds": 60_000}]})
+        await until(lambda: len(running.faults.rules) == 4)
+        assert 503 == (await client.get("/fapi/v1/ping"))[0]
+        assert 1 == len(running.faults.never_bit())
 
 
 async def test_a_plan_says_what_never_bit() -> None:
