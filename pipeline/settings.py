@@ -172,6 +172,9 @@ class Settings(msgspec.Struct, frozen=True):
     kafka_username: str = ""
     kafka_password: Secret = Secret("")
     webhook_secret: Secret = Secret("")
+    order_socket_url: str = ""  # "": orders go by REST
+    order_socket_key: Secret = Secret("")
+    order_socket_private_key: Secret = Secret("")
     plugin_directory: Path = Path("plugins")
     warnings: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
@@ -209,6 +212,9 @@ class _Environment:
         if parts.scheme not in schemes or not parts.hostname or parts.query or parts.username:
             self.problems.append(wrong(name, value, " or ".join(f"{s}://host[:port]" for s in schemes)))
         return value
+
+    def optional_url(self, name: str, schemes: tuple[str, ...]) -> str:
+        return self.url(name, "", schemes) if self._environ.get(name, "") else ""
 
     def secret(self, name: str) -> Secret:
         """From ``name`` or from the file that ``name_FILE`` names; the value itself is never part of a problem."""
@@ -333,7 +339,8 @@ def load(environ: Mapping[str, str], config_path: Path | str | None = None) -> S
         problems += contradictions(values)
     reader = _Environment(environ)
     outer = _read_environment(reader) | {"symbols": tuple(values["symbols"])}
-    venues = [venue_of(outer["rest_url"]), venue_of(outer["ws_url"])]
+    urls = [outer["rest_url"], outer["ws_url"], outer["order_socket_url"]]
+    venues = [venue_of(url) for url in urls if url]
     if set(venues) == {"local"} and not outer["api_key"] and not outer["api_secret"]:
         outer["api_key"], outer["api_secret"] = Secret(SIMULATOR_KEY), Secret(SIMULATOR_SECRET)
     money_problems, notices = _guard_money(venues, environ, outer)
@@ -402,11 +409,19 @@ def _read_environment(reader: _Environment) -> dict[str, Json]:
         "kafka_username": reader.text("PERPGUARD_KAFKA_USERNAME", ""),
         "kafka_password": reader.secret("PERPGUARD_KAFKA_PASSWORD"),
         "webhook_secret": reader.secret("PERPGUARD_WEBHOOK_SECRET"),
+        "order_socket_url": reader.optional_url("PERPGUARD_ORDER_SOCKET_URL", ("ws", "wss")),
+        "order_socket_key": reader.secret("PERPGUARD_ORDER_SOCKET_KEY"),
+        "order_socket_private_key": reader.secret("PERPGUARD_ORDER_SOCKET_PRIVATE_KEY"),
         "plugin_directory": Path(reader.text("PERPGUARD_PLUGIN_DIRECTORY", "plugins")),
     }
     if found["webhook_secret"] and len(found["webhook_secret"].reveal()) < SHORTEST_SECRET:
         reader.problems.append(
             f"PERPGUARD_WEBHOOK_SECRET: found fewer than {SHORTEST_SECRET} characters; allowed: at least so many"
+        )
+    if found["order_socket_url"] and not (found["order_socket_key"] and found["order_socket_private_key"]):
+        reader.problems.append(
+            f"PERPGUARD_ORDER_SOCKET_URL: found {found['order_socket_url']!r} without a key; allowed: with "
+            "PERPGUARD_ORDER_SOCKET_KEY and PERPGUARD_ORDER_SOCKET_PRIVATE_KEY, an Ed25519 key in PEM (or their _FILE)"
         )
     if found["kafka_security"] != "PLAINTEXT" and not (found["kafka_username"] and found["kafka_password"]):
         reader.problems.append(

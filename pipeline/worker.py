@@ -127,7 +127,10 @@ def _start() -> Any:  # Any: Faust asks for the attribute and knows its type
     except ConfigurationError as error:
         sys.exit("\n".join(error.problems))
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Faust makes its loop (0.2 ms of each hop)
-    leader = build(settings)
+    try:
+        leader = build(settings)
+    except ConfigurationError as error:
+        sys.exit("\n".join(error.problems))
     collector.settle()
     return leader
 

@@ -97,7 +97,7 @@ SHELLS = {
         *("admin", "hub", "order_socket", "request_faults", "rest", "server", "streams"),
         "timed_faults",
     },
-    "pipeline/binance": {"connections", "rest"},
+    "pipeline/binance": {"connections", "order_socket", "rest"},
 }
 IMPURE = {
     *("aiohttp", "aiokafka", "asyncio", "datetime", "faust", "httpx", "logging", "os", "random", "secrets", "socket"),

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 from aiokafka.errors import KafkaError
 
+from pipeline.binance.order_socket import Key, SocketVenue, opener, private_key
 from pipeline.binance.rest import RestClient
+from pipeline.configuration import ConfigurationError
 from pipeline.core.events import RequestEnded
 from pipeline.core.identity import base62
 from pipeline.core.rate_limits import MINUTE_MS, Budget
@@ -105,16 +107,17 @@ class Execute:
             spill=Path(settings.data_directory) / "execute" / settings.instance / "attempts.jsonl",
             on_fault=partial(end_process, "execute: attempts"),
         )
-        self._venue = RestClient(
+        self._rest = RestClient(
             settings.rest_url,
             api_key=settings.api_key.reveal(),
             api_secret=settings.api_secret.reveal(),
             now_ms=clock.now_ms,
         )
+        self._order_socket = order_socket_of(settings, self._rest, clock)
         name = f"{settings.instance}-{base62(time.time_ns())}"
         self.executor = Executor(
             journal=self._journal,
-            venue=self._venue,
+            venue=self._order_socket or self._rest,
             outbox=self.outbox,
             clock=clock,
             limits=limits_of(settings),
@@ -135,6 +138,8 @@ class Execute:
 
     async def _take_over(self) -> None:
         with fatal("execute: start"):
+            if self._order_socket is not None:
+                self._order_socket.start(self.executor.lanes.weight)
             await asyncio.gather(self._producer.start(), self._journal.start())
             await self.executor.start()
         self.ready.set()
@@ -145,7 +150,9 @@ class Execute:
             self._starting.cancel()
         await self.executor.close()
         await self._journal.stop()
-        await self._venue.close()
+        if self._order_socket is not None:
+            await self._order_socket.close()
+        await self._rest.close()
         await self._producer.stop()
 
     async def refuse(self, raw: bytes, *, topic: Topic, offset: int, reason: str) -> None:
@@ -156,6 +163,18 @@ class Execute:
         )
         await self.outbox.write(QUARANTINE, record, key=topic.name)
         await self.outbox.alert(symbol="", code="intent_malformed", severity="critical", text=f"{cause}: {reason}")
+
+
+def order_socket_of(settings: Settings, rest: RestClient, clock: SystemClock) -> SocketVenue | None:
+    """The order socket, where the settings name one; *rest* stands in for it. Raises ConfigurationError."""
+    if not settings.order_socket_url:
+        return None
+    try:
+        private = private_key(settings.order_socket_private_key.reveal())
+    except ValueError as error:
+        raise ConfigurationError([f"PERPGUARD_ORDER_SOCKET_PRIVATE_KEY: {error}"]) from error
+    key = Key(settings.order_socket_key.reveal(), private)
+    return SocketVenue(rest, key=key, open_wire=opener(settings.order_socket_url), now_ms=clock.now_ms)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -23,9 +24,12 @@ from pipeline.chaos.virtual_sites import sites
 from pipeline.demo.figures import percentile
 from pipeline.settings import Settings
 from pipeline.virtual.clock import silence
+from pipeline.virtual.order_socket import SocketExecute
 
 Json: TypeAlias = Any  # the result's JSON
 
+REST: Final = "rest"
+TRANSPORTS: Final[Mapping[str, Makers]] = {REST: {}, "socket": {"execute": SocketExecute}}  # how orders travel
 CHUNK: Final = 50
 SHRUNK_AT_MOST: Final = 3  # failing seeds that are made small
 REACHED_OFTEN: Final = 20  # each await point is the crash point in so many seeds at least
@@ -100,42 +104,46 @@ def seen_of(traces: Traces, violations: list[Violation]) -> Seen:
     )
 
 
-def chunk(seeds: Sequence[int]) -> list[Seen]:
+def chunk(seeds: Sequence[int], *, transport: str = REST) -> list[Seen]:
     """Run some seeds in this process."""
     configured, places = settings(), sites()
     with silence():
-        return [look(draw(seed, places), configured) for seed in seeds]
+        return [look(draw(seed, places), configured, makers=TRANSPORTS[transport]) for seed in seeds]
 
 
-def smallest(seed: int, promise: str) -> Failure:
+def smallest(seed: int, promise: str, *, transport: str = REST) -> Failure:
     """The seed's plan, made small while the same promise is broken."""
     configured, places = settings(), sites()
 
     def broken(plan: Plan) -> list[Violation]:
-        return [one for one in look(plan, configured).violations if one.promise == promise]
+        found = look(plan, configured, makers=TRANSPORTS[transport]).violations
+        return [one for one in found if one.promise == promise]
 
     with silence():
         plan = shrink(draw(seed, places), lambda candidate: bool(broken(candidate)))
-        return Failure(
-            seed, broken(plan), f"perpguard chaos --virtual --seed {seed}", list(plan.faults), len(plan.rides)
-        )
+        repeat = f"perpguard chaos --virtual --seed {seed}" + ("" if transport == REST else f" --transport {transport}")
+        return Failure(seed, broken(plan), repeat, list(plan.faults), len(plan.rides))
 
 
-def campaign(first: int, count: int, *, processes: int) -> tuple[dict[str, Json], list[Failure]]:
+def campaign(first: int, count: int, *, processes: int, transport: str = REST) -> tuple[dict[str, Json], list[Failure]]:
     """Run *count* seeds from *first* on; returns the result (architecture section 7) and the failures, made small."""
     began = time.monotonic()
     chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
     every: list[Seen] = []
     if processes == 1:
         for seeds in chunks:
-            every += chunk(seeds)
+            every += chunk(seeds, transport=transport)
     else:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            for found in pool.imap(chunk, chunks):
+            for found in pool.imap(partial(chunk, transport=transport), chunks):
                 every += found
     failing = [seen for seen in every if seen.violations]
-    failures = [smallest(seen.seed, seen.violations[0].promise) for seen in failing[:SHRUNK_AT_MOST]]
-    return result_of(every, failures, seconds=time.monotonic() - began, processes=processes), failures
+    failures = [
+        smallest(seen.seed, seen.violations[0].promise, transport=transport) for seen in failing[:SHRUNK_AT_MOST]
+    ]
+    result = result_of(every, failures, seconds=time.monotonic() - began, processes=processes)
+    result["conditions"]["transport"] = transport
+    return result, failures
 
 
 def result_of(every: Sequence[Seen], failures: Sequence[Failure], *, seconds: float, processes: int) -> dict[str, Json]:

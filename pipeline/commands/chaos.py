@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 
 from pipeline.chaos.run import Chaos, Outcome, run
-from pipeline.chaos.virtual_campaign import Failure, campaign
+from pipeline.chaos.virtual_campaign import REST, TRANSPORTS, Failure, campaign
 from pipeline.commands.context import Failed
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.console.log_access import Unreachable
@@ -39,6 +39,9 @@ SELDOM_SHOWN: Final = 10
     "--seeds", default=1, show_default=True, type=click.IntRange(1), help="Virtual: how many, from --seed on."
 )
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 64), help="Virtual: on so many processes.")
+@click.option(
+    "--transport", default=REST, show_default=True, type=click.Choice(list(TRANSPORTS)), help="Virtual: of the orders."
+)
 @click.option("--kills", default=30, show_default=True, type=NUMBER, help="SIGKILL of one process, restarted.")
 @click.option("--joins", default=10, show_default=True, type=NUMBER, help="A second decide worker comes and goes.")
 @click.option("--freezes", default=10, show_default=True, type=NUMBER, help="SIGSTOP beyond the session.")
@@ -52,6 +55,7 @@ def chaos(
     virtual: bool,
     seeds: int,
     jobs: int,
+    transport: str,
     kills: int,
     joins: int,
     freezes: int,
@@ -79,7 +83,7 @@ def chaos(
     if processes == virtual:
         raise click.UsageError("say --virtual (one process, virtual time) or --processes (real ones on a real Kafka)")
     if virtual:
-        _virtual(seed, seeds, jobs, json_file)
+        _virtual(seed, seeds, jobs, transport, json_file)
     wanted = Chaos(seed=seed, kills=kills, joins=joins, freezes=freezes, seconds=seconds, keep=keep)
     console = Console(width=WIDTH, force_terminal=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated run ends its parts too
@@ -95,9 +99,9 @@ def chaos(
     raise SystemExit(int(ExitCode.REFUSED if outcome.violations else ExitCode.OK))
 
 
-def _virtual(seed: int, seeds: int, jobs: int, json_file: Path | None) -> NoReturn:
+def _virtual(seed: int, seeds: int, jobs: int, transport: str, json_file: Path | None) -> NoReturn:
     """Run seeds of virtual chaos and end with the exit code."""
-    result, failures = campaign(seed, seeds, processes=min(jobs, seeds))
+    result, failures = campaign(seed, seeds, processes=min(jobs, seeds), transport=transport)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n")
     show_virtual(result, failures)

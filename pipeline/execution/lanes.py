@@ -52,6 +52,12 @@ class Lanes:
                 self.release(cost)  # admitted and given up in the same moment
             raise
 
+    async def weight(self, amount: int) -> None:
+        """Return when *amount* of request weight may be used for something that is no request (a handshake)."""
+        cost = Cost(Lane.QUERY, amount)
+        await self.admission(cost)
+        self.release(cost)
+
     def release(self, cost: Cost) -> None:
         """The request was answered or given up."""
         rate_limits.release(self.window, cost)

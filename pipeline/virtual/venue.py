@@ -38,6 +38,7 @@ Json: TypeAlias = Any  # the venue's JSON
 ROAD_US: Final = (800, 4_000)  # one way to the venue
 STREAM_US: Final = (800, 3_000)
 Frame = Callable[[str, bytes], None]  # (stream name, JSON)
+Answering = Callable[[Reply | None], None]
 
 
 class Socket:
@@ -178,28 +179,34 @@ class VirtualVenue:
         low, high = ROAD_US
         return self._random.randint(low, high) / 1_000_000
 
-    def arrive(self, asked: Request, answer: Callable[[Reply | None], None]) -> None:
+    def arrive(self, asked: Request, answer: Answering) -> None:
         """A request has come in; *answer* is called when the reply leaves, with None for a cut connection."""
+        self.carry_out(lambda: request_attributes(asked), lambda: self._ask(asked), answer)
+
+    def carry_out(
+        self, attributes_of: Callable[[], dict[str, str]], ask: Callable[[], Reply], answer: Answering
+    ) -> None:
+        """A request of any interface: *ask* has the exchange do it, *attributes_of* are what faults match on."""
         rule = None
         if self.faults.rules:
-            attributes = request_attributes(asked)
+            attributes = attributes_of()
             rule = self.faults.find(REQUEST_ACTIONS, attributes)
         if rule is None:
-            answer(self._ask(asked))
+            answer(ask())
             return
         self.bite(rule.action if rule.action != "status" else f"status {rule.code}")
         self.on_bite(rule)
         action = REQUEST_ACTIONS[rule.action]
         if action.holds == "before":
-            self.loop.call_later(rule.milliseconds / 1_000, self._answer_faulty, asked, rule, attributes, answer)
+            self.loop.call_later(rule.milliseconds / 1_000, self._answer_faulty, ask, rule, attributes, answer)
         else:
-            self._answer_faulty(asked, rule, attributes, answer)
+            self._answer_faulty(ask, rule, attributes, answer)
 
     def _answer_faulty(
-        self, asked: Request, rule: FaultRule, attributes: dict[str, str], answer: Callable[[Reply | None], None]
+        self, ask: Callable[[], Reply], rule: FaultRule, attributes: dict[str, str], answer: Answering
     ) -> None:
         action = REQUEST_ACTIONS[rule.action]
-        reply = self._ask(asked) if action.executes else None
+        reply = ask() if action.executes else None
         if reply is None:
             status = 0 if action.drops else action.status or rule.status
             told = {"status": status, "milliseconds": rule.milliseconds}
@@ -220,11 +227,20 @@ class VirtualVenue:
             answer(reply)
 
     def _ask(self, asked: Request) -> Reply:
-        now = self._clock.now_ms()
-        self._market_until(now)
+        now = self.catch_up()
         reply = self.venue.request(asked, now)
         self.deliver()
         return reply
+
+    def catch_up(self) -> int:
+        """Let the market happen until now; returns now in ms."""
+        now = self._clock.now_ms()
+        self._market_until(now)
+        return now
+
+    def loses(self) -> bool:
+        """Whether a request of a process that was killed while it was on the road is lost."""
+        return self._random.random() < 0.5
 
 
 def _nobody(_: FaultRule) -> None:
@@ -303,7 +319,7 @@ class VenueClient:
         )
 
     def _arrive(self, asked: Request, answered: asyncio.Future[Reply | None]) -> None:
-        if self._process.dead and self._venue._random.random() < 0.5:
+        if self._process.dead and self._venue.loses():
             return
 
         def answer(reply: Reply | None) -> None:

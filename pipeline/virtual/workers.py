@@ -29,7 +29,7 @@ from pipeline.core.units import Milliseconds
 from pipeline.execution.executor import Executor, Superseded
 from pipeline.execution.kafka_journal import KafkaJournal
 from pipeline.execution.lease import LEASE_MS
-from pipeline.execution.ports import JournalUnavailable
+from pipeline.execution.ports import JournalUnavailable, Venue
 from pipeline.settings import Settings
 from pipeline.streaming.folding import Folding, View
 from pipeline.streaming.lines import LinePublisher
@@ -464,6 +464,20 @@ class Execute(Worker):
             return
         super().fault(error)
 
+    def make_venue(self) -> Venue:
+        """The road of its requests; another transport overrides it."""
+        settings = self.world.settings
+        return VenueClient(
+            self.world.venue,
+            self.process,
+            self.clock,
+            api_key=settings.api_key.reveal(),
+            api_secret=settings.api_secret.reveal(),
+        )
+
+    def made(self, executor: Executor) -> None:
+        """The executor exists and has not started; another transport begins here."""
+
     async def main(self) -> None:
         """Take over, protect, take intents until killed."""
         world, settings = self.world, self.world.settings
@@ -475,13 +489,7 @@ class Execute(Worker):
         await journal.start()
         self.executor = executor = type(self).make_executor(
             journal=journal,
-            venue=VenueClient(
-                world.venue,
-                self.process,
-                self.clock,
-                api_key=settings.api_key.reveal(),
-                api_secret=settings.api_secret.reveal(),
-            ),
+            venue=self.make_venue(),
             outbox=outbox,
             clock=self.clock,
             limits=limits_of(settings),
@@ -492,6 +500,7 @@ class Execute(Worker):
             on_taken=outbox.begin,
             on_fault=self.fault,
         )
+        self.made(executor)
         self.process.spawn(self._listen(), "user stream")
         self.socket = world.venue.user_socket("execute", self._frames.put_nowait)
         self.process.on_death(lambda: world.venue.hang_up(self.socket))

@@ -18,7 +18,7 @@ from pipeline.core.rate_limits import Budget
 from pipeline.core.units import Lots, Milliseconds, Ticks
 from pipeline.execution.desk import Limits
 from pipeline.execution.executor import Executor
-from pipeline.execution.ports import SystemClock
+from pipeline.execution.ports import SystemClock, Venue
 from pipeline.wire.records import DataIntentRecord, IntentRecord
 from tests.pipeline.execution.fakes import FakeJournal, FakeOutbox, Killer
 from tests.simulator import SignedClient, simulator_inside
@@ -41,13 +41,17 @@ class Bench:
         self._clients: list[RestClient] = []
         self._number = 0
 
-    async def executor(self, *, stream: bool = True) -> Executor:
-        """A started executor."""
+    def road(self) -> Venue:
+        """The road of an executor's requests."""
         client = RestClient(self.urls["rest"], api_key=DEFAULT_KEY, api_secret=DEFAULT_SECRET, now_ms=self.clock.now_ms)
         self._clients.append(client)
+        return client
+
+    async def executor(self, *, stream: bool = True) -> Executor:
+        """A started executor."""
         executor = Executor(
             journal=self.journal.open(Killer()),
-            venue=client,
+            venue=self.road(),
             outbox=self.outbox,
             clock=self.clock,
             limits=Limits(SYMBOLS, 100_000 * 10**8, 3, 100),
