@@ -2,9 +2,11 @@
 The only place where the connector writes files instead of a log: line files that rotate, and what a recording is worth.
 
 Two formats stand beside each other. ``<SYMBOL>-<start>.gz`` has the lines of hftbacktest: receive time in ns, a space,
-the untouched frame. ``lines-<start>.jsonl.gz`` has the connector's own lines: connection, incarnation, running number,
-holes. A file is closed after an hour or at its size and never written again; a restart begins new ones, so a recording
-is resumed by running it again. A file that was cut off in the middle is read up to its last whole line.
+the untouched frame or REST snapshot. ``lines-<start>.jsonl.gz`` has the connector's own lines: connection, incarnation,
+running number, holes, and filters and snapshots as the executor would have written them, so that the fold reads them
+like any log. ``exchangeInfo.txt.gz`` has the filters of every symbol. A file is closed after an hour or at its size and
+never written again; a restart begins new ones, so a recording is resumed by running it again. A file that was cut off
+in the middle is read up to its last whole line.
 """
 
 from __future__ import annotations
@@ -27,9 +29,22 @@ ROTATE_SECONDS: Final = 3_600
 ROTATE_BYTES: Final = 256 * 1024 * 1024  # of text; some 30 MB compressed
 FLUSH_LINES: Final = 2_000  # what a kill may cost of each file
 LEVEL: Final = 3
+EXCHANGE_INFO_FILE: Final = "exchangeInfo.txt.gz"
+READER: Final = "execute/record"  # who writes answers in a log, and which of them
+DEPTH_STREAM: Final = "@depth@100ms"
 _FRAME: Final = b',"frame":'
+_LOST_BOOK: Final = re.compile(rb',"lost":\{"stream":"[^"]*@depth@100ms"')
+_UPDATE_BEFORE: Final = re.compile(rb'"pu":(\d+)')
 _STREAM: Final = re.compile(rb'"stream":"([^"]{1,100})"')
 _EVENT_TIME: Final = re.compile(rb'"E":(\d{10,16})')
+
+
+class _ExchangeInfo(msgspec.Struct):
+    symbols: list[msgspec.Raw]
+
+
+class _Named(msgspec.Struct):
+    symbol: str
 
 
 class _Rotating:
@@ -67,7 +82,15 @@ class _Rotating:
 class Recorder:
     """Stands where ``Publisher`` stands; everything is written before the call returns."""
 
-    def __init__(self, directory: Path, *, now: Callable[[], float] = time.time, told: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        symbols: Iterable[str] = (),
+        now: Callable[[], float] = time.time,
+        told: TextIO | None = None,
+    ) -> None:
+        """*symbols*: whose filters are kept among the lines; empty for those of every symbol."""
         directory.mkdir(parents=True, exist_ok=True)
         self.batcher = Batcher()  # stays empty: a file does not give way
         self.retries = self.acknowledged_records = self.acknowledged_bytes = 0
@@ -78,6 +101,11 @@ class Recorder:
         self._lines = _Rotating(directory, "lines", ".jsonl.gz", now)
         self._refused = _Rotating(directory, "quarantine", ".jsonl.gz", now)
         self._frames: dict[str, _Rotating] = {}
+        self.wanted: dict[str, None] = {}  # books to be read by REST, in the order in which their diffs began
+        self._books: dict[str, int] = {}  # symbol → the last u of a book that is whole
+        self._symbols = dict.fromkeys(symbols)
+        self._incarnation = f"{int(now() * 1_000):x}"
+        self._numbers: dict[str, int] = defaultdict(int)
 
     def line(self, partition: int, line: bytes, origin: Origin | None) -> None:
         """Write a line in our form, and a market frame of a symbol in hftbacktest's."""
@@ -89,7 +117,47 @@ class Recorder:
             if file is None:
                 file = self._frames[origin.symbol] = _Rotating(self._directory, origin.symbol, ".gz", self._now)
             at = line[6 : line.index(b",", 6)]
-            file.write(at + b" " + line[line.index(_FRAME) + len(_FRAME) : -1])
+            frame = line[line.index(_FRAME) + len(_FRAME) : -1]
+            file.write(at + b" " + frame)
+            if origin.stream.endswith(DEPTH_STREAM):
+                self._follow_book(origin.symbol, frame)
+        elif _LOST_BOOK.search(line) is not None:
+            self._books.pop(lines.decode(line).sym, None)
+
+    def _follow_book(self, symbol: str, frame: bytes) -> None:
+        """A book is wanted once its first diff is there (then the snapshot cannot be too old), and after any gap."""
+        own, before = _IDS["depth"][0].search(frame), _UPDATE_BEFORE.search(frame)
+        if own is None or before is None:
+            return
+        number, known = int(own[1]), self._books.get(symbol)
+        if known is None or (number > known and int(before[1]) != known):
+            self.wanted[symbol] = None
+        if known is None or number > known:
+            self._books[symbol] = number
+
+    def filters(self, at_ns: int, url: str, body: bytes) -> None:
+        """Write exchangeInfo whole into its file, and each symbol's own part into the lines."""
+        with gzip.open(self._directory / EXCHANGE_INFO_FILE, "ab") as file:
+            file.write(b"%b -> %d.%06d: %b\n" % (url.encode(), *divmod(at_ns // 1_000, 1_000_000), body))
+        for raw in msgspec.json.decode(body, type=_ExchangeInfo).symbols:
+            symbol = msgspec.json.decode(raw, type=_Named).symbol
+            if symbol in self._symbols or not self._symbols:
+                self._answer(at_ns, symbol, "exchange_info", raw)
+
+    def book(self, at_ns: int, symbol: str, body: bytes) -> None:
+        """Write a snapshot into both forms."""
+        file = self._frames.get(symbol)
+        if file is not None:
+            file.write(b"%d %b" % (at_ns, body))
+        self._answer(at_ns, symbol, "depth", msgspec.Raw(body))
+
+    def _answer(self, at_ns: int, symbol: str, kind: str, body: msgspec.Raw) -> None:
+        self._numbers[symbol] += 1
+        answer = lines.Answer(kind=kind, request="record", body=body)
+        line = lines.Line(
+            at=at_ns, src=READER, inc=self._incarnation, n=self._numbers[symbol], sym=symbol, answer=answer
+        )
+        self._lines.write(lines.encode(line))
 
     def account(self, record: bytes) -> None:
         """User events stand in the lines of their symbols; account-wide ones are none of a market recording's."""
@@ -170,6 +238,11 @@ def whole_lines(path: Path, torn: list[str]) -> Iterator[bytes]:
         torn.append(path.name)
 
 
+def line_files(directory: Path) -> list[Path]:
+    """The files with the connector's own lines, oldest first."""
+    return sorted(directory.glob("lines-*.jsonl.gz"), key=lambda one: int(one.name.split("-")[1].split(".")[0]))
+
+
 def verify(directory: Path) -> Verified:
     """Read the lines of a recording and say what they are worth: gaps, rates, latencies per stream."""
     found: dict[tuple[str, str], Stream] = {}
@@ -178,7 +251,7 @@ def verify(directory: Path) -> Verified:
     numbers: dict[tuple[str, str, str], int] = defaultdict(int)
     count = missing = 0
     torn: list[str] = []
-    for path in sorted(directory.glob("lines-*.jsonl.gz"), key=lambda one: int(one.name.split("-")[1].split(".")[0])):
+    for path in line_files(directory):
         for raw in whole_lines(path, torn):
             line = lines.decode(raw)
             count += 1
@@ -191,13 +264,15 @@ def verify(directory: Path) -> Verified:
                 marked.add(key)
                 continue
             frame = bytes(line.frame)
-            name = _STREAM.search(frame[:200])
-            if name is None:
+            name = stream_name(frame)
+            if not name:
                 continue
-            key = (line.sym, name[1].decode())
+            key = (line.sym, name)
             stream = found.setdefault(key, Stream(key[1], key[0]))
             _count(stream, line.at, frame)
-            _follow(stream, frame, key, ids, marked)
+            said = follow(frame, key, ids, marked)
+            stream.repeats += said == "repeat"
+            stream.broken += said == "gap"
     return Verified([found[key] for key in sorted(found)], count, missing, torn)
 
 
@@ -215,29 +290,36 @@ def _count(stream: Stream, at_ns: int, frame: bytes) -> None:
 
 # Stream's kind → the field of this frame's id, and of the id that must have come before (0: this one less one).
 _IDS: Final = {
-    "depth": (re.compile(rb'"u":(\d+)'), re.compile(rb'"pu":(\d+)')),
+    "depth": (re.compile(rb'"u":(\d+)'), _UPDATE_BEFORE),
     "aggTrade": (re.compile(rb'"a":(\d+)'), None),
 }
 
 
-def _follow(
-    stream: Stream, frame: bytes, key: tuple[str, str], ids: dict[tuple[str, str], int], marked: set[tuple[str, str]]
-) -> None:
-    """Hold a frame's id against the one before: venue sheet 2.5 (a rises by 1) and 2.8 (pu is the u before)."""
+def stream_name(frame: bytes) -> str:
+    """The stream of a market frame; empty for others."""
+    found = _STREAM.search(frame[:200])
+    return found[1].decode() if found is not None else ""
+
+
+def follow(frame: bytes, key: tuple[str, str], ids: dict[tuple[str, str], int], marked: set[tuple[str, str]]) -> str:
+    """
+    Hold a frame's id against the one before: venue sheet 2.5 (a rises by 1) and 2.8 (pu is the u before).
+
+    Returns "repeat", "gap" (one that no hole is *marked* for), or nothing.
+    """
     patterns = _IDS.get(key[1].partition("@")[2].partition("@")[0])
     if patterns is None:
-        return
+        return ""
     own = patterns[0].search(frame)
     before = patterns[1].search(frame) if patterns[1] is not None else own
     if own is None or before is None:
-        return
+        return ""
     number = int(own[1])
     expected = int(before[1]) - (patterns[1] is None)
     known = ids.get(key)
     if known is not None and number <= known:
-        stream.repeats += 1
-        return
-    if known is not None and expected != known and key not in marked:
-        stream.broken += 1
+        return "repeat"
+    broken = known is not None and expected != known and key not in marked
     marked.discard(key)
     ids[key] = number
+    return "gap" if broken else ""

@@ -1,4 +1,4 @@
-"""The recorded markets: reads the hftbacktest and cryptofeed line formats and plays them as if they happened now.
+"""The recorded markets: plays the files of hftbacktest, cryptofeed and `perpguard record` as if they happened now.
 
 All `E`/`T` are shifted by one constant, so that the recording begins at the start and its skew between receive time
 and `E` stays (clarifications section 4): the exchange's clock is put ahead by that skew. Recorded diffs are served
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +33,9 @@ Payload = dict[str, Any]  # Any: the recorded JSON
 AS_FAST_AS_POSSIBLE: Final = 0.0
 _REST_LINE: Final = re.compile(r"^https://\S+/depth\?symbol=(\w+)\S* -> ([\d.]+): (\{.*)$")
 _FRAME_LINE: Final = re.compile(r"^([\d.]+): (\{.*)$")
+_OWN_FILE: Final = re.compile(r"([^-]+)-(\d+)\.gz")
+# Event → the number by which a repeat of it is told.
+_OWN_NUMBER: Final = {"depthUpdate": "u", "bookTicker": "u", "aggTrade": "a"}
 _SKEW_SAMPLES: Final = 500
 
 
@@ -88,6 +92,65 @@ def read_cryptofeed(folder: Path) -> list[Line]:
     return lines
 
 
+def read_own(folder: Path) -> list[Line]:
+    """
+    The directory that `perpguard record` wrote: every symbol's files in hftbacktest's form, merged by receive time.
+
+    Two connections brought some frames twice while one took over from the other: what is not newer is left out. A
+    symbol begins with its first snapshot; of its diffs before, those that bridge to it stay. A file that was cut off in
+    the middle is read up to there.
+    """
+    by_symbol: dict[str, list[Line]] = {}
+    for path in sorted(folder.glob("*.gz"), key=lambda one: (len(one.name), one.name)):
+        named = _OWN_FILE.fullmatch(path.name)
+        if named is not None:
+            by_symbol.setdefault(named[1], []).extend(_own_lines(path, named[1]))
+    found: list[Line] = []
+    for own in by_symbol.values():
+        first = next((line for line in own if line.stream == ""), None)
+        if first is not None:
+            found += _newer_only(own, first)
+    found.sort(key=lambda line: line.received_ms)
+    return found
+
+
+def _own_lines(path: Path, symbol: str) -> Iterator[Line]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for number, text in enumerate(file, start=1):
+                if not text.endswith("\n"):
+                    return
+                stamp, _, raw = text.strip().partition(" ")
+                record = _decode(path, number, raw)
+                received = int(stamp) // 1_000_000
+                if "stream" in record:
+                    yield Line(received, symbol, record["stream"], record["data"])
+                else:
+                    yield Line(received, symbol, "", record)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return
+
+
+def _newer_only(lines: Sequence[Line], first: Line) -> Iterator[Line]:
+    """Frames whose own number rises; before the *first* snapshot only diffs that reach it."""
+    last: dict[str, int] = {}
+    begun = False
+    for line in lines:
+        if line is first:
+            begun = True
+        if line.stream:
+            payload = line.payload
+            field = _OWN_NUMBER.get(str(payload.get("e")))
+            number = payload.get(field) if field is not None else None
+            if not begun and (payload.get("e") != "depthUpdate" or payload["u"] < first.payload["lastUpdateId"]):
+                continue
+            if isinstance(number, int):
+                if number <= last.get(line.stream, -1):
+                    continue
+                last[line.stream] = number
+        yield line
+
+
 def _seconds(text: str) -> int:
     return int(Decimal(text) * 1_000)
 
@@ -111,9 +174,11 @@ def _decode(path: Path, number: int, raw: str) -> Payload:
 
 
 def load(path: Path) -> tuple[Sequence[Line], str]:
-    """All lines of a recording (a .gz file or a cryptofeed folder) and the name of its format."""
-    if path.is_dir():
+    """All lines of a recording (a .gz file, a cryptofeed folder, one of `perpguard record`), its format's name."""
+    if path.is_dir() and (path / "ws.txt.gz").exists():
         return read_cryptofeed(path), "cryptofeed"
+    if path.is_dir():
+        return read_own(path), "perpguard"
     return list(read_hftbacktest(path)), "hftbacktest"
 
 
@@ -174,8 +239,8 @@ def _lies_off(tick: str, lines: Sequence[Line], symbol: str) -> bool:
 
 def _recorded_grids(path: Path) -> dict[str, tuple[str, str]]:
     """Tick and step by symbol from a capture's exchangeInfo; empty when there is none."""
-    file = path / "exchangeInfo.txt.gz"
-    if not path.is_dir() or not file.exists():
+    file = (path if path.is_dir() else path.parent) / "exchangeInfo.txt.gz"
+    if not file.exists():
         return {}
     grids: dict[str, tuple[str, str]] = {}
     for text in _lines(file):

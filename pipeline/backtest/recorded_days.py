@@ -1,5 +1,6 @@
 """
-The only place that folds recorded days: a dump of a log (``perpguard replay --dump``), decided upon once more.
+The only place that folds recorded days: a dump of a log (``perpguard replay --dump``) or a recording, decided upon once
+more.
 
 Nothing is simulated: what the venue answered stands in the log. The same fold meets the same bytes, so its decisions
 are those that were made live; the dump's own decisions are held against them, and each symbol's chain is told.
@@ -10,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.audit.fold_digest import fold_digest
+from pipeline.audit.recordings import RecordingSource, is_recording
 from pipeline.audit.replay import Replay
 from pipeline.audit.sources import DumpSource, SourceError
 from pipeline.backtest.markets import NoMarket
@@ -40,11 +42,11 @@ def of_log(path: Path, settings: Settings) -> list[Trace]:
         note_decision(trace, decision)
 
     try:
-        source = DumpSource(path)
+        source = RecordingSource(path) if is_recording(path) else DumpSource(path)
         replay = Replay(
             log_identity=source.log_identity,
             fold=fold_digest(settings.config_digest.encode()),
-            universe=frozenset(settings.symbols),
+            universe=source.symbols if isinstance(source, RecordingSource) else frozenset(settings.symbols),
             on_decision=decided,
         )
         for entry in source.entries():

@@ -13,6 +13,7 @@ import msgspec
 
 from pipeline.audit.account_replay import AccountReplay
 from pipeline.audit.fold_digest import fold_digest
+from pipeline.audit.recordings import RecordingSource, is_recording
 from pipeline.audit.replay import Replay, Report, Result
 from pipeline.audit.sources import DumpSource, DumpWriter, Header, KafkaSource, SourceError, dumps_in
 from pipeline.binance.account_fold import AccountFold, rules_of
@@ -63,7 +64,7 @@ class Moment(click.ParamType):
     "--archive",
     type=click.Path(exists=True, path_type=Path),
     default=None,
-    help="Read dumps (a directory of *.pglog, or one file) instead of Kafka.",
+    help="Read dumps (a directory of *.pglog, or one file), or what `perpguard record` wrote, instead of Kafka.",
 )
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the result here."
@@ -85,10 +86,12 @@ def replay(  # noqa: PLR0917 - click calls it by keyword
     could be compared. Exit code 3: the log cannot be read.
     """
     settings = settings_or_exit(config_path)
-    if symbol is not None and symbol not in settings.symbols:
+    if symbol is not None and symbol not in settings.symbols and not (archive is not None and is_recording(archive)):
         raise Failed(f"{symbol} is not in the configured universe: {' '.join(settings.symbols)}", ExitCode.USAGE)
     try:
-        if archive is None:
+        if archive is not None and is_recording(archive):
+            results = [_from_recording(settings, archive, symbol, begin_ms, end_ms)]
+        elif archive is None:
             results = [asyncio.run(_from_kafka(settings, symbol, begin_ms, end_ms, dump_path))]
         else:
             results = [_from_dump(settings, path, symbol, begin_ms, end_ms) for path in dumps_in(archive)]
@@ -141,6 +144,26 @@ async def _from_kafka(
 def _from_dump(settings: Settings, path: Path, symbol: str | None, begin_ms: int | None, end_ms: int | None) -> Result:
     source = DumpSource(path)
     run = _new(settings, source.log_identity, symbol, begin_ms, end_ms)
+    for entry in source.entries(range(INPUT_PARTITIONS) if symbol is None else [partition_of(symbol)]):
+        run.feed(entry)
+    return run.finish()
+
+
+def _from_recording(
+    settings: Settings, path: Path, symbol: str | None, begin_ms: int | None, end_ms: int | None
+) -> Result:
+    """Fold what ``perpguard record`` wrote: its symbols are the universe; there are no decisions to compare."""
+    source = RecordingSource(path)
+    if symbol is not None and symbol not in source.symbols:
+        raise Failed(f"{symbol} is not in the recording: {' '.join(sorted(source.symbols))}", ExitCode.USAGE)
+    run = Replay(
+        log_identity=source.log_identity,
+        fold=fold_digest(settings.config_digest.encode()),
+        universe=source.symbols,
+        symbol=symbol,
+        begin_ms=begin_ms,
+        end_ms=end_ms,
+    )
     for entry in source.entries(range(INPUT_PARTITIONS) if symbol is None else [partition_of(symbol)]):
         run.feed(entry)
     return run.finish()
