@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from connectors.exchange_simulator.delivery import CLOSED, close_contract
+from connectors.exchange_simulator.instruments import Instrument
+
 if TYPE_CHECKING:
     from connectors.exchange_simulator.venue import Venue
 
@@ -28,6 +31,12 @@ def following_step(now_ms: int, *, spread: bool = False) -> int:
 def mark_phase(number: int) -> int:
     """At which millisecond of the second the symbol with this *number* gets its mark price, when they are spread."""
     return number * GOLDEN_PERMILLE % 1_000
+
+
+def coin_margined(row: Instrument, payload: Payload) -> Payload:
+    """The same event of the COIN-M perpetual of a symbol's base: other names, st 2, the same figures."""
+    twin = payload | {"s": f"{row.base}USD_PERP", "st": 2}
+    return twin | {"ps": f"{row.base}USD"} if "ps" in payload else twin
 
 
 class Cadences:
@@ -109,6 +118,8 @@ class Cadences:
         for market in markets:
             if not self._venue.settings.marks_given:
                 market.sample_premium()
+            if now_ms >= market.row.delivery_ms and market.row.status != CLOSED:
+                close_contract(self._venue, market, now_ms=now_ms)
             while now_ms >= market.funding.next_ms:
                 self._venue.settle_funding(market, now_ms)
         self._send_liquidations()
@@ -133,13 +144,24 @@ class Cadences:
         if crossed(5_000) and self._venue.wanted("!bookTicker"):
             for market in markets:
                 self._venue.emit("!bookTicker", market.book_ticker(now_ms))
+            for market in markets[: self._venue.settings.coin_margined]:
+                self._venue.emit("!bookTicker", coin_margined(market.row, market.book_ticker(now_ms)))
         if self._venue.listen_key is not None and now_ms >= self._venue.listen_key_until:
             self._venue.expire_listen_key(now_ms)
 
     def _all_market(self, stream: str, builders: list[Callable[[int], Payload]], now_ms: int) -> None:
         if builders and self._venue.wanted(stream):
             # An array frame is one payload; the hub encodes lists as it does objects.
-            self._venue.frames.append((stream, [builder(now_ms) for builder in builders]))  # type: ignore[arg-type]
+            rows = [builder(now_ms) for builder in builders]
+            if self._venue.settings.coin_margined:
+                rows += self._twins(rows)
+            self._venue.frames.append((stream, rows))  # type: ignore[arg-type]
+
+    def _twins(self, rows: list[Payload]) -> list[Payload]:
+        """The COIN-M entries beside those of our first symbols: one message carries both venues (sheet 2)."""
+        chosen = list(self._venue.markets.values())[: self._venue.settings.coin_margined]
+        by_symbol = {market.row.symbol: market.row for market in chosen}
+        return [coin_margined(by_symbol[row["s"]], row) for row in rows if row["s"] in by_symbol]
 
     def note_liquidation(self, symbol: str, lots: int, payload: Payload) -> None:
         """Keep the largest liquidation of the running second (sheet 2.9)."""
@@ -153,3 +175,7 @@ class Cadences:
             for stream in (f"{symbol.lower()}@forceOrder", "!forceOrder@arr"):
                 if self._venue.wanted(stream):
                     self._venue.emit(stream, payload)
+                    if stream[0] == "!" and symbol in list(self._venue.markets)[: self._venue.settings.coin_margined]:
+                        row = self._venue.markets[symbol].row
+                        twin = payload | {"st": 2, "ps": f"{row.base}USD"}
+                        self._venue.emit(stream, twin | {"o": payload["o"] | {"s": f"{row.base}USD_PERP"}})

@@ -6,9 +6,13 @@ ignored *patience* times become a 418 ban of *ban_ms*.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from connectors.exchange_simulator.errors import VenueError
+
+POOL_MS: Final = 300_000
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +21,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     weight_per_minute: int = 2_400
     orders_per_10_seconds: int = 300
     orders_per_minute: int = 1_200
+    funding_per_5_minutes: int = 500
+    data_per_5_minutes: int = 1_000
     patience: int = 20
     ban_ms: int = 120_000
 
@@ -29,6 +35,7 @@ class RateLimiter:
         self._weights: dict[tuple[str, int], int] = {}
         self._refusals: dict[tuple[str, int], int] = {}
         self._banned_until: dict[str, int] = {}
+        self._pools: dict[tuple[str, str, int], int] = {}
         self._orders_10s = self._orders_1m = (0, 0)
 
     def used_weight(self, address: str, now_ms: int) -> int:
@@ -65,6 +72,16 @@ class RateLimiter:
             self._banned_until[address] = now_ms + self.limits.ban_ms
             raise ban_error(now_ms + self.limits.ban_ms)
         raise VenueError(-1003, limit=self.limits.weight_per_minute)
+
+    def charge_pool(self, address: str, pool: str, now_ms: int) -> None:
+        """Count a request of the pool "funding" or "data", whose limits are apart from the weight (sheet 5.1); 429."""
+        key = (address, pool, now_ms // POOL_MS)
+        if key not in self._pools:
+            self._pools = {old: count for old, count in self._pools.items() if old[2] >= key[2]}
+        used = self._pools[key] = self._pools.get(key, 0) + 1
+        limit = self.limits.funding_per_5_minutes if pool == "funding" else self.limits.data_per_5_minutes
+        if used > limit:
+            raise VenueError(-1003, limit=limit)
 
     def charge_order(self, now_ms: int, *, ten_seconds: int = 1) -> None:
         """Count an order attempt (a batch as *ten_seconds* of them on the short window); raises -1015 over either."""

@@ -36,7 +36,7 @@ from connectors.exchange_simulator.market_events import (
     TickChange,
 )
 from connectors.exchange_simulator.prng import Prng
-from connectors.exchange_simulator.rate_limits import Limits, RateLimiter
+from connectors.exchange_simulator.rate_limits import POOL_MS, Limits, RateLimiter
 from connectors.exchange_simulator.signing import DEFAULT_KEY, DEFAULT_SECRET, KeyRing, check_signature, check_time
 from connectors.exchange_simulator.trading import Trading
 
@@ -64,6 +64,8 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     mark_noise_ppm: int = 20
     kline_close_delay_ms: int = 0
     queue_share: int = 1_000
+    # How many symbols have an entry of the COIN-M venue (st 2) in the all-market streams, as they are sent together.
+    coin_margined: int = 0
     recorded: bool = False
     # Mark, index and funding come with the market (a live proxy); nothing is sampled here.
     marks_given: bool = False
@@ -106,6 +108,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     counts_order: bool = False
     # What a batch adds to the ten-second counter; it is one on the minute's (sheet 4.3).
     orders_10s: int = 1
+    # "funding" or "data": a limit of its own per five minutes (sheet 5.1).
+    pool: str = ""
 
 
 class Venue:
@@ -399,6 +403,8 @@ class Venue:
         outcome = Outcome(200, None)
         try:
             self.limiter.charge_weight(address, weight, now_ms)
+            if endpoint.pool:
+                self.limiter.charge_pool(address, endpoint.pool, now_ms)
             authorize()
             if endpoint.counts_order:
                 self.limiter.charge_order(now_ms, ten_seconds=endpoint.orders_10s)
@@ -406,7 +412,7 @@ class Venue:
         except VenueError as refusal:
             retry_after = None
             if refusal.status in (418, 429):
-                retry_after = self._retry_after(address, refusal.code, now_ms)
+                retry_after = self._retry_after(address, refusal.code, endpoint.pool, now_ms)
             outcome = Outcome(refusal.status, refusal.body(), refusal.code, retry_after)
         self._record_request(label, params, weight=weight, status=outcome.status, code=outcome.code)
         self.judge(now_ms)
@@ -428,10 +434,10 @@ class Venue:
             },
         )  # fmt: skip
 
-    def _retry_after(self, address: str, code: int, now_ms: int) -> int:
+    def _retry_after(self, address: str, code: int, pool: str, now_ms: int) -> int:
         until = self.limiter.banned_until(address, now_ms)
         if until is None:
-            span = 10_000 if code == -1015 else 60_000
+            span = 10_000 if code == -1015 else POOL_MS if pool else 60_000
             until = (now_ms // span + 1) * span
         return (until - now_ms + 999) // 1_000
 

@@ -115,6 +115,13 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option("--leverage", default=20, show_default=True, type=click.IntRange(1, 125))
 @click.option("--weight-limit", default=2_400, show_default=True, help="Request weight per minute and address.")
 @click.option("--order-limit", default=1_200, show_default=True, help="Orders per minute; a quarter of it per 10 s.")
+@click.option(
+    "--coin-margined",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 500),
+    help="COIN-M entries (st 2) of so many symbols in the all-market streams.",
+)
 @click.option("--mark-interval-ms", default=1_000, show_default=True, type=click.IntRange(50, 60_000))
 @click.option("--spread-marks", is_flag=True, help="Mark prices evenly over the second, not all in one instant.")
 @click.option("--kline-delay-ms", default=200, show_default=True, help="How late the final kline frame is; live ~2000.")
@@ -145,6 +152,7 @@ def simulator(
     leverage: int,
     weight_limit: int,
     order_limit: int,
+    coin_margined: int,
     mark_interval_ms: int,
     spread_marks: bool,
     kline_delay_ms: int,
@@ -176,6 +184,7 @@ def simulator(
         mark_interval_ms=mark_interval_ms,
         spread_marks=spread_marks,
         kline_close_delay_ms=kline_delay_ms,
+        coin_margined=coin_margined,
         # A recording and candles carry no mark price: their mark is the middle, without noise.
         mark_noise_ppm=20 if recording is None and klines is None else 0,
         recorded=recording is not None or live is not None,

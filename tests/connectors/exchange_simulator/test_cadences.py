@@ -82,3 +82,30 @@ def test_spread_marks_come_once_a_second_each_at_its_own_instant() -> None:
     assert [3, 3, 3] == [len(times) for times in came.values()]
     assert [1_000] * 6 == [later - sooner for times in came.values() for sooner, later in itertools.pairwise(times)]
     assert 3 == len({times[0] for times in came.values()})
+
+
+def test_all_market_streams_may_carry_both_venues() -> None:
+    """Sheet 2: with COIN-M entries asked for, each array has them beside ours, st 2; single-symbol streams have not."""
+    bench = Bench(VenueSettings(mark_noise_ppm=0, coin_margined=1), (BTC, ETH))
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        bench.book(838_600, symbol=symbol)
+    bench.trade(838_601, 3, buyer_is_maker=False)
+    bench.wait(5_000)
+    bench.venue.cadences.note_liquidation("BTCUSDT", 3, force_order())
+    bench.wait(1_000)
+    seen: dict[str, set[tuple[str, int]]] = {}
+    for stream, payload in bench.venue.frames:
+        for row in payload if isinstance(payload, list) else [payload]:
+            if "st" in row and stream.startswith("!"):
+                seen.setdefault(stream, set()).add((row.get("s") or row["o"]["s"], row["st"]))
+            elif "st" in row:
+                assert 1 == row["st"]
+    both = {("BTCUSDT", 1), ("BTCUSD_PERP", 2)}
+    assert both | {("ETHUSDT", 1)} == seen["!markPrice@arr"] == seen["!bookTicker"]
+    assert both <= seen["!miniTicker@arr"]
+    assert both == seen["!forceOrder@arr"]
+
+
+def force_order() -> dict[str, object]:
+    """A liquidation's event."""
+    return {"e": "forceOrder", "E": START, "ps": "BTCUSDT", "st": 1, "o": {"s": "BTCUSDT", "S": "SELL"}}

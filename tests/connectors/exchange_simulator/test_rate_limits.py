@@ -49,3 +49,18 @@ def test_both_order_windows_refuse_with_1015() -> None:
     with pytest.raises(VenueError, match="1 MINUTE"):
         limiter.charge_order(MINUTE + 10_000)
     assert (1, 4) == limiter.order_counts(MINUTE + 10_000)
+
+
+@pytest.mark.parametrize(("pool", "limit"), [("funding", 500), ("data", 1_000)])
+def test_funding_and_statistics_have_pools_of_their_own(pool: str, limit: int) -> None:
+    """500 and 1,000 requests per five minutes and address, apart from the weight (sheet 5.1)."""
+    limiter = RateLimiter(Limits())
+    for _ in range(limit):
+        limiter.charge_pool("a", pool, 0)
+    with pytest.raises(VenueError) as refused:
+        limiter.charge_pool("a", pool, 299_999)
+    assert (429, -1003) == (refused.value.status, refused.value.code)
+    limiter.charge_pool("b", pool, 299_999)
+    limiter.charge_pool("a", "data" if pool == "funding" else "funding", 299_999)
+    limiter.charge_pool("a", pool, 300_000)
+    assert 0 == limiter.used_weight("a", 0)
