@@ -25,13 +25,18 @@ from pipeline.binance.numbers import (
     side_of,
     signed_lots,
 )
+from pipeline.core.bars import BAR_MS
 from pipeline.core.events import (
     Bar,
     Bars,
+    BasisHistory,
     DataFailed,
     DepthSnapshot,
     Event,
+    FundingHistory,
+    FundingInfo,
     InstrumentChanged,
+    LeverageBrackets,
     MarkPrice,
     OpenAlgoOrder,
     OpenInterest,
@@ -41,9 +46,11 @@ from pipeline.core.events import (
     Reconciled,
 )
 from pipeline.core.instruments import Instrument
-from pipeline.core.units import E8, Lots, Milliseconds
+from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds
 
 CLOCK_MARGIN_MS: Final = 1_000  # a REST candle counts as closed only this long after its close time
+LARGEST_CAP_USDT: Final = 1e11
+ALMOST_ONE: Final = 0.999_999  # rounds a rate up that is no whole millionth, but for the noise of its own decimals
 UNREADABLE: Final = (
     "unreadable: "  # begins the reason of an answer whose bytes were refused (they go to quarantine too)
 )
@@ -176,6 +183,47 @@ def _open_interest_history_answer(numbers: SymbolNumbers, raw: bytes, _: int) ->
     return OpenInterestHistory(rows=rows)
 
 
+def _basis_history_answer(_: SymbolNumbers, raw: bytes, at_ms: int) -> Event:
+    """Closes of premium-index candles that are over; the last row may still be forming."""
+    rows: list[tuple[int, int]] = [
+        (row[0] + BAR_MS, amount_e8(row[4], "close")) for row in _klines(raw) if row[6] + CLOCK_MARGIN_MS < at_ms
+    ]
+    if any(earlier >= later for (earlier, _), (later, _) in pairwise(rows)):
+        raise Refused("openTime: the rows are not in the order of time")
+    return BasisHistory(rows=rows)
+
+
+def _funding_history_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
+    rows: list[tuple[int, int]] = []
+    for row in _funding_prints(raw):
+        require_symbol(row.symbol, numbers.symbol, "symbol")
+        rows.append((row.funding_time, amount_e8(row.funding_rate, "fundingRate")))
+    if any(earlier >= later for (earlier, _), (later, _) in pairwise(rows)):
+        raise Refused("fundingTime: the rows are not in the order of time")
+    return FundingHistory(rows=rows)
+
+
+def _funding_info_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
+    terms = _funding_terms(raw)
+    require_symbol(terms.symbol, numbers.symbol, "symbol")
+    return FundingInfo(interval_hours=terms.interval_hours)
+
+
+def _leverage_brackets_answer(numbers: SymbolNumbers, raw: bytes, _: int) -> Event:
+    """Numbers come as JSON floats; a rate is rounded up to the next millionth, a cap down to whole USDT."""
+    answer = _leverage_brackets(raw)
+    require_symbol(answer.symbol, numbers.symbol, "symbol")
+    rows: list[tuple[int, int, int]] = []
+    for row in answer.brackets:
+        if not (0 < row.maintenance_rate < 1 and 0 < row.notional_cap < LARGEST_CAP_USDT and row.initial_leverage > 0):
+            raise Refused(f"brackets: {row} cannot be")
+        rate_ppm = -int(-row.maintenance_rate * 1_000_000 - ALMOST_ONE)
+        rows.append((row.initial_leverage, int(row.notional_cap) * ONE_E8, rate_ppm))
+    if not rows or any(one[1] >= next_one[1] for one, next_one in pairwise(rows)):
+        raise Refused("brackets: none, or not in the order of their caps")
+    return LeverageBrackets(rows=rows)
+
+
 def _audit_answer(numbers: SymbolNumbers, raw: bytes, at_ms: int) -> Event:
     """A read of several symbols may be given whole: only the symbol's own rows count, and no row means flat."""
     audit = _audit(raw)
@@ -230,6 +278,9 @@ _premium_index = msgspec.json.Decoder(payloads.PremiumIndex).decode
 _best_prices = msgspec.json.Decoder(payloads.BestPrices).decode
 _open_interest = msgspec.json.Decoder(payloads.OpenInterest).decode
 _open_interest_periods = msgspec.json.Decoder(list[payloads.OpenInterestPeriod], strict=False).decode
+_funding_prints = msgspec.json.Decoder(list[payloads.FundingPrint]).decode
+_funding_terms = msgspec.json.Decoder(payloads.FundingTerms).decode
+_leverage_brackets = msgspec.json.Decoder(payloads.LeverageBrackets).decode
 _audit = msgspec.json.Decoder(payloads.Audit).decode
 _symbol_info = msgspec.json.Decoder(payloads.SymbolInfo).decode
 
@@ -240,6 +291,10 @@ _ANSWERS: Final[dict[str, Callable[[SymbolNumbers, bytes, int], Event]]] = {
     "premium_index": _premium_index_answer,
     "book_ticker": _book_ticker_answer,
     "open_interest": _open_interest_answer,
+    "basis_history": _basis_history_answer,
+    "funding_history": _funding_history_answer,
+    "funding_info": _funding_info_answer,
+    "leverage_brackets": _leverage_brackets_answer,
     "open_interest_history": _open_interest_history_answer,
     "audit": _audit_answer,
 }

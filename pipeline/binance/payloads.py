@@ -384,6 +384,36 @@ class OpenInterest(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     time: Time
 
 
+class FundingPrint(msgspec.Struct, frozen=True, gc=False):
+    """One row of GET fundingRate (4.1)."""
+
+    symbol: str
+    funding_time: Time = msgspec.field(name="fundingTime")
+    funding_rate: str = msgspec.field(name="fundingRate")
+
+
+class FundingTerms(msgspec.Struct, frozen=True, gc=False):
+    """One row of GET fundingInfo (4.1); a symbol that is not listed has the default."""
+
+    symbol: str
+    interval_hours: int = msgspec.field(name="fundingIntervalHours", default=8)
+
+
+class BracketRow(msgspec.Struct, frozen=True, gc=False):
+    """One bracket of GET leverageBracket (4.5): JSON numbers, not text."""
+
+    initial_leverage: int = msgspec.field(name="initialLeverage")
+    notional_cap: float = msgspec.field(name="notionalCap")
+    maintenance_rate: float = msgspec.field(name="maintMarginRatio")
+
+
+class LeverageBrackets(msgspec.Struct, frozen=True):
+    """One symbol of GET leverageBracket (4.5)."""
+
+    symbol: str
+    brackets: list[BracketRow]
+
+
 class OpenInterestPeriod(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One row of GET openInterestHist (4.1); ``timestamp`` is text in old answers (read it loosely)."""
 

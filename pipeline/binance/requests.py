@@ -377,6 +377,29 @@ def open_interest_history(symbol: str, limit: int) -> Read:
     return Read(path="/futures/data/openInterestHist", query=query, weight=0)
 
 
+def premium_index_klines(symbol: str, limit: int) -> Read:
+    """GET 5m candles of the premium index; weights as of klines."""
+    assert 0 < limit <= 1_500, limit
+    weight = next(weight for below, weight in KLINE_WEIGHTS if limit < below)
+    query = (("symbol", symbol), ("interval", "5m"), ("limit", str(limit)))
+    return Read(path="/fapi/v1/premiumIndexKlines", query=query, weight=weight)
+
+
+def funding_rate(symbol: str, limit: int) -> Read:
+    """GET settled fundings, ascending; weightless (a pool with fundingInfo: 500 in 5 minutes, sheet 4.1)."""
+    return Read(path="/fapi/v1/fundingRate", query=(("symbol", symbol), ("limit", str(limit))), weight=0)
+
+
+def funding_info(_: str = "") -> Read:
+    """GET the symbols whose funding interval or cap is not the default; always all of them."""
+    return Read(path="/fapi/v1/fundingInfo", weight=0)
+
+
+def leverage_brackets(_: str = "") -> Read:
+    """GET the leverage brackets of all symbols: the same weight as of one."""
+    return Read(path="/fapi/v1/leverageBracket", security=Security.SIGNED)
+
+
 def listen_key(method: str) -> Read:
     """POST (start), PUT (keep alive) or DELETE (close) the user stream; key header only, no signature."""
     assert method in ("POST", "PUT", "DELETE"), method

@@ -116,9 +116,10 @@ class RequestData(msgspec.Struct, frozen=True, tag="request_data"):
     Ask the executor for a REST answer; it comes back as an ``inputs`` line of the symbol.
 
     ``kind``: ``depth`` (``limit``), ``klines`` (5m, ``limit``), ``premium_index``, ``book_ticker``, ``open_interest``,
-    ``open_interest_history`` (5m, ``limit``), ``exchange_info`` or ``audit`` (positionRisk + openOrders +
-    openAlgoOrders, lane ``query``); ``account`` (symbol ``*``) answers into the topic ``account``, with the transfers
-    since ``since_ms``. ``held`` symbols come first.
+    ``open_interest_history`` (5m, ``limit``), ``basis_history`` (premium-index candles of 5m, ``limit``),
+    ``funding_history`` (``limit``), ``funding_info``, ``leverage_brackets``, ``exchange_info`` or ``audit``
+    (positionRisk + openOrders + openAlgoOrders, lane ``query``); ``account`` (symbol ``*``) answers into the topic
+    ``account``, with the transfers since ``since_ms``. ``held`` symbols come first.
     """
 
     kind: str

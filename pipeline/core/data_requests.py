@@ -38,6 +38,10 @@ PACES: Final[dict[str, Pace]] = {
     "premium_index": Pace(wait_ms=5_000, longest_ms=5_000, valid_ms=5_000),
     "book_ticker": Pace(wait_ms=5_000, longest_ms=5_000, valid_ms=5_000),
     "open_interest": Pace(wait_ms=75_000, longest_ms=600_000, valid_ms=30_000),
+    "basis_history": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000, limit=864),
+    "funding_history": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000, limit=31),
+    "funding_info": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000),
+    "leverage_brackets": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000),
     "open_interest_history": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000, limit=500),
 }
 MARK_SILENT_MS: Final = 3_000  # X4: no mark price for 3 s while a position is open, then REST every 5 s
@@ -111,6 +115,10 @@ def ask_what_is_missing(turn: Turn) -> None:
         ("premium_index", _mark_silent(state, turn.now), _mark_silent_ms(state)),
         ("book_ticker", _quote_silent(state, turn.now), _quote_silent_ms(state)),
         ("open_interest", _open_interest_wanted(state, turn.now), _next_open_interest_ms(state)),
+        ("basis_history", _basis_history_wanted(state), 0),
+        ("funding_history", _funding_history_wanted(state), 0),
+        ("funding_info", _funding_info_wanted(state), 0),
+        ("leverage_brackets", _open_interest_read(state) and not state.brackets, 0),
         ("open_interest_history", _open_interest_history_wanted(state), 0),
     ):
         at_ms = due_ms
@@ -211,3 +219,25 @@ def _open_interest_history_wanted(state: SymbolState) -> bool:
     return (
         _open_interest_read(state) and factors is not None and not factors.hole and not factors.interest.moments.ready
     )
+
+
+def _basis_history_wanted(state: SymbolState) -> bool:
+    """B needs a third of three days of bars before it says anything: the past is read instead (domain 4.14)."""
+    factors = state.factors
+    return (
+        _open_interest_read(state)
+        and factors is not None
+        and not factors.hole
+        and factors.bar_close_ms > 0
+        and factors.basis.moments.count < factors.basis.moments.period // 3
+    )
+
+
+def _funding_history_wanted(state: SymbolState) -> bool:
+    factors = state.factors
+    return _open_interest_read(state) and factors is not None and not factors.basis.prints
+
+
+def _funding_info_wanted(state: SymbolState) -> bool:
+    factors = state.factors
+    return _open_interest_read(state) and factors is not None and not factors.basis.interval_hours

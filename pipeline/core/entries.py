@@ -76,6 +76,7 @@ def admitted(turn: Turn, event: EntryAdmitted) -> None:
         policy=state.policy,
         atr_e8=bars.one_hour.e8(turn.instrument.tick_e8) if bars.ready else 0,
         factors=signals.factors_of(state, event.side),
+        brackets=state.brackets,
     )
     if isinstance(plan, Refused):
         _decline(turn, event.admission, plan.reason)

@@ -147,6 +147,30 @@ class OpenInterestHistory(msgspec.Struct, frozen=True, tag="open_interest_histor
     rows: list[tuple[int, int]]
 
 
+class BasisHistory(msgspec.Struct, frozen=True, tag="basis_history"):
+    """Closes of 5m premium-index candles, oldest first: (close of the bar in venue ms, (mark − index)/index in E8)."""
+
+    rows: list[tuple[int, int]]
+
+
+class FundingHistory(msgspec.Struct, frozen=True, tag="funding_history"):
+    """Settled fundings, oldest first: (settlement in venue ms, rate of the interval in E8)."""
+
+    rows: list[tuple[int, int]]
+
+
+class FundingInfo(msgspec.Struct, frozen=True, gc=False, tag="funding_info"):
+    """How many hours lie between two settlements of the symbol."""
+
+    interval_hours: int
+
+
+class LeverageBrackets(msgspec.Struct, frozen=True, tag="leverage_brackets"):
+    """What the venue allows by size, smallest first: (leverage, notional cap in E8, maintenance rate in ppm)."""
+
+    rows: list[tuple[int, int, int]]
+
+
 class Liquidation(msgspec.Struct, frozen=True, gc=False, tag="liquidation"):
     """
     One liquidation order of the market (``forceOrder``): a sample, at most one a second (domain section 2).
@@ -452,6 +476,10 @@ Event = (
     | Bars
     | OpenInterest
     | OpenInterestHistory
+    | BasisHistory
+    | FundingHistory
+    | FundingInfo
+    | LeverageBrackets
     | Liquidation
     | ReferenceBars
     | InstrumentChanged

@@ -17,9 +17,12 @@ from pipeline.core.data_requests import open_interest_poll_ms
 from pipeline.core.events import (
     Bar,
     Bars,
+    BasisHistory,
     DepthDiff,
     DepthSnapshot,
     Event,
+    FundingHistory,
+    FundingInfo,
     InstrumentChanged,
     Liquidation,
     MarkPrice,
@@ -173,6 +176,18 @@ def _open_interest_history(
     factor_set.on_open_interest_history(factors, event, poll_ms=open_interest_poll_ms(state), parameters=parameters)
 
 
+def _basis_history(factors: FactorState, event: BasisHistory, _: SymbolState, parameters: FactorParameters) -> None:
+    factor_set.on_basis_history(factors, event.rows, parameters=parameters)
+
+
+def _funding_history(factors: FactorState, event: FundingHistory, _: SymbolState, parameters: FactorParameters) -> None:
+    factor_set.on_funding_history(factors, event.rows, parameters=parameters)
+
+
+def _funding_info(factors: FactorState, event: FundingInfo, _: SymbolState, __: FactorParameters) -> None:
+    factor_set.on_funding_interval(factors, event.interval_hours)
+
+
 def _liquidation(factors: FactorState, event: Liquidation, state: SymbolState, parameters: FactorParameters) -> None:
     factor_set.on_liquidation(
         factors,
@@ -227,6 +242,9 @@ INPUTS: Final[dict[type, Feeder]] = {
     Trade: _trade,
     OpenInterest: _open_interest,
     OpenInterestHistory: _open_interest_history,
+    BasisHistory: _basis_history,
+    FundingHistory: _funding_history,
+    FundingInfo: _funding_info,
     Liquidation: _liquidation,
     ReferenceBars: _reference,
     Bar: _bar,

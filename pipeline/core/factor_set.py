@@ -425,6 +425,43 @@ def on_open_interest_history(
     )
 
 
+def on_basis_history(
+    state: FactorState, rows: list[tuple[int, int]], *, parameters: FactorParameters = DEFAULT
+) -> None:
+    """
+    Begin the samples of the basis anew from closes of premium-index candles: (close in ms, (mark − index)/index in E8).
+
+    Only bars that are closed for the factors count: the next one is sampled live. A shorter past than what was seen
+    live changes nothing.
+    """
+    if any(abs(ratio_e8) >= ONE_E8 for _, ratio_e8 in rows):
+        _refuse(state, "basis", "no history that can be used")
+        return
+    state.versions.mark += 1
+    samples = [1e4 * ratio_e8 / ONE_E8 for close_ms, ratio_e8 in rows if close_ms <= state.bar_close_ms]
+    state.basis.backfill(samples, parameters.basis)
+
+
+def on_funding_history(
+    state: FactorState, rows: list[tuple[int, int]], *, parameters: FactorParameters = DEFAULT
+) -> None:
+    """Take settled fundings, oldest first, as prints: (settlement in ms, rate of the interval in E8)."""
+    if any(abs(rate_e8) >= ONE_E8 for _, rate_e8 in rows):
+        _refuse(state, "funding", "no history that can be used")
+        return
+    state.versions.mark += 1
+    state.basis.backfill_prints([(at_ms, rate_e8 / ONE_E8) for at_ms, rate_e8 in rows], parameters.basis)
+
+
+def on_funding_interval(state: FactorState, hours: int) -> None:
+    """The venue states the interval between settlements (fundingInfo)."""
+    if hours not in basis.INTERVALS_HOURS:
+        _refuse(state, "funding", f"an interval of {hours} h")
+        return
+    state.versions.mark += 1
+    state.basis.interval_hours = hours
+
+
 def on_liquidation(
     state: FactorState,
     *,

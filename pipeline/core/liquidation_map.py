@@ -69,9 +69,10 @@ TIERS: Final = (
 
 
 class Bracket(msgspec.Struct, frozen=True):
-    """One row of leverageBracket: the leverage it allows, its maintenance rate in millionths."""
+    """One row of leverageBracket: leverage allowed up to a notional (E8), its maintenance rate in millionths."""
 
     leverage: int
+    cap_e8: int
     maintenance_ppm: int
 
 

@@ -14,10 +14,14 @@ from pipeline.core.data_requests import answered, ask, ask_what_is_missing
 from pipeline.core.events import (
     Bar,
     Bars,
+    BasisHistory,
     DepthDiff,
     DepthSnapshot,
     FeedLost,
+    FundingHistory,
+    FundingInfo,
     InstrumentChanged,
+    LeverageBrackets,
     Malformed,
     MarkPrice,
     OpenInterest,
@@ -26,6 +30,7 @@ from pipeline.core.events import (
     SourceGap,
 )
 from pipeline.core.feeds import BARS, DEPTH, INSTRUMENT, MARK, QUOTE, break_feeds, heal
+from pipeline.core.liquidation_map import Bracket
 from pipeline.core.rescale import rescale
 from pipeline.core.state import SymbolState
 from pipeline.core.turn import Turn
@@ -150,6 +155,32 @@ def open_interest(turn: Turn, event: OpenInterest) -> None:
     state.open_interest_lots = event.lots
     state.open_interest_ms = turn.now
     answered(state, "open_interest")
+
+
+def basis_history(turn: Turn, event: BasisHistory) -> None:
+    """Note that the past came; only the factors read it."""
+    answered(turn.state, "basis_history", useful=bool(event.rows))
+    turn.state.wake_ms = 0
+
+
+def funding_history(turn: Turn, event: FundingHistory) -> None:
+    """Note that the past came; only the factors read it."""
+    answered(turn.state, "funding_history", useful=bool(event.rows))
+    turn.state.wake_ms = 0
+
+
+def funding_info(turn: Turn, _: FundingInfo) -> None:
+    """Note that the answer came; only the factors read it."""
+    answered(turn.state, "funding_info")
+    turn.state.wake_ms = 0
+
+
+def leverage_brackets(turn: Turn, event: LeverageBrackets) -> None:
+    """Keep the brackets: the liquidation map takes its maintenance rates from them, sizing its leverage."""
+    state = turn.state
+    state.brackets = [Bracket(leverage, cap_e8, ppm) for leverage, cap_e8, ppm in event.rows]
+    answered(state, "leverage_brackets")
+    state.wake_ms = 0
 
 
 def open_interest_history(turn: Turn, event: OpenInterestHistory) -> None:

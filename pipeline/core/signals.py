@@ -135,6 +135,7 @@ def judge(state: SymbolState, side: Side) -> list[GateRow]:
             policy=policy,
             atr_e8=state.bars.one_hour.e8(instrument.tick_e8),
             factors=factors_of(state, side),
+            brackets=state.brackets,
         )
         plan = found.reason if isinstance(found, Refused) else found
     view = gates.View(

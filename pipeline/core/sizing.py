@@ -2,9 +2,8 @@
 The only place for the first levels and the quantity of an entry (domain 5 and 6.2), or the reason why there is none.
 
 Everything is integer: multipliers in permille, distances in E8 or ticks. What the factors do to the levels comes from
-``level_factors``; without scores the tables stand by themselves. The bound by the distance to liquidation (0.56 of it)
-is not tested here: nothing is open yet, and at the highest leverage allowed (5) it lies at 11 %, beyond the 6 % that
-binds already.
+``level_factors``; without scores the tables stand by themselves. The distance to liquidation bounds the leverage, once
+the symbol's brackets are known; without them 6 % binds first at the highest leverage allowed (5).
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ import msgspec
 from pipeline.core.events import Quote, Side
 from pipeline.core.instruments import Instrument
 from pipeline.core.level_factors import NONE, SOFTNESS_PERMILLE, LevelFactors, soft_minimum
+from pipeline.core.liquidation_map import Bracket
 from pipeline.core.policies import Policy
 from pipeline.core.units import ONE_E8, format_e8
 
 STOP_ATR_FLOOR_PERMILLE = 600  # D ≥ 0.6 · A
 STOP_SPREADS = 3  # D ≥ 3 · spread
+LIQUIDATION_ROOM_PERMILLE = 700  # 1.25 · D ≤ 0.7 × the distance to liquidation
 BASIS_DISCOUNT_PERMILLE = 900  # TP1 × 0.9 of the distance when the basis is more than 50 bps against
 
 
@@ -106,6 +107,7 @@ def plan_entry(
     policy: Policy,
     atr_e8: int,
     factors: LevelFactors = NONE,
+    brackets: Sequence[Bracket] = (),
 ) -> Plan | Refused:
     """
     Levels and quantity of an entry at the touch; ``atr_e8`` is A, 0 when the bars are not ready.
@@ -137,6 +139,12 @@ def plan_entry(
     lots = _quantity(wanted, touch=touch, distance=distance, far_distance=far_distance, instrument=instrument)
     if isinstance(lots, Refused):
         return lots
+    notional_e8 = instrument.notional_e8(lots=lots, price_e8=instrument.price_e8(touch))
+    leverage = _bearable(
+        _leverage(wanted, notional_e8), notional_e8, far_distance=far_distance, touch=touch, brackets=brackets
+    )
+    if isinstance(leverage, Refused):
+        return leverage
     far = touch - sign * far_distance
     limit = touch + sign * (touch * policy.entry_slippage_bps // 10_000)
     furthest_target = touch + sign * targets[1]
@@ -152,7 +160,7 @@ def plan_entry(
         stop_distance=distance,
         target_distance=targets[0],
         last_target_distance=targets[1],
-        leverage=_leverage(wanted, instrument.notional_e8(lots=lots, price_e8=instrument.price_e8(touch))),
+        leverage=leverage,
     )
 
 
@@ -206,6 +214,25 @@ def _leverage(wanted: Wanted, notional_e8: int) -> int:
     if wanted.margin_e8 <= 0 or not wanted.most_leverage:
         return 0
     return min(max(1, -(-notional_e8 // wanted.margin_e8)), wanted.most_leverage)
+
+
+def _bearable(
+    leverage: int, notional_e8: int, *, far_distance: int, touch: int, brackets: Sequence[Bracket]
+) -> int | Refused:
+    """
+    The leverage, or a lower one, at which the far rail stays inside 0.7 of the way to liquidation (domain section 5):
+    1.25·D ≤ 0.7·p·(1/leverage − m), with the maintenance rate m of the bracket that the notional falls into.
+    """
+    if not leverage or not brackets:
+        return leverage
+    bracket = next((row for row in brackets if notional_e8 <= row.cap_e8), None)
+    if bracket is None:
+        return Refused("the notional is above the venue's largest leverage bracket")
+    for lower in range(min(leverage, bracket.leverage), 0, -1):
+        room_ppm = 1_000_000 // lower - bracket.maintenance_ppm
+        if far_distance * 1_000_000 * 1_000 <= LIQUIDATION_ROOM_PERMILLE * touch * room_ppm:
+            return lower
+    return Refused("the far rail would lie beyond 0.7 of the distance to liquidation at any leverage")
 
 
 def _stop_distance(

@@ -18,7 +18,7 @@ from pipeline.core.events import MarkPrice, Quote, Stamp, TradingMode
 from pipeline.core.factor_set import FactorState
 from pipeline.core.identity import symbol_tag
 from pipeline.core.instruments import Instrument
-from pipeline.core.liquidation_map import LiquidationMap
+from pipeline.core.liquidation_map import Bracket, LiquidationMap
 from pipeline.core.plugin_views import PluginState
 from pipeline.core.policies import Policy
 from pipeline.core.positions import Position
@@ -93,6 +93,7 @@ class SymbolState(msgspec.Struct):
     shown: Shown | None = None  # as of which they were last published
     scored_close_ms: int = 0  # close of the newest bar that any scores have spoken of
     walls: WallState | None = None  # of the order book, while a position is held or the symbol is shortlisted
+    brackets: list[Bracket] = msgspec.field(default_factory=list)  # leverage brackets, smallest first; empty: unknown
     liquidations: LiquidationMap | None = None  # where liquidations were, and by a model may be
     plugins: dict[str, PluginState] = msgspec.field(default_factory=dict)  # by name, of those in the policy
 

@@ -107,7 +107,16 @@ def bar_closed(state: SymbolState, event: Bar) -> None:
         state.instrument,
         open_interest_lots=state.open_interest_lots,
         open_interest_ms=state.open_interest_ms,
+        tiers=_tiers(state),
     )
+
+
+def _tiers(state: SymbolState) -> tuple[liquidation_map.Tier, ...]:
+    """The mix of leverages with the symbol's own maintenance rates, once its brackets are known."""
+    brackets = state.brackets
+    if not brackets:
+        return liquidation_map.TIERS
+    return liquidation_map.tiers_of(brackets, maximum=max(bracket.leverage for bracket in brackets))
 
 
 def liquidated(state: SymbolState, *, side: Side, price_e8: int, notional_e8: int) -> None:

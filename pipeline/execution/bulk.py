@@ -22,6 +22,13 @@ GATHER_SECONDS: Final = 0.02
 BUILDERS: Final[dict[str, Callable[[str], Read]]] = {
     "premium_index": requests.premium_index,
     "book_ticker": requests.book_ticker,
+    "funding_info": requests.funding_info,
+    "leverage_brackets": requests.leverage_brackets,
+}
+ALWAYS_WHOLE: Final = ("funding_info", "leverage_brackets")  # one read of all weighs no more than one of a symbol
+# A symbol that fundingInfo does not list has the default interval (venue sheet 7.2): that is an answer, too.
+UNLISTED: Final[dict[str, Callable[[str], bytes]]] = {
+    "funding_info": lambda symbol: b'{"symbol":"%s"}' % symbol.encode()
 }
 
 
@@ -53,7 +60,7 @@ class BulkReads:
         await asyncio.sleep(GATHER_SECONDS)
         askers = self._askers.pop(kind)
         symbols = {record.symbol for record in askers}
-        alone = next(iter(symbols)) if len(symbols) == 1 else ""
+        alone = next(iter(symbols)) if len(symbols) == 1 and kind not in ALWAYS_WHOLE else ""
         urgent = next((record for record in askers if record.request.held), askers[0])
         try:
             body = await self._read(BUILDERS[kind](alone), urgent)
@@ -64,6 +71,8 @@ class BulkReads:
             return
         for record in askers:
             row = rows.get(record.symbol)
+            if row is None and kind in UNLISTED:
+                row = UNLISTED[kind](record.symbol)
             self._say(record, row or b"", "" if row else "the venue does not know the symbol")
 
 

@@ -320,5 +320,7 @@ _BUILDERS: Final[dict[str, Callable[[str, int], Read]]] = {
     "depth": lambda symbol, limit: requests.depth(symbol, limit or 1_000),
     "klines": lambda symbol, limit: requests.klines(symbol, limit or 500),
     "open_interest": lambda symbol, _: requests.open_interest(symbol),
+    "basis_history": lambda symbol, limit: requests.premium_index_klines(symbol, limit or 864),
+    "funding_history": lambda symbol, limit: requests.funding_rate(symbol, limit or 31),
     "open_interest_history": lambda symbol, limit: requests.open_interest_history(symbol, limit or 500),
 }

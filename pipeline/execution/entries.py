@@ -181,8 +181,8 @@ class Entries:
     async def _prepare(self, symbol: str, leverage: int) -> str:
         """
         Isolated margin and the leverage, set at the venue before the first entry of the symbol and whenever another
-        leverage is wanted; "" when they are, else why the entry must not go. Both may be asked for twice. They go by the
-        lane of queries: in that of entries each would wait half a second, and the entry be stale by then.
+        leverage is wanted; "" when they are, else why the entry must not go. Both may be asked for twice. They go by
+        the lane of queries: in that of entries each would wait half a second, and the entry be stale by then.
         """
         if not leverage or self._prepared.get(symbol) == leverage:
             return ""

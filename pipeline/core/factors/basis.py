@@ -102,6 +102,32 @@ class Basis(msgspec.Struct):
         mean = total(self.prints) / len(self.prints)
         self.prints_deviation = sqrt(total((x - mean) * (x - mean) for x in self.prints) / len(self.prints))
 
+    def backfill(self, samples: list[float], parameters: BasisParameters) -> None:
+        """Begin anew from the basis (bps) at the closes of past bars, unless more than that was seen live."""
+        if len(samples) <= self.moments.count:
+            return
+        self.moments = moments(parameters.score_bars, floor=parameters.score_floor_bps)
+        for sample in samples:
+            self.moments.add(sample)
+        if self.index_known:
+            self.z = self.moments.score(self.smoothed.value)
+
+    def backfill_prints(self, rows: list[tuple[int, float]], parameters: BasisParameters) -> None:
+        """
+        Take settled fundings of the past (settlement in ms, rate of its interval), unless more were seen live. The last
+        two tell the interval; times lie a few ms behind the full hour (venue sheet 4.1).
+        """
+        if len(rows) <= len(self.prints):
+            return
+        if len(rows) > 1:
+            apart = (rows[-1][0] - rows[-2][0] + HOUR_MS // 2) // HOUR_MS
+            if apart in INTERVALS_HOURS:
+                self.interval_hours = apart
+        self.prints = []
+        interval = self.interval_hours or parameters.default_interval_hours
+        for _, rate in rows[-parameters.prints :]:
+            self.settled(eight_hour_rate(rate, interval), parameters)
+
     def add(self, *, now_ms: int, age: Age) -> None:
         """Sample the basis at a bar's close; one that has not been seen of late is no sample."""
         if self.index_known and now_ms - self.at_ms < age.hard_ms:

@@ -130,6 +130,45 @@ def test_a_history_of_open_interest_is_in_lots_and_in_order() -> None:
     assert isinstance(backwards, events.DataFailed) and "order of time" in backwards.reason
 
 
+def test_the_past_of_basis_and_funding() -> None:
+    """Closes of premium-index candles that are over, in E8 of the index; settled rates with their times."""
+    candle = [1790770800000, "0", "0", "0", "-0.00031250", "0", 1790771099999, "0", 12, "0", "0", "0"]
+    forming = [1790771400000, "0", "0", "0", "0.5", "0", 1790771699999, "0", 12, "0", "0", "0"]
+    prints = [
+        {"symbol": "BTCUSDT", "fundingTime": 1790755200003, "fundingRate": "0.00005210", "markPrice": "1"},
+        {"symbol": "BTCUSDT", "fundingTime": 1790784000001, "fundingRate": "-0.00001000", "markPrice": ""},
+    ]
+
+    assert events.BasisHistory(rows=[(1790771100000, -31_250)]) == answer("basis_history", [candle, forming])
+    assert events.FundingHistory(rows=[(1790755200003, 5_210), (1790784000001, -1_000)]) == answer(
+        "funding_history", prints
+    )
+    for kind, rows in (("basis_history", [candle, candle]), ("funding_history", prints[::-1])):
+        backwards = answer(kind, rows)
+        assert isinstance(backwards, events.DataFailed) and "order of time" in backwards.reason
+
+
+def test_a_symbol_that_fundinginfo_does_not_list_settles_every_eight_hours() -> None:
+    """The executor answers with the symbol alone then."""
+    assert events.FundingInfo(interval_hours=8) == answer("funding_info", {"symbol": "BTCUSDT"})
+    assert events.FundingInfo(interval_hours=4) == answer(
+        "funding_info", {"symbol": "BTCUSDT", "fundingIntervalHours": 4, "disclaimer": False}
+    )
+
+
+def test_leverage_brackets_are_whole_numbers() -> None:
+    """JSON floats: a rate rounds up to a millionth, and 0.0065 is 6,500 of them."""
+    row = {"bracket": 1, "initialLeverage": 75, "notionalCap": 10000, "notionalFloor": 0, "maintMarginRatio": 0.0065}
+    next_row = row | {"initialLeverage": 50, "notionalCap": 50000.5, "maintMarginRatio": 0.0100001}
+    body = {"symbol": "BTCUSDT", "notionalCoef": 1.5, "brackets": [row, next_row]}
+
+    assert events.LeverageBrackets(rows=[(75, 10_000 * 10**8, 6_500), (50, 50_000 * 10**8, 10_001)]) == answer(
+        "leverage_brackets", body
+    )
+    for bad in ([], [next_row, row], [row | {"maintMarginRatio": 0}], [row | {"notionalCap": 1e300}]):
+        assert isinstance(answer("leverage_brackets", body | {"brackets": bad}), events.DataFailed)
+
+
 def test_an_audit_takes_the_symbols_own_rows() -> None:
     """A bulk read is given whole; rows of other symbols, readable or not, do not matter."""
     expected = events.Reconciled(

@@ -8,7 +8,16 @@ import msgspec
 
 from pipeline.core.book import BookStatus
 from pipeline.core.commands import RequestData
-from pipeline.core.events import DataFailed, DepthDiff, FeedLost, InstrumentChanged, OpenInterest, Ticked
+from pipeline.core.events import (
+    DataFailed,
+    DepthDiff,
+    FeedLost,
+    InstrumentChanged,
+    LeverageBrackets,
+    OpenInterest,
+    Ticked,
+)
+from pipeline.core.liquidation_map import Bracket
 from pipeline.core.units import Lots, Milliseconds
 from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
 from tests.sessions.test_endings import closed_bar
@@ -122,6 +131,25 @@ def test_the_past_of_open_interest_is_asked_for_once_when_a_symbol_begins_to_be_
     assert [500] == [request.limit for request in asked(listed, "open_interest_history")]
     assert [500] == [request.limit for request in asked(held, "open_interest_history")]
     assert 2 <= len(asked(listed, "open_interest")) <= 6  # unanswered here: the wait doubles up to 600 s
+
+
+def test_basis_funding_and_brackets_are_asked_for_once_and_only_of_symbols_that_are_read() -> None:
+    """A shortlisted symbol asks for each once an hour until it is answered; known brackets are not asked for."""
+    kinds = ("basis_history", "funding_history", "funding_info", "leverage_brackets")
+    idle, listed = Session(), Session()
+    for session in (idle, listed):
+        session.ready()
+    listed.state.shortlisted = True
+    listed.state.wake_ms = 0
+    for session in (idle, listed):
+        session.wait(60_000)
+
+    assert [[], [], [], []] == [asked(idle, kind) for kind in kinds]
+    assert [1, 1, 1, 1] == [len(asked(listed, kind)) for kind in kinds]
+    listed.say(LeverageBrackets([(20, 10**15, 10_000)]))
+    listed.wait(4_000_000, tick_ms=10_000)
+    assert [2, 2, 2, 1] == [len(asked(listed, kind)) for kind in kinds]
+    assert [Bracket(20, 10**15, 10_000)] == listed.state.brackets
 
 
 def test_questions_expire_in_log_time() -> None:

@@ -10,9 +10,12 @@ from pipeline.core.bars import BAR_MS
 from pipeline.core.events import (
     Bar,
     Bars,
+    BasisHistory,
     DepthDiff,
     DepthSnapshot,
     Event,
+    FundingHistory,
+    FundingInfo,
     InstrumentChanged,
     OpenInterest,
     OpenInterestHistory,
@@ -224,6 +227,39 @@ def test_a_history_of_open_interest_that_cannot_be_is_refused(rows: list[tuple[i
 
     assert {"open_interest": 1} == symbol.known.refused
     assert not symbol.known.interest.known
+
+
+def test_the_past_of_basis_and_funding_makes_b_ready_at_once() -> None:
+    """864 closes of the premium index are samples, 30 settlements are prints, and their distance is the interval."""
+    symbol = Symbol()
+    close_ms = BARS[-1].open_ms + BAR_MS
+    symbol.tell(Bars(BARS), close_ms)
+    symbol.tell(mark(price=60_000.0, index=60_000.0, next_funding_ms=close_ms + 10**6, at_ms=close_ms), close_ms)
+    rows = [(close_ms - back * BAR_MS, 10_000 * (back % 7)) for back in range(863, -2, -1)]  # the last one is to come
+    symbol.tell(BasisHistory(rows), close_ms + 1_000)
+    hour = 3_600_000
+    symbol.tell(FundingHistory([(n * 4 * hour + n % 5, 10_000 + n) for n in range(31)]), close_ms + 1_000)
+    basis = symbol.known.basis
+
+    assert (864, 30, 4) == (basis.moments.count, len(basis.prints), basis.interval_hours)
+    assert 2.0 * (10_000 + 30) / 10**8 == pytest.approx(basis.prints[-1])
+    assert values(symbol.known, now_ms=close_ms + 1_000).factors["B"].quality == pytest.approx(1.0)
+    symbol.tell(BasisHistory(rows[:5]), close_ms + 2_000)  # a shorter past takes nothing away
+    symbol.tell(FundingHistory([]), close_ms + 2_000)
+    assert (864, 30) == (basis.moments.count, len(basis.prints))
+
+
+def test_what_the_venue_says_of_the_interval_is_taken_and_nonsense_is_not() -> None:
+    """fundingInfo: 1, 2, 4 or 8 hours."""
+    symbol = Symbol()
+    symbol.tell(Bars(BARS), BARS[-1].open_ms + BAR_MS)
+    symbol.tell(FundingInfo(4), BARS[-1].open_ms + BAR_MS)
+    symbol.tell(FundingInfo(5), BARS[-1].open_ms + BAR_MS)
+    symbol.tell(BasisHistory([(1, 10**9)]), BARS[-1].open_ms + BAR_MS)
+    symbol.tell(FundingHistory([(1, -(10**9))]), BARS[-1].open_ms + BAR_MS)
+
+    assert 4 == symbol.known.basis.interval_hours
+    assert {"funding": 2, "basis": 1} == symbol.known.refused
 
 
 def test_a_bar_is_spoken_of_once_even_by_factors_that_began_anew() -> None:

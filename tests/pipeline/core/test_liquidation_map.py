@@ -96,7 +96,7 @@ def test_tier_on_the_wrong_side_is_left_out() -> None:
 
 def test_brackets_give_tiers_and_rates() -> None:
     """Tiers above the symbol's maximum are dropped; a tier has the rate of the largest bracket that allows it."""
-    brackets = [Bracket(50, 4_000), Bracket(25, 10_000), Bracket(10, 25_000), Bracket(5, 50_000)]
+    brackets = [Bracket(50, 1, 4_000), Bracket(25, 2, 10_000), Bracket(10, 3, 25_000), Bracket(5, 4, 50_000)]
     tiers = tiers_of(brackets, maximum=50)
 
     assert [(5, 0.05), (10, 0.025), (25, 0.01), (50, 0.004)] == [(t.leverage, t.maintenance) for t in tiers]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.events import Quote, Side
 from pipeline.core.level_factors import NONE, LevelFactors
+from pipeline.core.liquidation_map import Bracket
 from pipeline.core.policies import Policy
 from pipeline.core.sizing import Plan, Refused, Wanted, plan_entry, stop_distance_e8, target_distance_e8
 from pipeline.core.units import ONE_E8, Lots, Milliseconds, Ticks
@@ -242,3 +243,23 @@ def test_a_size_by_risk_never_needs_more_than_the_largest_leverage() -> None:
 
     assert isinstance(found, Plan)
     assert (99, 5) == (found.lots, found.leverage)
+
+
+def test_a_thin_bracket_lowers_the_leverage_until_the_far_rail_stays_inside_liquidation() -> None:
+    """1.25 D = 1,800 of 50,001 must be at most 0.7 · (1/leverage − m): 5 at 2.5 %, 3 at 25 %; beyond the caps: none."""
+
+    def found(maintenance_ppm: int, *, cap: int = 1_000_000, allowed: int = 5) -> Plan | Refused:
+        wanted = Wanted(side=Side.BUY, lots=100, notional_e8=0, margin_e8=100 * ONE_E8, most_leverage=5)
+        return plan_entry(
+            wanted,
+            quote=quote(),
+            instrument=INSTRUMENT,
+            policy=POLICY,
+            atr_e8=800 * ONE_E8,
+            brackets=[Bracket(allowed, cap * ONE_E8, maintenance_ppm)],
+        )
+
+    plans = [found(25_000), found(250_000), found(25_000, allowed=2)]
+    assert [5, 3, 2] == [plan.leverage for plan in plans if isinstance(plan, Plan)]
+    assert "largest leverage bracket" in reason(found(25_000, cap=1_000))
+    assert "0.7 of the distance" in reason(found(980_000))

@@ -57,6 +57,21 @@ async def test_one_symbol_is_read_alone_and_kinds_apart() -> None:
     assert {b'{"x":1}'} == {row for _, row, _ in said}
 
 
+async def test_what_is_read_whole_is_one_request_even_for_one_symbol_and_absence_is_an_answer() -> None:
+    """fundingInfo lists only what differs from the default: a symbol that it does not list settles every 8 hours."""
+    wishes = (wish("ETHUSDT", "funding_info"), wish("GONEUSDT", "funding_info"))
+    reads, said = await asked(*wishes, body=b'[{"symbol":"ETHUSDT","fundingIntervalHours":4}]')
+
+    assert [("/fapi/v1/fundingInfo", (), 0)] == [(read.path, read.query, read.weight) for read in reads]
+    assert [
+        ("ETHUSDT", b'{"symbol":"ETHUSDT","fundingIntervalHours":4}', ""),
+        ("GONEUSDT", b'{"symbol":"GONEUSDT"}', ""),
+    ] == said
+    reads, said = await asked(wish("ETHUSDT", "leverage_brackets"), body=b'[{"symbol":"ETHUSDT","brackets":[]}]')
+    assert [()] == [read.query for read in reads]
+    assert [("ETHUSDT", b'{"symbol":"ETHUSDT","brackets":[]}', "")] == said
+
+
 @pytest.mark.parametrize("failure", [ReadFailed("429", -1003), TimeoutError(), b"no rows", b'[{"s":1}]'])
 async def test_a_failed_read_is_told_to_everybody(failure: bytes | Exception) -> None:
     """Nobody waits for an answer that does not come."""
