@@ -63,7 +63,7 @@ SUMMARIES = MappingProxyType(
         "simulator": "Run a Binance USDⓈ-M futures exchange on this machine.",
         "connector": "Bring every frame of the venue into the log, untouched.",
         "record": "Write every market frame into compressed files; say what a recording is worth.",
-        "plugin": "Write, check, run and verify factors, signals and exit rules of your own.",
+        "plugin": "Write, check, run, watch and verify factors, signals and exit rules of your own.",
         "topics": "Make the topics on a cluster and draw the identity of the log.",
     }
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from pipeline import telemetry
-from pipeline.audit.sources import DumpSource, KafkaSource, SourceError, dumps_in
+from pipeline.audit.sources import DumpSource, Entry, KafkaSource, SourceError, dumps_in
 from pipeline.commands.context import Failed, config_option, finish, json_option, settings_or_exit
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.core.plugin_answers import KINDS
@@ -21,13 +22,21 @@ from pipeline.plugins import skeleton
 from pipeline.plugins.api import Misuse
 from pipeline.plugins.host import Child, Host
 from pipeline.plugins.registry import find
+from pipeline.plugins.said import Said
 from pipeline.plugins.service import serve
-from pipeline.plugins.verify import Collected, Verified, collect
+from pipeline.plugins.verify import Collected, Verified
 from pipeline.plugins.verify import verify as call_again
+from pipeline.reporting import words
 from pipeline.settings import Settings
 from pipeline.streaming.clients import client_arguments
 
 SHOWN_DIFFERENCES = 20
+archive_option = click.option(
+    "--archive",
+    type=click.Path(exists=True, path_type=Path),
+    default=None,
+    help="Read dumps (`perpguard replay --dump`) instead of Kafka.",
+)
 
 
 @click.group()
@@ -73,16 +82,16 @@ def check(config_path: Path | None, as_json: bool) -> None:
     problems += asyncio.run(_problems(rows, settings.plugin_directory))
     configured = {row.name for row in rows}
     idle = sorted(set(found) - configured)
-    words = [f"{row.name}: {row.kind}, version {row.version}{', shadow' if row.shadow else ''}" for row in rows]
-    words += [f"{name}: there, but not in the configuration, so it is never asked" for name in idle]
-    words += problems
-    words.append(
+    texts = [f"{row.name}: {row.kind}, version {row.version}{', shadow' if row.shadow else ''}" for row in rows]
+    texts += [f"{name}: there, but not in the configuration, so it is never asked" for name in idle]
+    texts += problems
+    texts.append(
         "nothing is configured: the key `plugins` is empty"
         if not rows
         else f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
     )
     payload = {"ok": not problems, "configured": sorted(configured), "idle": idle, "problems": problems}
-    finish(payload, "\n".join(words), as_json=as_json, code=ExitCode.REFUSED if problems else ExitCode.OK)
+    finish(payload, "\n".join(texts), as_json=as_json, code=ExitCode.REFUSED if problems else ExitCode.OK)
 
 
 async def _problems(rows: tuple[PluginRow, ...], directory: Path) -> list[str]:
@@ -141,12 +150,7 @@ async def _run(settings: Settings) -> tuple[int, int, int]:
 
 @plugin.command()
 @config_option
-@click.option(
-    "--archive",
-    type=click.Path(exists=True, path_type=Path),
-    default=None,
-    help="Read dumps (`perpguard replay --dump`) instead of Kafka.",
-)
+@archive_option
 @json_option
 def verify(config_path: Path | None, archive: Path | None, as_json: bool) -> None:
     """
@@ -156,26 +160,59 @@ def verify(config_path: Path | None, archive: Path | None, as_json: bool) -> Non
     was none to compare. `perpguard replay --verify` is another matter: it needs no plug-in.
     """
     settings = settings_or_exit(config_path)
-    try:
-        if archive is None:
-            collected = asyncio.run(_from_kafka(settings))
-        else:
-            collected = collect(entry for path in dumps_in(archive) for entry in DumpSource(path).entries())
-    except SourceError as error:
-        raise Failed(str(error), ExitCode.UNREACHABLE) from error
+    collected = Collected()
+    _feed(settings, archive, collected.feed)
     found = asyncio.run(call_again(collected, Host(settings.policy.plugins, settings.plugin_directory)))
     good = any(row.compared for row in found.values()) and not any(row.differences for row in found.values())
-    words = [line for name, row in sorted(found.items()) for line in _rows(name, row)] or ["no plug-in ever answered"]
+    texts = [line for name, row in sorted(found.items()) for line in _rows(name, row)] or ["no plug-in ever answered"]
     payload = {"equal": good, "plugins": {name: msgspec.to_builtins(row) for name, row in sorted(found.items())}}
-    finish(payload, "\n".join(words), as_json=as_json, code=ExitCode.OK if good else ExitCode.REFUSED)
+    finish(payload, "\n".join(texts), as_json=as_json, code=ExitCode.OK if good else ExitCode.REFUSED)
 
 
-async def _from_kafka(settings: Settings) -> Collected:
-    collected = Collected()
+async def _from_kafka(settings: Settings, feed: Callable[[Entry], None]) -> None:
     async with KafkaSource(client_arguments(settings), settings.prefix) as source:
         async for entry in source.entries():
-            collected.feed(entry)
-    return collected
+            feed(entry)
+
+
+def _feed(settings: Settings, archive: Path | None, feed: Callable[[Entry], None]) -> None:
+    """Give every record of the log to *feed*; ends with exit code 3 when it cannot be read."""
+    try:
+        if archive is None:
+            asyncio.run(_from_kafka(settings, feed))
+            return
+        for path in dumps_in(archive):
+            for entry in DumpSource(path).entries():
+                feed(entry)
+    except SourceError as error:
+        raise Failed(str(error), ExitCode.UNREACHABLE) from error
+
+
+@plugin.command()
+@config_option
+@archive_option
+@click.option("--last", default=50, show_default=True, type=click.IntRange(1), help="So many of the newest answers.")
+@click.option("--symbol", default=None, help="Only answers about this symbol.")
+@json_option
+def said(config_path: Path | None, archive: Path | None, last: int, symbol: str | None, as_json: bool) -> None:
+    """
+    Show what the plug-ins have said and what followed: the way to watch a shadow.
+
+    `perpguard explain PLACE` tells more of one of them.
+    """
+    settings = settings_or_exit(config_path)
+    gathered = Said()
+    _feed(settings, archive, gathered.feed)
+    rows = [row for row in gathered.rows() if symbol is None or row.symbol == symbol]
+    shown = rows[-last:]
+    texts = [
+        f"{words.day(row.at_ms)} {words.moment(row.at_ms)} {row.symbol} {row.name}: {row.says}"
+        + (f" → {row.followed}" if row.followed else "")
+        + f"  ({row.place})"
+        for row in shown
+    ]
+    texts.append(f"{len(shown)} of {len(rows)} answers")
+    finish({"answers": [msgspec.to_builtins(row) for row in shown]}, "\n".join(texts), as_json=as_json)
 
 
 def _rows(name: str, row: Verified) -> list[str]:

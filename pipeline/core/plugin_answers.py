@@ -6,11 +6,11 @@ The answers are values, checked by ``core.plugins`` before anything follows from
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
-from pipeline.core.units import E8
+from pipeline.core.units import E8, format_e8
 
 FACTOR: Final = "factor"
 SIGNAL: Final = "signal"
@@ -64,6 +64,30 @@ ALLOWED: Final[dict[str, tuple[type, ...]]] = {
     SIGNAL: (SaysSignal,),
     EXIT: (SaysClose, SaysTighten),
 }
+
+
+WHY_CHARACTERS: Final = 200
+
+
+def words(answer: Answer) -> str:
+    """What the plug-in does by this answer, for people; a reason is cut."""
+    why = getattr(answer, "why", "")[:WHY_CHARACTERS]
+    tail = f": {why}" if why else ""
+    match answer:
+        case SaysNothing():
+            return "say nothing"
+        case SaysFactor():
+            return f"say {answer.value / 1_000:g} points of quality {answer.quality / 1_000:g}{tail}"
+        case SaysSignal():
+            return f"propose a {'long' if answer.long else 'short'}{tail}"
+        case SaysClose():
+            return f"close{tail}"
+        case SaysTighten():
+            return f"tighten the stop to {format_e8(answer.price)}{tail}"
+        case SaysFailed():
+            return f"fail: {answer.reason[:WHY_CHARACTERS]}"
+        case _:
+            assert_never(answer)
 
 
 class PluginAnswered(msgspec.Struct, frozen=True, tag="plugin_answered"):

@@ -22,7 +22,6 @@ from pipeline.core.exits.rule import Fired, Phase, closable, phase_of
 from pipeline.core.plugin_answers import (
     ALLOWED,
     EXIT,
-    Answer,
     PluginAnswered,
     SaysClose,
     SaysFactor,
@@ -30,6 +29,7 @@ from pipeline.core.plugin_answers import (
     SaysNothing,
     SaysSignal,
     SaysTighten,
+    words,
 )
 from pipeline.core.plugin_views import PluginBar, PluginFactor, PluginPosition, PluginState, PluginView
 from pipeline.core.policies import PluginRow
@@ -191,9 +191,10 @@ def _judge(turn: Turn, row: PluginRow, known: PluginState, event: PluginAnswered
     turn.rest_on(known.cause)
     if isinstance(answer, SaysFactor):
         known.value, known.quality, known.value_ms = answer.value, answer.quality, known.bar_ms
+        turn.note("plugin_factor", f"{row.name} {row.version}: {words(answer)}")
         return
     if row.shadow:
-        turn.note("plugin_shadow", f"{row.name} {row.version} would {_words(answer)}")
+        turn.note("plugin_shadow", f"{row.name} {row.version} would {words(answer)}")
     elif isinstance(answer, SaysSignal):
         _signal(turn, row, known, answer)
     elif isinstance(answer, SaysClose):
@@ -217,7 +218,7 @@ def _wrong(row: PluginRow, known: PluginState, event: PluginAnswered) -> str:
     if isinstance(answer, SaysNothing):
         return ""
     if not isinstance(answer, ALLOWED[row.kind]):
-        return f"a plug-in of the kind {row.kind} may not {_words(answer)}"
+        return f"a plug-in of the kind {row.kind} may not {words(answer)}"
     if isinstance(answer, SaysFactor) and not (abs(answer.value) <= LARGEST_VALUE and 0 <= answer.quality <= 1_000):
         return f"value {answer.value} or quality {answer.quality} is out of range"
     if isinstance(answer, SaysTighten) and not 0 < answer.price < LARGEST_E8:
@@ -303,14 +304,3 @@ def _refuse(turn: Turn, event: PluginAnswered, known: PluginState, why: str) -> 
     known.refused += 1
     if known.refused == 10 ** (len(str(known.refused)) - 1):
         turn.note("plugin_refused", f"{event.name[:40]}: {why} (answer {known.refused} that was refused)")
-
-
-def _words(answer: Answer) -> str:
-    if isinstance(answer, SaysFactor):
-        return f"say {answer.value} as a factor"
-    if isinstance(answer, SaysSignal):
-        return f"propose a {'long' if answer.long else 'short'}: {answer.why[:TEXT_CHARACTERS]}"
-    if isinstance(answer, SaysClose):
-        return f"close: {answer.why[:TEXT_CHARACTERS]}"
-    assert isinstance(answer, SaysTighten)
-    return f"tighten the stop to {answer.price / 100_000_000:g}: {answer.why[:TEXT_CHARACTERS]}"

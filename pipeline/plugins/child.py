@@ -119,7 +119,10 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the host
-    serve(name, directory, calls, answers)
+    try:
+        serve(name, directory, calls, answers)
+    except BrokenPipeError:
+        os._exit(0)  # the host is gone, and with it whoever wanted the answer
 
 
 if __name__ == "__main__":

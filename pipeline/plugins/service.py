@@ -94,7 +94,9 @@ async def serve(settings: Settings, *, stop: asyncio.Event, ready: Callable[[Hos
 
     desk = Desk(host, publish)
     try:
-        await asyncio.gather(host.start(), producer.start(), consumer.start())
+        await consumer.start()
+        await producer.start()
+        await host.start()
         places = [TopicPartition(PLUGIN_ASKS.named(settings.prefix), n) for n in range(PLUGIN_ASKS.partitions)]
         consumer.assign(places)
         await consumer.seek_to_end(*places)

@@ -17,6 +17,7 @@ from pipeline.core.commands import Decision, Output
 from pipeline.core.events import Leg
 from pipeline.core.exits import RULES
 from pipeline.core.instruments import Instrument
+from pipeline.core.plugin_answers import words as plugin_words
 from pipeline.core.units import format_e8
 from pipeline.reporting import words
 from pipeline.wire import lines, records
@@ -274,6 +275,8 @@ def line_words(raw: bytes) -> str:
         return f"REST answer {line.answer.kind}" + (f", failed: {line.answer.error}" if line.answer.error else "")
     if line.lost is not None:
         return f"stream {line.lost.stream} may have a hole: {line.lost.reason}"
+    if line.plugin is not None:
+        return f"plug-in {line.plugin.name} {line.plugin.version} says: {plugin_words(line.plugin.answer)}"
     if line.tick is not None:
         return "time passed"
     text = bytes(line.frame).decode("utf-8", "replace")

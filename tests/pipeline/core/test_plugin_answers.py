@@ -18,6 +18,7 @@ from pipeline.core.plugin_answers import (
     SaysNothing,
     SaysSignal,
     SaysTighten,
+    words,
 )
 from pipeline.core.units import E8
 
@@ -45,3 +46,12 @@ def test_an_answer_reads_back(said: Answer) -> None:
     event = PluginAnswered(ask="a", name="n", version="1", code="c", answer=said)
 
     assert event == msgspec.json.decode(msgspec.json.encode(event), type=PluginAnswered)
+
+
+@pytest.mark.parametrize("said", EXAMPLES, ids=lambda said: type(said).__name__)
+def test_every_answer_has_words(said: Answer) -> None:
+    """Of a bounded length, whatever the plug-in wrote."""
+    long = msgspec.structs.replace(said, why="x" * 9_999) if hasattr(said, "why") else said
+
+    assert 0 < len(words(said)) < 100
+    assert len(words(long)) < 300
