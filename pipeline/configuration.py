@@ -284,6 +284,7 @@ KEYS: Final[tuple[Key, ...]] = (
         _integer(1, 50),
     ),
     Key("limits.entries_per_minute", 10, "entries a minute over all symbols", _integer(1, 600)),
+    Key("limits.moves_per_minute", 30, "mere stop moves a minute over all symbols (domain 6.4)", _integer(1, 1_200)),
     Key(
         "limits.foreign_positions",
         "restore",

@@ -135,6 +135,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_leverage: int
     max_positions: int
     entries_per_minute: int
+    moves_per_minute: int
     foreign_positions: str = "restore"
 
 
@@ -450,6 +451,7 @@ def _assemble(values: Mapping[str, Json], outer: Mapping[str, Json]) -> Settings
             max_leverage=values["limits.max_leverage"],
             max_positions=values["limits.max_positions"] or slots,
             entries_per_minute=values["limits.entries_per_minute"],
+            moves_per_minute=values["limits.moves_per_minute"],
             foreign_positions=values["limits.foreign_positions"],
         ),
         data_source=DataSource(values["data_source.primary"], values["data_source.fallback"], streams),

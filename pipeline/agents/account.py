@@ -37,6 +37,10 @@ class AccountFolding:
         self._fold.restore(image)
         return (self._fold.state.applied, 0)
 
+    def presses(self, value: bytes) -> bool:
+        """One state: nothing overtakes."""
+        return False
+
     def start(self, offset: int) -> None:
         """The fold keeps its own position."""
 

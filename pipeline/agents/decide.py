@@ -21,7 +21,7 @@ from pipeline.streaming.lines import LinePublisher
 from pipeline.streaming.log_ranges import LogRanges
 from pipeline.streaming.producer import OutputProducer
 from pipeline.streaming.tables import BytesTable
-from pipeline.wire.lines import EVERY_SYMBOL
+from pipeline.wire.lines import EVERY_SYMBOL, symbol_field
 from pipeline.wire.outputs import Outgoing, factors_record, quarantine_record, records_of, seal_record
 from pipeline.wire.records import Anchor, Manifest, encode
 from pipeline.wire.topics import ANCHORS, INPUTS, INTENTS
@@ -38,10 +38,24 @@ class DecideFolding:
         self._fold = PartitionFold(partition=partition, log_identity=log_identity, fold=fold, universe=universe)
         self._views = ViewClock()
         self._changed: dict[str, None] = {}
+        self._held: dict[str, bytes] = {}  # symbols with a position → how their lines name them
 
     def restore(self, key: str, image: bytes) -> Position:
         """Take over a stored state."""
-        return self._fold.load_state(key, image)
+        position = self._fold.load_state(key, image)
+        self._note_held(key)
+        return position
+
+    def presses(self, value: bytes) -> bool:
+        """True for a record with a line of a symbol that has a position: it may move a stop."""
+        return any(name in value for name in self._held.values())
+
+    def _note_held(self, symbol: str) -> None:
+        state = self._fold.states.get(symbol)
+        if state is None or state.position is None:
+            self._held.pop(symbol, None)
+        else:
+            self._held[symbol] = symbol_field(symbol)
 
     def start(self, offset: int) -> None:
         """The next record will be the one at *offset*."""
@@ -62,6 +76,7 @@ class DecideFolding:
         others: list[Outgoing] = []
         for decision in decisions:
             self._changed[decision.symbol] = None
+            self._note_held(decision.symbol)
             for outgoing in records_of(decision, self._fold.log_identity):
                 (intents if outgoing.topic is INTENTS else others).append(outgoing)
         return intents + others

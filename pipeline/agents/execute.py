@@ -187,6 +187,7 @@ def limits_of(settings: Settings) -> Limits:
         limits.entries_per_minute,
         limits.foreign_positions,
         limits.max_leverage,
+        limits.moves_per_minute,
     )
 
 

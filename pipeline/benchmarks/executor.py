@@ -287,6 +287,7 @@ def _configuration(directory: Path, symbols: list[str]) -> str:
         "max_notional_usdt": 10_000,
         "max_positions": len(symbols),
         "entries_per_minute": 600,
+        "moves_per_minute": 1_200,
     }
     body = {"symbols": symbols, "performance": {"max_positions": len(symbols)}, "limits": limits}
     path.write_text(json.dumps(body))

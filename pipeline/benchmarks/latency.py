@@ -51,7 +51,7 @@ class Load(msgspec.Struct, frozen=True):
     """
 
     symbols: int = 200
-    rate: float = 3.0
+    rate: float = 2.0
     positions: int = 5
     ratchet_ms: int = 500
     orders: int = 2_000
@@ -79,6 +79,7 @@ def configuration(load_: Load, symbols: list[str]) -> dict[str, Any]:  # Any: JS
             "max_notional_usdt": 1_000,
             "max_positions": load_.positions,
             "entries_per_minute": 600,
+            "moves_per_minute": 1_200,
         },
         # A warm start: 200 books and histories are 400 requests, minutes of the design budget's 60 a minute.
         "rate_limit": {"rest_api_per_minute": WARM_UP_PER_MINUTE},

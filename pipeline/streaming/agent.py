@@ -12,16 +12,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, Final
 
+from faust.streams import _current_event
 from faust.types import TP
 
 from pipeline import telemetry
 from pipeline.core.identity import base62
 from pipeline.core.units import Milliseconds
 from pipeline.streaming.app import WorkerApp, source
+from pipeline.streaming.backlog import Backlog
 from pipeline.streaming.faults import end_process, fatal
 from pipeline.streaming.folding import MakeFolding, View
 from pipeline.streaming.guard import Refused
@@ -37,6 +40,10 @@ Tick = Callable[[int, int], Awaitable[Any]]  # (partition, wall ms) → the writ
 CLOSE_SECONDS: Final = 4.0
 # Turns of the loop from the producer's ``send`` to its socket: an intent goes out before the next record is folded.
 TURNS_TO_THE_SOCKET: Final = 4
+MAX_BACKLOG: Final = 256  # records at hand; behind them Faust's own buffer fills, and its fetching stops
+# How long folding may go on before the loop is given to sockets and heartbeats: each time makes fetches smaller, and
+# many small ones cost more than they are worth (after every record: 48 % of a core instead of 39 %).
+BREATH_SECONDS: Final = 0.002
 
 
 class GuardedAgent:
@@ -79,6 +86,7 @@ class GuardedAgent:
         self._assigned: frozenset[int] = frozenset()
         self._life = 0  # counts assignments: a runner of an older one owns nothing
         self._last: dict[int, tuple[contextvars.Context, Any]] = {}  # partition → context and event of its last record
+        self._backlog: Backlog[Any] = Backlog()  # of Faust's events
         self._sent = 0  # intents so far
         self._ticker: asyncio.Task[None] | None = None
         self._register()
@@ -137,18 +145,37 @@ class GuardedAgent:
             runner.forget()
         self.runners.clear()
         self._last.clear()
+        self._backlog.clear()
         self.shown.clear()
 
     # ------------------------------------------------------------------------------------------------------ records
 
     async def _run(self, stream: Any) -> None:  # Any: Faust's stream
+        """Take whatever is at hand, fold what presses first, and let the loop breathe while much is at hand."""
         with fatal(f"agent {self.app.role}") if self._habits.ends_process else nullcontext():
+            at_hand = stream.channel.queue
+            breath = time.monotonic()
             async for event in stream.noack().events():
-                sent = self._sent
-                await self._handle(event)
-                if self._sent > sent:
-                    for _ in range(TURNS_TO_THE_SOCKET):
+                message = event.message
+                self._backlog.add(message.partition, event, pressing=self._presses(message.partition, event.value))
+                while self._backlog and (at_hand.empty() or len(self._backlog) >= MAX_BACKLOG):
+                    await self._next()
+                    if (now := time.monotonic()) - breath > BREATH_SECONDS:
+                        breath = now
                         await asyncio.sleep(0)
+
+    async def _next(self) -> None:
+        event = self._backlog.take()
+        _current_event.set(weakref.ref(event))  # by it Faust knows the partition of a table's row
+        sent = self._sent
+        await self._handle(event)
+        if self._sent > sent:
+            for _ in range(TURNS_TO_THE_SOCKET):
+                await asyncio.sleep(0)
+
+    def _presses(self, partition: int, value: bytes) -> bool:
+        runner = self.runners.get(partition)
+        return runner is not None and runner.folding.presses(value)
 
     async def _handle(self, event: Any) -> None:  # Any: Faust's event
         message = event.message
@@ -200,13 +227,17 @@ class GuardedAgent:
     # ------------------------------------------------------------------------------------------------ time and stop
 
     async def _ticks(self) -> None:
+        """Tick every owned partition once in ``tick_seconds``, evenly: eight at once would stand before an exit."""
         with fatal(f"ticks of {self.app.role}"):
             while not self.app.should_stop:
-                started = time.monotonic()
-                now_ms = time.time_ns() // 1_000_000
-                for partition in sorted(self._assigned):
-                    await self._tick(partition, now_ms)
-                await asyncio.sleep(max(self._tick_seconds - (time.monotonic() - started), 0.01))
+                partitions = sorted(self._assigned)
+                pause = self._tick_seconds / max(len(partitions), 1)
+                for partition in partitions:
+                    due = time.monotonic() + pause
+                    await self._tick(partition, time.time_ns() // 1_000_000)
+                    await asyncio.sleep(max(due - time.monotonic(), 0.001))
+                if not partitions:
+                    await asyncio.sleep(pause)
 
     async def _close(self) -> None:
         """

@@ -37,6 +37,10 @@ class Folding(Protocol):
         """Fold one record and return what it led to, in the order it must be written; never raises for its content."""
         ...
 
+    def presses(self, value: bytes) -> bool:
+        """Whether a record of this content should be folded before those of other partitions."""
+        ...
+
     def start(self, offset: int) -> None:
         """The states are restored; the next record will be the one at *offset*."""
         ...

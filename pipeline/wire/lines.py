@@ -120,7 +120,12 @@ def embeddable(frame: bytes) -> bool:
 def frame_prefix(*, source: str, incarnation: str, symbol: str) -> tuple[bytes, bytes]:
     """The constant parts of a frame line of one (source, symbol): around ``n`` and before the frame."""
     head = b',"src":' + _encoder.encode(source) + b',"inc":' + _encoder.encode(incarnation) + b',"n":'
-    return head, b',"sym":' + _encoder.encode(symbol) + b',"frame":'
+    return head, symbol_field(symbol) + b'"frame":'
+
+
+def symbol_field(symbol: str) -> bytes:
+    """How every line of *symbol* names it, in the bytes of a record: to look for it without reading the lines."""
+    return b',"sym":' + _encoder.encode(symbol) + b","
 
 
 def frame_line(at_ns: int, number: int, frame: bytes, prefix: tuple[bytes, bytes]) -> bytes:

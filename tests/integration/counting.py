@@ -51,6 +51,10 @@ class CountingFold:
         self._states[key] = msgspec.msgpack.decode(image, type=Counted)
         return self._states[key].applied
 
+    def presses(self, value: bytes) -> bool:
+        """One state: nothing overtakes."""
+        return False
+
     def start(self, offset: int) -> None:
         """Nothing is kept beside the states."""
 

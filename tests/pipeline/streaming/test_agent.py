@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from faust import current_event
 from faust.types import TP
 
 from pipeline.settings import load
@@ -200,3 +202,47 @@ async def test_nothing_is_acknowledged_before_a_round(tmp_path: Path, count: int
         await scene.deliver(offset)
 
     assert [] == scene.acknowledged
+
+
+class Stream:
+    """What Faust hands over: groups of events that are at hand together."""
+
+    def __init__(self, *groups: list[Any]) -> None:
+        self._groups = [list(group) for group in groups]
+        self.channel = SimpleNamespace(queue=SimpleNamespace(empty=lambda: not self._groups[0]))
+
+    def noack(self) -> Stream:
+        """As Faust's."""
+        return self
+
+    async def events(self) -> AsyncIterator[Any]:
+        """One after the other; a new group comes when the one before was folded."""
+        while self._groups:
+            while self._groups[0]:
+                yield self._groups[0].pop(0)
+            self._groups.pop(0)
+            await asyncio.sleep(0)
+
+
+async def test_what_presses_is_folded_before_what_came_first(tmp_path: Path) -> None:
+    """A record of an open position does not wait for records of other partitions that were fetched with it."""
+    scene = Scene(tmp_path)
+    folded: list[tuple[int, int, Any]] = []
+
+    async def handle(event: Any) -> None:
+        folded.append((event.message.partition, event.message.offset, current_event()))
+
+    class Event:
+        def __init__(self, partition: int, offset: int, value: bytes) -> None:
+            self.message, self.value = SimpleNamespace(partition=partition, offset=offset), value
+
+    scene.agent.runners[2] = SimpleNamespace(  # type: ignore[assignment]  # all that is asked of it
+        folding=SimpleNamespace(presses=lambda value: b"held" in value)
+    )
+    scene.agent._handle = handle  # type: ignore[method-assign]
+    events = [Event(1, 7, b"held"), Event(2, 3, b""), Event(1, 8, b""), Event(2, 4, b"held"), Event(2, 5, b"")]
+    later = [Event(1, 9, b"")]
+    await scene.agent._run(Stream(events, later))
+
+    assert [(2, 3), (2, 4), (1, 7), (1, 8), (2, 5), (1, 9)] == [(partition, offset) for partition, offset, _ in folded]
+    assert [(event.message.partition, event.message.offset) for *_, event in folded] == [row[:2] for row in folded]
