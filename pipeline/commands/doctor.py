@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 
 PLAY_MONEY = ("local", "demo")
 RECORD = "probes.json"
+WORDS = {True: "safe   ", False: "UNSAFE ", None: "not seen"}
 IDENTITY_SECONDS = 5.0
 
 
@@ -49,7 +50,7 @@ def doctor(*, probe: bool, config_path: Path | None, as_json: bool) -> None:
     if as_json:
         plain = {"rows": msgspec.to_builtins(rows), "probes": msgspec.to_builtins(found)}
         click.echo(json.dumps(plain, ensure_ascii=False))
-    failed = any(row.verdict == FAIL for row in rows) or any(not one.safe for one in found)
+    failed = any(row.verdict == FAIL for row in rows) or any(one.safe is False for one in found)
     raise SystemExit(int(ExitCode.REFUSED if failed else ExitCode.OK))
 
 
@@ -64,7 +65,7 @@ def _probe(settings: Settings, venue: PlainVenue, *, quiet: bool) -> list[Probe]
     try:
         for one in Probes(venue, symbol, say).run():
             found.append(one)
-            say(f"{'safe  ' if one.safe else 'UNSAFE'}  {one.name}: {one.seen}")
+            say(f"{WORDS[one.safe]}  {one.name}: {one.seen}")
     except NotPossible as error:
         raise click.UsageError(str(error)) from error
     settings.data_directory.mkdir(parents=True, exist_ok=True)

@@ -14,20 +14,22 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.binance.errors import Reaction
 from pipeline.core.units import format_e8, parse_e8
 from pipeline.emergency.grid import Grids
 from pipeline.emergency.venue import Call, PlainVenue, Reply, now_ms
 
-TRIGGER_SECONDS: Final = 8.0
+TRIGGER_SECONDS: Final = 60.0  # a calm market may take so long to fall by a tick behind the stop that follows it
+FOLLOW_SECONDS: Final = 1.2  # the mark price is made once a second
 COUNTDOWN_MS: Final = 1_000
 MULTIPLE: Final = 3  # of the least notional: half of a position must still be an order
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What the venue did; ``safe``: as our orders need it."""
+    """What the venue did; ``safe``: as our orders need it; None: it was not to be seen, so nothing is known."""
 
     name: str
-    safe: bool
+    safe: bool | None
     seen: str
     at_ms: int
 
@@ -46,6 +48,7 @@ class Probes:
         self._venue, self._symbol, self._say = venue, symbol, say
         self._grids = Grids(venue)
         self._numbers = itertools.count(1)
+        self._last = 0
         self._name = f"probe-{now_ms():x}"
 
     def run(self) -> Iterator[Probe]:
@@ -92,23 +95,45 @@ class Probes:
         left = f"{len(stops)} of 1 stop and {len(orders)} of 1 order left after the countdown"
         return len(stops) == 1, left
 
-    def _stop_triggers_while_targets_rest(self) -> tuple[bool, str]:
-        """The stop is put a tick below the mark, so that the next fall sets it off."""
+    def _stop_triggers_while_targets_rest(self) -> tuple[bool | None, str]:
+        """
+        The stop is put a tick below the mark and follows it up, so that the next fall sets it off.
+
+        A mark that never falls answers nothing; a stop that goes off and leaves the position open is unsafe.
+        """
         quantity = self._open()
         self._target(1.03)
-        reply = self._stop(1.0, away=-1, quantity=quantity, reduceOnly="true")
-        if not reply.accepted:
-            return False, f"the stop was not taken: {reply.words()}"
         until = time.monotonic() + self._patience
+        seen = "the mark did not fall while a stop rested below it"
         while time.monotonic() < until:
-            if not self._amount():
+            reply = self._stop(1.0, away=-1, quantity=quantity, reduceOnly="true")
+            if not reply.accepted and reply.classified.reaction is not Reaction.WOULD_TRIGGER:
+                return False, f"the stop was not taken: {reply.words()}"
+            if not reply.accepted:
+                continue  # the mark fell between the two requests
+            if self._flat_within(FOLLOW_SECONDS):
                 return True, "it closed the position while a full-size target rested"
+            cancelled = self._cancel_stops()
+            if cancelled is not None:
+                # It went off: it has what is left of the time to close the position.
+                if self._flat_within(max(FOLLOW_SECONDS, until - time.monotonic())):
+                    return True, "it closed the position while a full-size target rested"
+                return False, f"it went off and the position is still open: {cancelled}"
+        return None, seen
+
+    def _flat_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while self._amount():
+            if time.monotonic() >= until:
+                return False
             time.sleep(0.1)
-        states = [str(row.get("algoStatus")) for row in self._list("/fapi/v1/openAlgoOrders")]
-        return (
-            False,
-            f"not closed within {self._patience:g} s: {states or 'no stop rests'} (the mark may not have moved)",
-        )
+        return True
+
+    def _cancel_stops(self) -> str | None:
+        """Take the resting stop away; None when it still waited, else the venue's words."""
+        name = f"{self._name}-{self._last}"
+        reply = self._venue.call(Call("DELETE", "/fapi/v1/algoOrder", (("clientAlgoId", name),)))
+        return None if reply.accepted else reply.words()
 
     # ---- steps
 
@@ -143,7 +168,9 @@ class Probes:
 
     def _post(self, path: str, **terms: str) -> Reply:
         named = {"/fapi/v1/order": "newClientOrderId", "/fapi/v1/algoOrder": "clientAlgoId"}.get(path)
-        name = ((named, f"{self._name}-{next(self._numbers)}"),) if named else ()
+        if named:
+            self._last = next(self._numbers)
+        name = ((named, f"{self._name}-{self._last}"),) if named else ()
         self._say(f"{path} {' '.join(f'{key}={value}' for key, value in terms.items())}")
         return self._venue.call(Call("POST", path, (("symbol", self._symbol), *terms.items(), *name)), seconds=5.0)
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from connectors.exchange_simulator.scenarios import Scenario, Segment, SymbolScenario
 from connectors.exchange_simulator.signing import DEFAULT_KEY, DEFAULT_SECRET
 from pipeline.doctor.probes import NotPossible, Probes
 from pipeline.emergency.venue import PlainVenue
@@ -28,6 +29,7 @@ async def test_each_probe_is_asked_and_leaves_nothing_behind() -> None:
             "stop triggers while targets rest",
         ] == [probe.name for probe in found]
         assert all(probe.safe for probe in found[:4]), found
+        assert found[4].safe is not False, found[4]
         assert [] == [row for row in rows if float(row["positionAmt"])]
         assert [] == (await client.call("GET", "/fapi/v1/openOrders"))[1]
         assert [] == (await client.call("GET", "/fapi/v1/openAlgoOrders"))[1]
@@ -45,3 +47,45 @@ async def test_a_symbol_in_use_is_left_alone() -> None:
             await asyncio.to_thread(lambda: list(Probes(venue, "BTCUSDT", steps.append).run()))
 
         assert [] == steps
+
+
+async def stop_probe(path: list[Segment], *, patience: float, stuck: bool = False) -> tuple[bool | None, str]:
+    """The last probe alone, on a market that takes *path*."""
+    scenario = Scenario("probe", {"BTCUSDT": SymbolScenario(path=path, immediately=True)})
+    async with (
+        simulator_inside(symbols=1, scenario=scenario) as simulator,
+        SignedClient(simulator.urls()["rest"]) as client,
+    ):
+        if stuck:
+            await client.admin("POST", "stuck-triggers", {"symbol": "BTCUSDT", "count": 1})
+        venue = PlainVenue(simulator.urls()["rest"], key=DEFAULT_KEY, secret=DEFAULT_SECRET)
+
+        def ask() -> tuple[bool | None, str]:
+            probes = Probes(venue, "BTCUSDT", lambda _: None, patience=patience)
+            try:
+                return probes._stop_triggers_while_targets_rest()
+            finally:
+                probes._clean()
+
+        return await asyncio.to_thread(ask)
+
+
+async def test_a_stop_that_goes_off_beside_a_full_target_closes() -> None:
+    """On a falling market the question is answered: the triggered order outranks what rests."""
+    assert (True, "it closed the position while a full-size target rested") == await stop_probe(
+        [Segment(30.0, -60.0)], patience=20.0
+    )
+
+
+async def test_a_mark_that_does_not_fall_answers_nothing() -> None:
+    """Nothing seen is not unsafe: the probe says so (it once said UNSAFE of a market that had only risen)."""
+    safe, _ = await stop_probe([Segment(30.0, 90.0, 0.0)], patience=1.5)
+
+    assert safe is None
+
+
+async def test_a_stop_that_goes_off_and_does_not_close_is_unsafe() -> None:
+    """Stuck in TRIGGERING with the position open."""
+    safe, seen = await stop_probe([Segment(30.0, -60.0)], patience=3.0, stuck=True)
+
+    assert (False, True) == (safe, "still open" in seen)
