@@ -20,10 +20,11 @@ from pipeline.wire.topics import ANCHORS, DECISIONS, INPUTS
 from tests.data import REPOSITORY
 from tests.pipeline.audit.logs import FOLD, IDENTITY, PARTITION, SYMBOL, entries, life, replayed
 
-# Rules about factors, funding, walls and the end of a contract: the obliging venue of this log has no market for them.
+# Rules about factors, funding, walls, the end of a contract, positions opened elsewhere: the obliging venue of this log
+# has no market for them.
 # Their stories, and the proof that each has one, are in tests/sessions.
 TOLD_ELSEWHERE = {
-    *("X5", "X8", "X9", "X10", "X11", "X12", "X13", "X14", "X16", "X17", "X18", "X19", "APART"),
+    *("X5", "X8", "X9", "X10", "X11", "X12", "X13", "X14", "X16", "X17", "X18", "X19", "APART", "LEVEL"),
 }
 TOLD_HERE = sorted({rule.id for rule in exits.RULES} - TOLD_ELSEWHERE)
 
