@@ -1,15 +1,17 @@
 """The only place that plays seeded random sessions and malformed requests against a venue and judges them.
 
-`python -m tests.connectors.exchange_simulator.sessions play 10000` and `… fuzz 100000` are the long versions of what
-test_venue.py and test_socket_api.py hold small.
+`python -m tests.connectors.exchange_simulator.sessions play --seeds 0:10000` and `… fuzz --seeds 0:100000` are the long
+versions of what test_venue.py holds small; both print how far they are, and a finding names its seed.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import msgspec
@@ -51,7 +53,12 @@ class Play:
             self.bench.call("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true")
         if below(3) == 0:
             self.bench.call("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
+        self.bench.wait(1_000)
         self.bench.venue.user_events.clear()
+        self.bench.venue.frames.clear()
+        shown = self.bench.call("GET", "/fapi/v1/depth", symbol="BTCUSDT", limit="1000").body
+        self.bids, self.asks = dict(shown["bids"]), dict(shown["asks"])
+        self.diffs, self.last_id = 0, shown["lastUpdateId"]
 
     def run(self, steps: int = 40) -> None:
         """Play, then judge."""
@@ -63,6 +70,8 @@ class Play:
             self.bench.now += 50
             acts[self.random.below(len(acts))]()
             self.check_open_orders()
+        self.bench.wait(1_000)
+        self.check_open_orders()
         self.judge()
 
     def side(self) -> dict[str, str]:
@@ -155,14 +164,32 @@ class Play:
         self.bench.venue.settle_funding(market, self.bench.now)
 
     def check_open_orders(self) -> None:
-        """No order beyond its quantity; what is open is what is listed; the book never crosses."""
+        """No order beyond its quantity; what is open is what is listed; neither the book nor a frame of it crosses."""
         trading = self.bench.venue.trading
-        for order in trading.orders.values():
-            assert 0 <= order.filled <= order.lots or not order.is_open
         for order in trading.opened("BTCUSDT"):
-            assert order.is_open and order.remaining > 0
+            assert order.is_open and 0 <= order.filled < order.lots
         book = self.bench.venue.markets["BTCUSDT"].book
         assert book.best_bid is None or book.best_ask is None or book.best_bid < book.best_ask
+        for stream, frame in self.bench.venue.frames:
+            if stream == "btcusdt@bookTicker":
+                assert float(frame["b"]) < float(frame["a"]), "a bookTicker frame crosses"
+            elif stream == "btcusdt@depth@100ms":
+                self.follow(frame)
+        self.bench.venue.frames.clear()
+
+    def follow(self, frame: dict[str, Any]) -> None:
+        """Apply one served diff to a client's book: the chain has no hole, and the book never crosses."""
+        assert frame["U"] <= self.last_id + 1 if self.diffs == 0 else frame["pu"] == self.last_id
+        self.last_id = frame["u"]
+        for side, levels in ((self.bids, frame["b"]), (self.asks, frame["a"])):
+            for price, quantity in levels:
+                if float(quantity):
+                    side[price] = quantity
+                else:
+                    side.pop(price, None)
+        if self.bids and self.asks:
+            assert max(map(float, self.bids)) < min(map(float, self.asks)), "the client's book crosses"
+        self.diffs += 1
 
     def judge(self) -> None:
         """Money, positions, closing orders, and the account that the events tell."""
@@ -178,6 +205,7 @@ class Play:
         assert rows.get("REALIZED_PNL", 0) == sum(position.cost for position in account.positions) - paid
         assert rows.get("COMMISSION", 0) == -sum(fill.fee for fill in fills)
         assert account.insurance == account.insurance_at_start - rows.get("INSURANCE_CLEAR", 0) + taken
+        self.judge_orders()
         running = dict.fromkeys(account.sides, 0)
         for fill, lots in zip(fills, signed, strict=True):
             held = running[fill.order.position_side]
@@ -189,30 +217,64 @@ class Play:
             assert running["LONG"] >= 0 >= running["SHORT"]
         self.replay()
 
+    def judge_orders(self) -> None:
+        """What was filled of an order is the sum of its fills and never beyond its quantity, however it ended."""
+        sums: Counter[int] = Counter()
+        told: Counter[int] = Counter()
+        for fill in self.bench.venue.trading.fills:
+            sums[fill.order.order_id] += fill.lots
+            assert fill.lots > 0
+        for event in self.bench.venue.user_events:
+            if event["e"] == "ORDER_TRADE_UPDATE" and event["o"]["x"] == "TRADE":
+                told[event["o"]["i"]] += round(float(event["o"]["l"]) * 1_000)
+        for order in self.bench.venue.trading.orders.values():
+            assert sums[order.order_id] == order.filled == told[order.order_id]
+            assert order.filled <= order.lots, "filled beyond its quantity"
+            assert (order.status == "FILLED") == (order.filled == order.lots), (order.status, order.filled, order.lots)
+
     def replay(self) -> None:
-        """The user events alone lead to the wallet, positions and open orders that REST shows."""
-        wallet, positions, opened = None, {}, {}
+        """The user events alone lead to the wallet, positions and orders of both services that REST shows."""
+        money, positions, opened, stops = None, {}, {}, {}
         for event in self.bench.venue.user_events:
             if event["e"] == "ACCOUNT_UPDATE":
-                wallet = event["a"]["B"][0]["wb"]
+                money = (event["a"]["B"][0]["wb"], event["a"]["B"][0]["cw"])
                 for row in event["a"].get("P", []):
-                    positions[row["ps"]] = row["pa"]
+                    positions[row["ps"]] = (row["pa"], float(row["ep"]), row["mt"], float(row["iw"]))
             elif event["e"] == "ORDER_TRADE_UPDATE":
                 order = event["o"]
                 if order["X"] in ("NEW", "PARTIALLY_FILLED"):
-                    opened[order["i"]] = (order["q"], order["z"], order["p"])
+                    opened[order["i"]] = (order["q"], float(order["z"]), order["p"])
                 else:
                     opened.pop(order["i"], None)
+            elif event["e"] == "ALGO_UPDATE":
+                if event["o"]["X"] == "NEW":
+                    stops[event["o"]["aid"]] = (event["o"]["q"], float(event["o"]["tp"]), event["o"]["S"])
+                else:
+                    stops.pop(event["o"]["aid"], None)
         call = self.bench.call
-        if wallet is not None:
-            assert wallet == call("GET", "/fapi/v3/balance").body[0]["balance"]
+        if money is not None:
+            shown = call("GET", "/fapi/v3/balance").body[0]
+            assert money == (shown["balance"], shown["crossWalletBalance"])
         for row in call("GET", "/fapi/v2/positionRisk", symbol="BTCUSDT").body:
-            assert positions.get(row["positionSide"], "0.000") == row["positionAmt"]
+            held = positions.get(row["positionSide"])
+            if held is None:
+                assert "0.000" == row["positionAmt"]
+            elif row["marginType"] != "isolated" or float(row["positionAmt"]):
+                side = (row["positionAmt"], float(row["entryPrice"]), row["marginType"], float(row["isolatedWallet"]))
+                assert held == side
         listed = {
-            row["orderId"]: (row["origQty"], "0" if row["executedQty"] == "0.000" else row["executedQty"], row["price"])
+            row["orderId"]: (row["origQty"], float(row["executedQty"]), row["price"])
             for row in call("GET", "/fapi/v1/openOrders", symbol="BTCUSDT").body
         }
         assert opened == listed
+        waiting = {
+            row["algoId"]: (row["quantity"], float(row["triggerPrice"]), row["side"])
+            for row in call("GET", "/fapi/v1/openAlgoOrders", symbol="BTCUSDT").body
+        }
+        assert stops == waiting
+        snapshot = call("GET", "/fapi/v1/depth", symbol="BTCUSDT", limit="1000").body
+        assert (self.bids, self.asks) == (dict(snapshot["bids"]), dict(snapshot["asks"])), "diffs lead elsewhere"
+        assert self.diffs > 0
 
 
 def play(first: int, count: int) -> int:
@@ -335,12 +397,19 @@ def fuzz(first: int, count: int) -> int:
 
 
 def main() -> None:
-    """`play N` or `fuzz N`, on two processes."""
-    act = {"play": play, "fuzz": fuzz}[sys.argv[1]]
-    total, parts = int(sys.argv[2]), 8
-    with ProcessPoolExecutor(2) as pool:
-        done = sum(pool.map(act, [index * total for index in range(parts)], [total // parts] * parts))
-    sys.stdout.write(f"{sys.argv[1]}: {done} without a finding\n")
+    """`play` or `fuzz` over a range of seeds, in one process, with progress; the exit code is 1 after a finding."""
+    parser = argparse.ArgumentParser(description="Seeded sessions, or malformed requests, against the venue")
+    parser.add_argument("act", choices=("play", "fuzz"))
+    parser.add_argument("--seeds", default="0:10000", help="FIRST:END")
+    arguments = parser.parse_args()
+    first, end = (int(part) for part in arguments.seeds.split(":"))
+    act, part = {"play": (play, 500), "fuzz": (fuzz, 5_000)}[arguments.act]
+    began, done = time.monotonic(), 0
+    for start in range(first, end, part):
+        done += act(start, min(part, end - start))
+        sys.stdout.write(f"{arguments.act}: {done} of {end - first} in {time.monotonic() - began:.0f} s\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{arguments.act}: {done} without a finding\n")
 
 
 if __name__ == "__main__":
