@@ -38,20 +38,24 @@ SWEEP_SECONDS: Final = 3.0
 
 
 class Chaos(msgspec.Struct, frozen=True):
-    """What was asked for; *seconds*: go on undisturbed until the run has lasted so long."""
+    """What was asked for; *seconds*: go on until it has lasted so long; *rate*: market events a second and symbol."""
 
     seed: int = 1
     kills: int = 30
     joins: int = 10
     freezes: int = 10
     seconds: float = 0.0
+    rate: float = RATE
     keep: bool = False
 
     @property
     def command(self) -> str:
         """What repeats this run."""
         text = f"perpguard chaos --processes --kills {self.kills} --joins {self.joins} --freezes {self.freezes}"
-        return f"{text} --seed {self.seed}" + (f" --seconds {self.seconds:g}" if self.seconds else "")
+        return f"{text} --seed {self.seed}" + (
+            (f" --seconds {self.seconds:g}" if self.seconds else "")
+            + (f" --rate {self.rate:g}" if self.rate != RATE else "")
+        )
 
 
 class Outcome(msgspec.Struct):
@@ -71,7 +75,7 @@ async def run(chaos: Chaos, console: Console) -> Outcome:
     started has ended by then. The directory with log, states and output stays when something was broken.
     """
     began = time.monotonic()
-    options = Options(seed=chaos.seed, scenario=SCENARIO, rate=RATE, configuration=CONFIGURATION)
+    options = Options(seed=chaos.seed, scenario=SCENARIO, rate=chaos.rate, configuration=CONFIGURATION)
     with View(console) as view:
         async with set_stage(options, SYMBOLS, view) as stage:
             await ready(stage)

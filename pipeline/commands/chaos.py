@@ -13,7 +13,8 @@ import click
 import msgspec
 from rich.console import Console
 
-from pipeline.chaos.run import Chaos, Outcome, run
+from pipeline.chaos.campaign import campaign as campaign_of_processes
+from pipeline.chaos.run import RATE, Chaos, Outcome, run
 from pipeline.chaos.virtual_campaign import REST, TRANSPORTS, Failure, campaign
 from pipeline.commands.context import Failed
 from pipeline.commands.exit_codes import ExitCode
@@ -47,6 +48,15 @@ SELDOM_SHOWN: Final = 10
 @click.option("--freezes", default=10, show_default=True, type=NUMBER, help="SIGSTOP beyond the session.")
 @click.option("--seed", default=1, show_default=True, help="Of the disturbances and the market.")
 @click.option("--seconds", default=0.0, type=click.FloatRange(0), help="Go on until the run has lasted this long.")
+@click.option("--rate", default=RATE, show_default=True, type=click.FloatRange(0.1), help="Events a second and symbol.")
+@click.option(
+    "--runs", default=1, show_default=True, type=click.IntRange(1), help="Processes: so many runs, from --seed on."
+)
+@click.option(
+    "--into",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A line for every run; runs in it are not made again.",
+)
 @click.option("--keep", is_flag=True, help="Keep the directory with log, states and output of every process.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here.")
 def chaos(
@@ -61,6 +71,9 @@ def chaos(
     freezes: int,
     seed: int,
     seconds: float,
+    rate: float,
+    runs: int,
+    into: Path | None,
     keep: bool,
     json_file: Path | None,
 ) -> None:
@@ -77,6 +90,9 @@ def chaos(
     stops it. The judge reads the exchange's ledger and the log only: every intent as in an undisturbed fold, no risk
     twice, no intent without an end, no open quantity without a stop, everything back in time.
 
+    --runs 50 --seconds 60 --into FILE makes one run after another, a line of FILE for each; stopped, it goes on where
+    it stood, and it ends with one summary of all.
+
     Exit code 0: nothing was broken; 1: something was, each with its place in the log and the command that repeats the
     run; 3: it could not be run.
     """
@@ -84,9 +100,11 @@ def chaos(
         raise click.UsageError("say --virtual (one process, virtual time) or --processes (real ones on a real Kafka)")
     if virtual:
         _virtual(seed, seeds, jobs, transport, json_file)
-    wanted = Chaos(seed=seed, kills=kills, joins=joins, freezes=freezes, seconds=seconds, keep=keep)
+    wanted = Chaos(seed=seed, kills=kills, joins=joins, freezes=freezes, seconds=seconds, rate=rate, keep=keep)
     console = Console(width=WIDTH, force_terminal=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated run ends its parts too
+    if runs > 1 or into is not None:
+        _many(wanted, runs, into or Path("chaos-processes.jsonl"), json_file, console)
     try:
         outcome = asyncio.run(run(wanted, console))
     except NOT_RUN as error:
@@ -97,6 +115,27 @@ def chaos(
         json_file.write_text(json.dumps(outcome.result, indent=2) + "\n")
     show(outcome, console)
     raise SystemExit(int(ExitCode.REFUSED if outcome.violations else ExitCode.OK))
+
+
+def _many(plan: Chaos, runs: int, into: Path, json_file: Path | None, console: Console) -> NoReturn:
+    """Many runs of real processes; ends with the exit code."""
+
+    async def carry(one: Chaos) -> Outcome:
+        outcome = await run(one, console)
+        if outcome.violations:
+            show(outcome, console)
+        return outcome
+
+    try:
+        made = asyncio.run(campaign_of_processes(plan, runs, into, carry=carry, failures=NOT_RUN, say=click.echo))
+    except KeyboardInterrupt as error:
+        raise Failed(f"stopped; the runs made so far stand in {into}", ExitCode.UNREACHABLE) from error
+    if json_file is not None:
+        json_file.write_text(json.dumps(made, indent=2) + "\n")
+    click.echo(json.dumps(made, indent=2))
+    if made["violations"]:
+        raise SystemExit(int(ExitCode.REFUSED))
+    raise SystemExit(int(ExitCode.UNREACHABLE if made["seeds"] < runs else ExitCode.OK))
 
 
 def _virtual(seed: int, seeds: int, jobs: int, transport: str, json_file: Path | None) -> NoReturn:
