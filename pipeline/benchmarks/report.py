@@ -75,6 +75,7 @@ BENCHMARKS: Final = MappingProxyType(
         "rest_processes": "pipeline.benchmarks.rest:rest",
         "decide": "pipeline.benchmarks.decide:decide",
         "executor": "pipeline.benchmarks.executor:executor",
+        "governor": "pipeline.benchmarks.governor:governor",
         "kill": "pipeline.benchmarks.kill:kill",
         "replay": "pipeline.benchmarks.replay:replay",
         "simulator": "pipeline.benchmarks.simulator:simulator",
@@ -82,13 +83,14 @@ BENCHMARKS: Final = MappingProxyType(
 )
 SUMMARIES: Final = MappingProxyType(
     {
-        "rest": "REST requests a minute, five positions and 200 symbols, 30 minutes of virtual time, counted by the exchange",
+        "rest": "REST requests a minute, five positions, 200 symbols, 30 minutes of virtual time, counted by the exchange",
         "rest_processes": "the same with five symbols in real time: the whole pipeline, counted by the exchange",
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "boundary": "200 bars close at once while five positions are guarded; the whole pipeline, up to 12 minutes",
         "connector": "frames from sockets into acknowledged Kafka, latency added, memory with 200 symbols; real Kafka",
         "core": "decode and step of one frame of each kind, one exit evaluation; in process",
         "executor": "intent acknowledged in Kafka to order on the wire; execute worker, real Kafka, simulated exchange",
+        "governor": "one decision of the governor, an exit in a flood of 1,000 background requests; in process",
         "kill": "kill switch: five positions flat, Kafka dead, executor frozen; simulated exchange",
         "decide": "frames folded by a worker on one core, through real Kafka and Faust",
         "replay": "lines folded again from raw records on one core; in process, no Kafka",
