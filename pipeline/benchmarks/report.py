@@ -83,7 +83,7 @@ BENCHMARKS: Final = MappingProxyType(
 )
 SUMMARIES: Final = MappingProxyType(
     {
-        "rest": "REST requests a minute, five positions, 200 symbols, 30 minutes of virtual time, counted by the exchange",
+        "rest": "REST requests a minute, five positions, 200 symbols, half an hour of virtual time, by the exchange",
         "rest_processes": "the same with five symbols in real time: the whole pipeline, counted by the exchange",
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "boundary": "200 bars close at once while five positions are guarded; the whole pipeline, up to 12 minutes",
