@@ -43,10 +43,14 @@ class MarketBook:
 
     def set_levels(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Apply absolute quantities; 0 deletes, deleting an unknown level is normal (sheet 2.8)."""
-        for ticks, lots in bids:
-            self._set(self.bids, self._bid_ticks, ticks, lots)
-        for ticks, lots in asks:
-            self._set(self.asks, self._ask_ticks, ticks, lots)
+        taken = self._taken
+        for levels, side, order in ((bids, self.bids, self._bid_ticks), (asks, self.asks, self._ask_ticks)):
+            for ticks, lots in levels:
+                if lots and ticks in side and not taken:
+                    # The common case: a shown level changes, and nobody took from the book.
+                    side[ticks] = lots
+                else:
+                    self._set(side, order, ticks, lots)
 
     def clear(self) -> None:
         """Forget every level."""

@@ -105,7 +105,7 @@ class Market:
     def change_book(self, event: BookChange, *, update_id: int, now_ms: int) -> None:
         """Apply a synthetic change: the book now, the diff streams at their own cadence."""
         book, bids, asks = self.book, event.bids, event.asks
-        best_bid, best_ask = book.best_bid, book.best_ask
+        before = book.best_bid, book.best_ask
         book.set_levels(bids, asks)
         self.update_id, self.transaction_ms = update_id, now_ms
         gathered = self._gathered
@@ -116,8 +116,18 @@ class Market:
         self._mark_depth_dirty()
         if not self.wanted(self._ticker_name):
             return
-        if best_bid != book.best_bid or best_ask != book.best_ask or best_bid in dict(bids) or best_ask in dict(asks):
-            self.emit(self._ticker_name, self.book_ticker(now_ms))
+        touch = best_bid, best_ask = book.best_bid, book.best_ask
+        if touch == before:
+            for ticks, _ in bids:
+                if ticks == best_bid:
+                    break
+            else:
+                for ticks, _ in asks:
+                    if ticks == best_ask:
+                        break
+                else:
+                    return
+        self.emit(self._ticker_name, self.book_ticker(now_ms))
 
     def _hand_out(self) -> None:
         """Give what has been gathered since the last flush to the window of every diff speed."""

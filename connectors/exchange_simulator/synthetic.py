@@ -50,12 +50,13 @@ class Path:
     ) -> None:
         """Without segments the path is over at once and only noise of *idle_bps* remains."""
         self._segments = list(segments)
-        self._idle_bps = idle_bps
         self._index = 0
         self._start_us = now_us
         self.base_e8 = price_e8
         self.at_end = at_end
         self.finished = not segments
+        # The noise when the path is over.
+        self._rest_ppm = int((self._segments[-1].volatility_bps if segments else idle_bps) * 100)
 
     def middle(self, now_us: int) -> tuple[int, int]:
         """The line's price (e8) and the noise's standard deviation (ppm of price) now."""
@@ -74,8 +75,7 @@ class Path:
                     self._index = 0
                 else:
                     self.finished = True
-        last = self._segments[-1].volatility_bps if self._segments else self._idle_bps
-        return self.base_e8, int(last * 100)
+        return self.base_e8, self._rest_ppm
 
 
 def _beyond(these: range, those: range) -> Iterable[int]:
@@ -147,7 +147,7 @@ class SyntheticSymbol:
         events: list[MarketEvent] = []
         bids: dict[int, int] = {}
         asks: dict[int, int] = {}
-        if self._bid and random.below(100) < 35:
+        if self._bid and random.bits() % 100 < 35:
             events.append(self._trade(bids, asks, rising=bid > self._bid))
         ask = bid + self._spread
         if bid != self._bid:
@@ -229,7 +229,7 @@ class SyntheticSymbol:
         return range(first + grid, first + (GRID_LEVELS + 1) * grid, grid)
 
     def _lots(self) -> int:
-        return 1 + self._typical_lots * self._random.between(20, 300) // 100
+        return 1 + self._typical_lots * (20 + self._random.bits() % 281) // 100
 
     def _move(self, side: dict[int, int], changes: dict[int, int], old: Ladders, new: Ladders) -> Ladders:
         """Drop the levels that left the ladders and fill the new ones; a ladder that stands still costs nothing."""
@@ -247,14 +247,15 @@ class SyntheticSymbol:
 
     def _breathe(self, bids: dict[int, int], asks: dict[int, int]) -> None:
         """Change a quantity or two near the touch."""
-        below, between, typical = self._random.below, self._random.between, self._typical_lots
-        for _ in range(1 + below(2)):
-            if below(2):
-                ticks = self._bid - below(NEAR) * self._unit
-                self._bids[ticks] = bids[ticks] = 1 + typical * between(20, 300) // 100
+        # Draws written out: this is done at every step of every symbol.
+        bits, typical, unit = self._random.bits, self._typical_lots, self._unit
+        for _ in range(1 + bits() % 2):
+            if bits() % 2:
+                ticks = self._bid - bits() % NEAR * unit
+                self._bids[ticks] = bids[ticks] = 1 + typical * (20 + bits() % 281) // 100
             else:
-                ticks = self._ask + below(NEAR) * self._unit
-                self._asks[ticks] = asks[ticks] = 1 + typical * between(20, 300) // 100
+                ticks = self._ask + bits() % NEAR * unit
+                self._asks[ticks] = asks[ticks] = 1 + typical * (20 + bits() % 281) // 100
 
     def _trade(self, bids: dict[int, int], asks: dict[int, int], *, rising: bool) -> MarketTrade:
         buyer_is_maker = self._random.below(100) < (30 if rising else 70)
