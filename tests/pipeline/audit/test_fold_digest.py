@@ -31,7 +31,7 @@ def test_it_covers_the_core_and_the_road_to_it() -> None:
 
 # What the folds import beside it decides nothing: the configuration's values have a digest of their own, ``outputs``
 # says where an output goes and not what it is.
-DECIDES_NOTHING = {"settings.py", "configuration.py", "wire/outputs.py"}
+DECIDES_NOTHING = {"settings.py", "configuration.py", "plugin_rows.py", "wire/outputs.py", "wire/plugin_asks.py"}
 LOADED = """
 import sys, pipeline.binance.fold, pipeline.binance.account_fold
 print(*(module.__file__ for name, module in sys.modules.items() if name.startswith("pipeline.") and module.__file__))
