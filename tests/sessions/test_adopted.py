@@ -149,6 +149,19 @@ def its_owner_adds_and_takes_and_the_quantity_follows(s: Story) -> None:
 
 
 @story
+def its_owner_turns_it_round_and_the_other_side_is_taken_in(s: Story) -> None:
+    taken(s)
+    s.venue.lots = -s.sign * 60
+    s.venue.resting.clear()
+    s.say(s.venue.account())
+    live(s, 2)
+    assert "external" == s.session.last(ReportTrade).outcome
+    s.venue.resting[FAR] = Resting(FAR, Leg.FAR, s.side, s.price(180), 0, "adopted", 78)
+    live(s, 60)
+    assert (s.side.opposite, 60, []) == (s.position.side, s.position.lots, s.closes)
+
+
+@story
 def a_stop_that_its_owner_takes_away_is_told_and_closes_nothing(s: Story) -> None:
     taken(s)
     del s.venue.resting[FAR]

@@ -25,6 +25,7 @@ from pipeline.core.positions import (
     entry_price_e8,
     settled_dispute,
 )
+from pipeline.core.state import ForeignPosition
 from pipeline.core.stops import tighter
 from pipeline.core.turn import Turn
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks, format_e8
@@ -94,6 +95,7 @@ def finish(turn: Turn, rule: str, fired: Fired) -> None:
     """CLOSED: sweep (entries and targets first, stops last: the executor's order), report, free the symbol."""
     state, position, instrument = turn.state, turn.position, turn.instrument
     dispute = settled_dispute(position, now=turn.now)
+    beyond = position.lots if dispute is None else dispute  # below zero: somebody has turned the position round
     if dispute is not None:
         adopt_quantity(position, 0)
     entry = position.entry_e8 or entry_price_e8(position) or position.venue_entry_e8
@@ -130,6 +132,8 @@ def finish(turn: Turn, rule: str, fired: Fired) -> None:
         turn.rest_on(place)
     put_away(turn, position)
     state.position = None
+    if beyond < 0:
+        state.foreign = ForeignPosition(lots=beyond * position.side.sign, since_ms=turn.now)
     state.wake_ms = 0
 
 
