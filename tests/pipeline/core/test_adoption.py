@@ -1,4 +1,4 @@
-"""The only place for tests of when a position opened elsewhere is taken in; what happens to it then is told in stories."""
+"""The only place for tests of when a position opened elsewhere is taken in; what follows is told in stories."""
 
 from __future__ import annotations
 
