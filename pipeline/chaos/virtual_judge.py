@@ -54,6 +54,7 @@ SAID_BY_DESIGN: Final = (
     "unknown position",
     "another executor took over",
     "no valid lease",
+    "a position of ours holds the symbol",  # a rail under a position of others that turned out to be ours
 )
 BAD_ALERTS: Final = {
     "symbol_halted": "states",

@@ -34,7 +34,8 @@ from pipeline.wire.records import IntentRecord
 SECOND_READ_MS: Final = 1_000
 PAUSE_MS: Final = 100
 SLICE_PAUSE_MS: Final = 1_000  # between two slices of a partial close: the book fills up again
-EVIDENCE_MS: Final = 300
+EVIDENCE_MS: Final = 100  # reduce-only cannot flip: after an answer that did not come another goes out soon
+FALLBACK_TRIES: Final = 3  # the venue may take market orders again meanwhile
 LOOK_MS: Final = 300  # a market close waits this long for a read or a cancelled target, however busy the venue is
 REFUSALS_BEFORE_FALLBACK: Final = 4
 TARGETS: Final = (Leg.TARGET, Leg.LAST_TARGET)
@@ -255,13 +256,15 @@ class Closer:
                 trigger=instrument.price_text(trigger),
             )
 
-        sent = await self._sender.place(self._purpose(position, intent, 0), build, wanted=lambda: "")
+        sent = await self._sender.place(
+            self._purpose(position, intent, 0), build, wanted=lambda: "", most_tries=FALLBACK_TRIES
+        )
         if sent.outcome.verdict is not Verdict.REJECTED:
             client_id = sent.outcome.client_id
             position.orders[client_id] = LiveOrder(
                 client_id=client_id, leg=Leg.CLOSE, book="algoOrder", trigger=trigger, lots=0
             )
-        await asyncio.sleep(SECOND_READ_MS / 1_000)
+            await asyncio.sleep(SECOND_READ_MS / 1_000)
 
     async def _cancel(self, position: Guarded, order: LiveOrder, intent: str) -> None:
         await self._canceller.cancel(position, order, intent=intent)

@@ -142,6 +142,7 @@ class Executor:
             self._loop(SwitchWatch(desk, self.lease.switch).run(), "switch")
         self._on_taken(self.lease.epoch)
         self._loop(self.lease.renew(), "lease")
+        self._loop(self.lease.beat(), "beat")
         self._loop(self._watch_lease(), "epoch")
         await contact
         await self.data.know(desk.index.symbols())

@@ -11,7 +11,10 @@ Rules (architecture 2.4):
    reduces may go at once. An ``EpochEnded`` of the old one makes the wait unnecessary.
 5. The venue is the fence: a request's timestamp is taken at the lease check and its recvWindow is what is left of the
    lease at most, so that one written after a pause is refused (−1021).
-6. Beside the log stands the switch file of this machine (``execution.switch``): while a kill holds it nothing is sent,
+6. Who slept (its loop stood still for longer than SLEPT_MS) sends nothing, not even what only reduces, before it has
+   read the log up to a record of its own: another may have taken over meanwhile, and swept. A log that does not answer
+   holds protection up for no longer than LOOK_MS.
+7. Beside the log stands the switch file of this machine (``execution.switch``): while a kill holds it nothing is sent,
    and in another state than active nothing that can add to a position, until somebody resumes.
 """
 
@@ -31,6 +34,9 @@ LEASE_MS: Final = 6_000
 RENEW_MS: Final = 1_500
 RECEIVE_WINDOW_MS: Final = 1_000
 CLOCK_ERROR_MS: Final = 500
+BEAT_MS: Final = 250
+SLEPT_MS: Final = 1_000
+LOOK_MS: Final = 1_500
 SHORTEST_WINDOW_MS: Final = 50  # less would be refused by the road alone
 
 
@@ -54,6 +60,11 @@ class Lease:
         self._risk_from_boot_ms = 0
         self._seen_own = asyncio.Event()
         self._contested = False
+        self._beat_boot_ms = 0
+        self._sleeps = self._tried_sleeps = self._looked_sleeps = 0
+        self._looking = asyncio.Lock()
+        self._look_at_ms = 0
+        self._looked = asyncio.Event()
 
     async def take(self, *, known_epoch: int, predecessor_lease_ms: int) -> None:
         """Take over; *predecessor_lease_ms* is 0 when the predecessor ended by itself or never was."""
@@ -86,6 +97,54 @@ class Lease:
             self._highest = max(self._highest, record.epoch)
         elif isinstance(record, LeaseRenewed) and record.epoch == self.epoch and record.executor == self._executor:
             self._extend(record.at_ms)
+            if record.at_ms == self._look_at_ms:
+                self._looked.set()
+
+    async def beat(self) -> None:
+        """Notice that the process slept; for ever."""
+        while True:
+            self._beat()
+            await asyncio.sleep(BEAT_MS / 1_000)
+
+    def _beat(self) -> None:
+        now = self._clock.boot_ms()
+        if self._beat_boot_ms and now - self._beat_boot_ms > SLEPT_MS:
+            self._sleeps += 1
+        self._beat_boot_ms = now
+
+    async def awake(self, *, patient: bool = False) -> None:
+        """
+        Return at once unless the process slept; then once the log was read up to now (rule 6).
+
+        After LOOK_MS without the log it returns all the same, unless *patient*: words can wait, protection cannot.
+        """
+        self._beat()
+        while (self._looked_sleeps if patient else self._tried_sleeps) < self._sleeps and not self.lost.is_set():
+            async with self._looking:
+                sleeps = self._sleeps
+                if self._looked_sleeps < sleeps and not self.lost.is_set():
+                    if await self._look():
+                        self._looked_sleeps = sleeps
+                    elif patient:
+                        await asyncio.sleep(BEAT_MS / 1_000)
+                self._tried_sleeps = sleeps
+            self._beat()
+
+    async def _look(self) -> bool:
+        """Write a renewal and read it back: every record before it was seen then; False when the log is silent."""
+        self._looked.clear()
+        day, used = self.usage()
+        self._look_at_ms = self._stamp()
+        record = LeaseRenewed(
+            epoch=self.epoch, executor=self._executor, at_ms=Milliseconds(self._look_at_ms), day=day, day_used=used
+        )
+        try:
+            async with asyncio.timeout(LOOK_MS / 1_000):
+                await self._journal.append(record)
+                await self._looked.wait()
+        except (JournalUnavailable, TimeoutError):
+            return False  # protection does not wait for a log that is away (rule 4)
+        return True
 
     async def renew(self) -> None:
         """Renew until lost; a renewal that fails is tried again, and the lease runs out meanwhile."""

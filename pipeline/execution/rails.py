@@ -7,6 +7,8 @@ The only place that keeps the two rails of a position as they are wanted (domain
 * A placement in doubt does not wait: 300 ms without evidence and another goes out under a new id; what turns out to be
   one too many is cancelled later. Reduce-only and closePosition orders cannot flip a one-way position.
 * −4130 proves that a closePosition stop rests: it is read and adopted.
+* A far rail that was accepted is looked for on the venue once; what vanished without a word is placed again. With the
+  far rail proven nothing more need be read when the working stop moves.
 * −2021 with a working stop resting is a refused move (the old stop stays); without one the price is through: close now.
 """
 
@@ -34,6 +36,8 @@ EVIDENCE_MS: Final = 300
 COVER_MS: Final = 2_000  # X1: this long after the first fill the executor itself looks whether anything covers
 RETRY_MS: Final = 250
 GIVE_UP_TRIES: Final = 20
+PROOF_MS: Final = 400  # after its acceptance a far rail is looked for, and again this much later if it is not shown
+RAILS: Final = (Leg.FAR, Leg.WORKING)
 DEAD_ON_ARRIVAL: Final = frozenset({"REJECTED", "EXPIRED", "CANCELED"})  # a reply that says so is no stop
 
 
@@ -114,9 +118,12 @@ class Rails:
 
         One that is triggering no longer covers; it may be stuck there, and even be of a position that is over.
         """
+        return [row for row in await self._rows(symbol) if row.algo_status == "NEW"]
+
+    async def _rows(self, symbol: str) -> list[OpenAlgoRow]:
         body = await self._sender.read(requests.open_algo_orders(symbol), Lane.QUERY)
         try:
-            return [row for row in open_algo_rows.decode(body) if row.algo_status == "NEW"]
+            return open_algo_rows.decode(body)
         except msgspec.DecodeError as error:
             raise ReadFailed(f"openAlgoOrders: {error}", 0) from error
 
@@ -248,7 +255,39 @@ class Rails:
         seen = self._desk.evidence.of(order.client_id, "algoOrder")
         if seen is None or not seen.ended:  # its end may have been told before its acceptance
             position.orders[order.client_id] = order
+            if order.leg is Leg.FAR and not order.doubtful:
+                self._desk.spawn(self._prove(position, order), f"prove {order.client_id}")
         return order
+
+    async def _prove(self, position: Guarded, far: LiveOrder) -> None:
+        """Two reads do not show a far rail: what neither of them shows is gone without an event; place it again."""
+        missing: set[str] | None = None
+        while True:
+            await asyncio.sleep(PROOF_MS / 1_000)
+            known = {order.client_id for leg in RAILS for order in position.live(leg)}
+            if far.client_id not in known or position.flat or position.closing:
+                return
+            try:
+                shown = {row.client_algo_id for row in await self._rows(position.symbol)}
+            except ReadFailed:
+                continue  # proves nothing: ask again
+            if far.client_id in shown:
+                return
+            if missing is not None:
+                self._vanished(position, missing & known - shown)
+                return
+            missing = known - shown
+
+    def _vanished(self, position: Guarded, gone: set[str]) -> None:
+        for leg in RAILS:
+            lost = [order for order in position.live(leg) if order.client_id in gone]
+            wanted = position.wanted.get(leg)
+            for order in lost:
+                del position.orders[order.client_id]
+                text = f"{order.client_id}: accepted, and not shown by two reads; another is placed"
+                self._desk.alert("stop_vanished", "critical", text, position.symbol)
+            if lost and wanted is not None and wanted.sent:
+                self.want(position, leg, WantedRail(wanted.intent, wanted.trigger, wanted.lots))
 
     async def _doubted(self, position: Guarded, sent: Sent) -> LiveOrder | None:
         """300 ms for the stream to show it; then it is left to the doubts, and another may go out."""
@@ -280,6 +319,9 @@ class Rails:
             position.orders.pop(order.client_id, None)
             return
         if order.client_id not in position.orders:
+            seen = self._desk.evidence.of(order.client_id, "algoOrder")
+            if position.swept and seen is not None and not seen.ended:  # it came behind its sweep
+                await self._canceller.cancel(position, order, intent=outcome.intent)
             return  # cancelled or triggered meanwhile
         others = [o for o in position.live(order.leg) if o.client_id != order.client_id]
         order.doubtful = False

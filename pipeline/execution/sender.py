@@ -98,11 +98,14 @@ class Sender:
 
     # ------------------------------------------------------------------------------------------------- placing
 
-    async def place(self, purpose: Purpose, build: Callable[[str], Placement], *, wanted: Wanted) -> Sent:
+    async def place(
+        self, purpose: Purpose, build: Callable[[str], Placement], *, wanted: Wanted, most_tries: int = 0
+    ) -> Sent:
         """
         Place until the answer is clear: accepted, rejected, refused (no longer wanted) or in doubt.
 
         *build* makes the request for a client id. The outcome is concluded; a doubt is told as IN_DOUBT and left open.
+        With *most_tries* it is rejected, too, when it was not executed so often: the caller has another road.
         """
         tries = 0
         while True:
@@ -110,7 +113,8 @@ class Sender:
             client_id = identity.client_id(intent=purpose.intent, leg=purpose.leg, attempt=ordinal)
             request = build(client_id)
             sent = await self._place_once(purpose, request, wanted=wanted)
-            if sent.reaction not in NOT_EXECUTED or sent.outcome.verdict is Verdict.REFUSED:
+            last = most_tries and tries + 1 >= most_tries
+            if last or sent.reaction not in NOT_EXECUTED or sent.outcome.verdict is Verdict.REFUSED:
                 self.conclude(sent.outcome, ended=sent.outcome.verdict is not Verdict.IN_DOUBT, sent=sent)
                 return sent
             # Journalled only: decide hears of the attempt that takes its place, or of the refusal that ends it.
@@ -135,6 +139,7 @@ class Sender:
                 self._desk.alert("journal_unavailable", "critical", f"{request.client_id}: {error}", purpose.symbol)
                 self._journal_late(attempted)
             journalled_ns = time.time_ns()
+            await self._desk.lease.awake()
             reason = wanted()  # the write-ahead took its time
             venue = self._desk.venue
             # Read before the lease is looked at: a pause behind this line makes the request too old for the venue.
@@ -228,6 +233,9 @@ class Sender:
                         await self._write_ahead(self._attempted(purpose, request, action="cancel"), spill=True)
                     except JournalUnavailable as error:
                         log.warning("journal_unavailable", client_id=request.client_id, error=str(error))
+                await self._desk.lease.awake()
+                if self._desk.lease.lost.is_set():
+                    return Classified(Reaction.FATAL, 0, "another executor took over"), b""
                 timestamp = self._desk.clock.now_ms() + self._desk.venue.server_ahead_ms
                 classified, answer = await self._exchange(
                     request, timestamp_ms=timestamp, window_ms=READ_WINDOW_MS, timeout_ms=ANSWER_MS[Lane.CANCEL]
@@ -373,6 +381,8 @@ class Sender:
             self._desk.index.apply(record)
 
         async def say() -> None:
+            if outcome.verdict is Verdict.REFUSED and not await self._may_speak():
+                return  # nothing was sent under this id here; the other may have sent under it
             if ended:
                 await self._persist(record)
                 self._desk.durable(outcome.intent)
@@ -395,8 +405,15 @@ class Sender:
         """Nothing more will be sent for the intent: journal it once everything said about it is durable."""
         self._desk.spawn(self._settle(intent, symbol=symbol, position=position, closed=closed), f"settle {intent}")
 
+    async def _may_speak(self) -> bool:
+        """False when another took over, maybe while this process slept: intents and attempts are the other's now."""
+        await self._desk.lease.awake(patient=True)
+        return not self._desk.lease.lost.is_set()
+
     async def _settle(self, intent: str, *, symbol: str, position: str, closed: bool) -> None:
         await self._desk.said(intent)
+        if not await self._may_speak():
+            return
         self._desk.taken_ns.pop(intent, None)
         record = IntentSettled(
             epoch=self._desk.lease.epoch,
