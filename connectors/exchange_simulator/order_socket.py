@@ -21,7 +21,7 @@ from connectors.exchange_simulator.socket_api import (
     id_of,
     read,
 )
-from connectors.exchange_simulator.streams import MAX_MESSAGE, PING_SECONDS, keep_alive
+from connectors.exchange_simulator.streams import MAX_MESSAGE, Pulse
 from connectors.exchange_simulator.timed_faults import cut_later, is_refused
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def serve_order_socket(simulator: Simulator, request: web.Request) -> web.
         cut_later(simulator.faults, "ws-fapi", request.transport, loop, simulator.note_bite)
     connection = OrderConnection(simulator, session, socket, request.transport)
     simulator.order_connections[connection] = None
-    pinger = asyncio.create_task(keep_alive(socket, PING_SECONDS))
+    pinger = asyncio.create_task(connection.pulse.run())
     try:
         await connection.listen()
     except ConnectionError:
@@ -78,6 +78,7 @@ class OrderConnection:
     ) -> None:
         self._simulator, self._session, self._socket, self._transport = simulator, session, socket, transport
         self._waiting: set[asyncio.Task[None]] = set()
+        self.pulse = Pulse(socket)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -101,6 +102,8 @@ class OrderConnection:
                     return
                 if message.type is WSMsgType.PING:
                     await self._socket.pong(message.data)
+                else:
+                    self.pulse.heard()
             elif message.type is WSMsgType.TEXT:
                 await self._serve(message.data)
             elif message.type is WSMsgType.BINARY:

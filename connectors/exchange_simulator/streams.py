@@ -95,7 +95,7 @@ def _subscribe_from_url(hub: Hub, client: Client, request: web.Request) -> None:
             client.keys[key] = frozenset(filter(None, value.split("/")))
 
 
-async def serve_socket(hub: Hub, request: web.Request, *, ping_seconds: float = PING_SECONDS) -> web.StreamResponse:
+async def serve_socket(hub: Hub, request: web.Request) -> web.StreamResponse:
     """One socket from handshake to end."""
     # An unrouted legacy URL behaves like /public (sheet 1.3).
     route = request.match_info.get("route", "public")
@@ -110,10 +110,11 @@ async def serve_socket(hub: Hub, request: web.Request, *, ping_seconds: float = 
     client = Client(route, combined=combined, transport=transport)
     greet(hub.faults, client, asyncio.get_running_loop(), hub.on_bite)
     hub.add(client)
-    pinger = asyncio.create_task(keep_alive(socket, ping_seconds))
+    pulse = Pulse(socket)
+    pinger = asyncio.create_task(pulse.run())
     try:
         _subscribe_from_url(hub, client, request)
-        await _listen(hub, client, socket)
+        await _listen(hub, client, socket, pulse)
     except ConnectionError:
         pass  # The peer is gone; nothing is left to tell it.
     finally:
@@ -122,7 +123,7 @@ async def serve_socket(hub: Hub, request: web.Request, *, ping_seconds: float = 
     return socket
 
 
-async def _listen(hub: Hub, client: Client, socket: web.WebSocketResponse) -> None:
+async def _listen(hub: Hub, client: Client, socket: web.WebSocketResponse, pulse: Pulse) -> None:
     arrivals: deque[float] = deque(maxlen=MESSAGES_PER_SECOND + 1)
     loop = asyncio.get_running_loop()
     async for message in socket:
@@ -136,6 +137,8 @@ async def _listen(hub: Hub, client: Client, socket: web.WebSocketResponse) -> No
             return
         if message.type is WSMsgType.PING:
             await socket.pong(message.data)
+        elif message.type is WSMsgType.PONG:
+            pulse.heard()
         elif message.type is WSMsgType.TEXT:
             if not _answer(hub, client, message, loop):
                 client.flush()
@@ -158,17 +161,39 @@ def _answer(hub: Hub, client: Client, message: WSMessage, loop: asyncio.Abstract
     return alive
 
 
-async def keep_alive(socket: web.WebSocketResponse, ping_seconds: float) -> None:
-    """Ping every three minutes; end the connection after 24 hours."""
-    passed = 0.0
-    while passed < LIFE_SECONDS and not socket.closed:
-        await asyncio.sleep(ping_seconds)
-        passed += ping_seconds
-        try:
-            await socket.ping(b"%d" % int(passed))
-        except ConnectionError:
-            return
-    await socket.close(code=WSCloseCode.GOING_AWAY)
+class Pulse:
+    """Pings a socket every three minutes; ends it without a pong for ten, and after 24 hours (sheet 1.5)."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        *,
+        ping_seconds: float = PING_SECONDS,
+        pong_seconds: float = PONG_SECONDS,
+        life_seconds: float = LIFE_SECONDS,
+    ) -> None:
+        self._socket = socket
+        self._ping, self._patience, self._life = ping_seconds, pong_seconds, life_seconds
+        self._loop = asyncio.get_running_loop()
+        self._born = self._heard = self._loop.time()
+
+    def heard(self) -> None:
+        """A pong came, asked for or not."""
+        self._heard = self._loop.time()
+
+    async def run(self) -> None:
+        """Until the socket ends."""
+        while not self._socket.closed:
+            now = self._loop.time()
+            left = min(self._born + self._life, self._heard + self._patience) - now
+            if left <= 0:
+                await self._socket.close(code=WSCloseCode.GOING_AWAY)
+                return
+            await asyncio.sleep(min(self._ping, left))
+            try:
+                await self._socket.ping(b"%d" % int(self._loop.time() - self._born))
+            except ConnectionError:
+                return
 
 
-__all__ = ["MAX_STREAMS", "ROUTES", "ControlError", "control_reply", "serve_socket"]
+__all__ = ["MAX_STREAMS", "ROUTES", "ControlError", "Pulse", "control_reply", "serve_socket"]

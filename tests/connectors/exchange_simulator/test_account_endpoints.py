@@ -35,3 +35,16 @@ def test_account_v2_lists_every_symbol_with_its_settings() -> None:
     assert [("BTCUSDT", "20", "0.010")] == [
         (row["symbol"], row["leverage"], row["positionAmt"]) for row in v2["positions"]
     ]
+
+
+def test_the_listen_key_is_one_per_account_until_it_is_deleted() -> None:
+    """A second POST answers the same key and extends it; DELETE kills it, PUT then says -1125 (3.1, behaviour 12)."""
+    bench = Bench()
+    first = bench.call("POST", "/fapi/v1/listenKey").body["listenKey"]
+    bench.wait(50 * 60_000)
+    assert first == bench.call("POST", "/fapi/v1/listenKey").body["listenKey"]
+    bench.wait(50 * 60_000)
+    assert first == bench.venue.listen_key
+    assert {} == bench.call("DELETE", "/fapi/v1/listenKey").body
+    assert -1125 == bench.call("PUT", "/fapi/v1/listenKey").body["code"]
+    assert first != bench.call("POST", "/fapi/v1/listenKey").body["listenKey"]

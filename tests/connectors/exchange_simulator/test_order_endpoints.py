@@ -289,3 +289,21 @@ def test_histories_have_windows_and_are_forgotten() -> None:
 
     assert [[True, True], [False, True], [False, False]] == known
     assert [] == bench.call("GET", "/fapi/v1/userTrades", symbol="BTCUSDT").body
+
+
+@pytest.mark.parametrize(
+    ("filled", "days", "known"), [(False, 2, True), (False, 4, False), (True, 4, True), (True, 91, False)]
+)
+def test_old_orders_are_forgotten(filled: bool, days: int, known: bool) -> None:
+    """Cancelled without a fill: -2013 after three days; everything after ninety (4.3, behaviour 10)."""
+    bench = Bench()
+    if filled:
+        number = bench.market("BUY", "0.010").body["orderId"]
+    else:
+        number = bench.limit("BUY", "0.010", "83000.00").body["orderId"]
+        bench.call("DELETE", "/fapi/v1/order", symbol="BTCUSDT", orderId=number)
+    # Only the request's own time matters; the market need not live through the days.
+    bench.now += days * 86_400_000 + 1_000
+    reply = bench.call("GET", "/fapi/v1/order", symbol="BTCUSDT", orderId=number)
+    assert (200 if known else 400) == reply.status
+    assert known or reply.body["code"] == -2013

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect as websocket
 from connectors.exchange_simulator.faults import FaultPlan
 from connectors.exchange_simulator.hub import Client, Hub
 from connectors.exchange_simulator.server import Simulator
-from connectors.exchange_simulator.streams import METHODS, ControlError, control_reply
+from connectors.exchange_simulator.streams import METHODS, ControlError, Pulse, control_reply
 from tests.simulator import SignedClient, simulator_inside, until
 
 
@@ -243,3 +243,46 @@ async def test_events_may_be_filtered_and_the_expiry_ends_them() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await socket.recv()
+
+
+class PingedSocket:
+    """A socket that counts pings and remembers its end; its peer answers while *alive*."""
+
+    def __init__(self, *, alive: bool) -> None:
+        self.pings, self.closed, self.alive = 0, False, alive
+        self.pulse: Pulse | None = None
+
+    async def ping(self, message: bytes) -> None:
+        """Count, and let the peer answer."""
+        self.pings += 1
+        if self.alive and self.pulse is not None:
+            self.pulse.heard()
+
+    async def close(self, *, code: int) -> None:
+        """End."""
+        assert 1001 == code
+        self.closed = True
+
+
+@pytest.mark.parametrize(("alive", "patience", "life"), [(True, 0.1, 0.3), (False, 0.1, 1_000.0)])
+async def test_a_peer_without_pongs_is_dropped_and_any_connection_ends_with_its_life(
+    alive: bool, patience: float, life: float
+) -> None:
+    """Sheet 1.5 with short times: pinged meanwhile; one that never answers ends long before its life."""
+    socket = PingedSocket(alive=alive)
+    pulse = Pulse(socket, ping_seconds=0.01, pong_seconds=patience, life_seconds=life)  # type: ignore[arg-type]
+    socket.pulse = pulse
+    async with asyncio.timeout(10):
+        await pulse.run()
+    assert socket.closed
+    assert socket.pings > 0
+
+
+@pytest.mark.parametrize("path", ["public/ws", "ws-fapi/v1"])
+async def test_an_unasked_pong_is_welcome(path: str) -> None:
+    """Unsolicited pongs keep the connection (sheet 1.5)."""
+    async with simulator_inside(begin="admin") as running, connect(f"{running.urls()['ws']}/{path}") as socket:
+        await socket.pong(b"here")
+        pong = await socket.ping()
+        async with asyncio.timeout(5):
+            await pong
