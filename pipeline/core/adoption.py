@@ -100,6 +100,8 @@ def take_in(turn: Turn, event: Reconciled) -> None:
         opened_ms=turn.now,
         audit_ms=turn.now,
         ladder=planned_ladder(state.policy, first=target, last=last, steps=()),
+        hand_close=foreign.hand_close,
+        hand_cause=foreign.hand_cause,
     )
     place_ladder(position, entry_ticks=event.entry_price * sign // instrument.tick_e8)
     for row in stops:

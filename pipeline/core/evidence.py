@@ -232,12 +232,15 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
 
 
 def close_requested(turn: Turn, event: CloseRequested) -> None:
-    """A person asked to close; without a position there is nothing to do (account asks every symbol)."""
-    position = turn.state.position
-    if position is None:
+    """
+    A person asked to close. What the venue shows and no position explains is closed once it is taken in; without either
+    there is nothing to do (account asks every symbol).
+    """
+    asked = turn.state.position or turn.state.foreign
+    if asked is None:
         return
-    position.hand_close = event.reason or "closed by hand"
-    position.hand_cause = turn.cause
+    asked.hand_close = event.reason or "closed by hand"
+    asked.hand_cause = turn.cause
 
 
 def watch_marks(turn: Turn) -> None:

@@ -42,6 +42,8 @@ class ForeignPosition(msgspec.Struct):
     lots: int = 0
     since_ms: int = 0
     told: bool = False
+    hand_close: str = ""  # a person asked to close it before it was taken in
+    hand_cause: str = ""
 
 
 class SymbolState(msgspec.Struct):

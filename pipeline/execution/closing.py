@@ -71,6 +71,16 @@ class Closer:
         """A position not opened here may be closed when it cannot be taken for one that was."""
         return symbol in self._desk.instruments and not self._desk.of_symbol(symbol)
 
+    def let_go(self, symbol: str, side: Side) -> Guarded | None:
+        """
+        The position that decide has let go of by mistake: a close under another name is about it, for the venue has one
+        position a symbol. Without that mistake a close of an old position must never meet a new one.
+        """
+        for position in self._desk.of_symbol(symbol):
+            if position.let_go and not position.flat and position.side is side:
+                return position
+        return None
+
     def stranger(self, record: IntentRecord, intent: ClosePosition) -> Guarded:
         """A position that was not opened here: the ladder needs its side only, it is never protected."""
         most = self._desk.instruments[record.symbol].max_lots
@@ -302,6 +312,8 @@ class Closer:
                 position.flat = False
                 text = f"{position.id}: asked to sweep, but the venue shows an open position; its stops stay"
                 desk.alert("sweep_refused", "critical", text, symbol)
+                position.let_go = True
+                desk.want_audit(symbol)
                 self._sender.refuse(self._purpose(position, record.id, 0), "position is not flat")
             else:
                 position.swept = True

@@ -85,6 +85,7 @@ class Guarded(msgspec.Struct):
     at_risk_e8: int = 0  # what a close of it saves, as decide sees it: of closes that wait, the largest goes first
     flat: bool = False
     swept: bool = False
+    let_go: bool = False  # decide has asked to sweep it while the venue shows it: nobody speaks for it any more
 
     def live(self, leg: Leg, *, doubtful: bool = False) -> list[LiveOrder]:
         """Orders of a leg that are known to rest; with *doubtful* those that may, too."""
@@ -150,6 +151,7 @@ class Desk:
         self.unjournalled: dict[str, IntentRecord] = {}  # whole intents that the journal does not hold yet
         self.taken_ns: dict[str, int] = {}  # when an intent was taken in, for the stamps of its outcomes
         self.on_bad_filters: Callable[[], None] = lambda: None  # the venue refused a price or quantity of ours
+        self.want_audit: Callable[[str], None] = _nothing  # decide must hear what the venue shows of the symbol
         self.on_cover_changed: Callable[[str], None] = _nothing  # a stop of the symbol was placed or moved
         self.on_verdicts: Callable[[tuple[Cover, ...]], None] = _nothing  # what the auditor found
         self.on_audit: Callable[[bytes, bytes], None] = _nothing  # bodies of positionRisk and all openAlgoOrders

@@ -20,10 +20,20 @@ import structlog
 
 from pipeline.binance.errors import ReadFailed, VenueFailure
 from pipeline.core import identity, rate_limits
-from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, ReducePosition, Sweep
+from pipeline.core.commands import (
+    CancelLeg,
+    ClosePosition,
+    MoveStop,
+    OpenBracket,
+    PlaceTarget,
+    ReducePosition,
+    RequestData,
+    Sweep,
+)
 from pipeline.core.events import Leg
 from pipeline.core.identity import intent_of, leg_of
 from pipeline.core.rate_limits import Budget, Lane, Window
+from pipeline.core.units import Milliseconds
 from pipeline.execution.adoption import Adopter
 from pipeline.execution.auditor import Auditor
 from pipeline.execution.cancelling import Canceller
@@ -122,6 +132,7 @@ class Executor:
         self.desk.evidence.on_sighting = self._sighted
         self.desk.evidence.on_position = self._position_told
         self.desk.on_bad_filters = self.data.doubt_filters
+        self.desk.want_audit = self._want_audit
 
     # --------------------------------------------------------------------------------------------- life
 
@@ -261,6 +272,11 @@ class Executor:
         """Take a wish for data in; it is answered by a line, or shed with a reason."""
         self.data.submit(record)
 
+    def _want_audit(self, symbol: str) -> None:
+        """Decide hears what the venue shows of a symbol, although it did not ask."""
+        now = Milliseconds(self.desk.clock.now_ms())
+        self.data.submit(DataIntentRecord(f"unasked-{symbol}-{now}", symbol, now, RequestData("audit")))
+
     def _carry_out(self, record: IntentRecord) -> None:
         intent, desk = record.intent, self.desk
         if isinstance(intent, OpenBracket):
@@ -271,6 +287,8 @@ class Executor:
         if position is not None and position.symbol != record.symbol:
             self._refuse(record, f"invalid: {intent.position} is a position of {position.symbol}")
             return
+        if position is None and isinstance(intent, ClosePosition):
+            position = self._closer.let_go(record.symbol, intent.side)
         if position is None:
             if isinstance(intent, ClosePosition) and self._closer.may_close_stranger(record.symbol):
                 position = self._closer.stranger(record, intent)

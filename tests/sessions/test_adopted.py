@@ -22,7 +22,7 @@ from pipeline.core.commands import (
     ReportTrade,
 )
 from pipeline.core.engine import digest
-from pipeline.core.events import Leg, PositionOverridden, Side, TradingMode, TradingStateSet
+from pipeline.core.events import CloseRequested, Leg, PositionOverridden, Side, TradingMode, TradingStateSet
 from pipeline.core.positions import Stage
 from tests.sessions.story import Story
 from tests.sessions.test_any_story import same, upside_down
@@ -91,6 +91,17 @@ def it_is_not_taken_in_while_late_words_may_explain_it(s: Story) -> None:
     opened_elsewhere(s)
     live(s, 3)
     assert s.session.state.position is None
+
+
+@story
+def a_close_by_hand_from_before_closes_it_once_it_is_taken_in(s: Story) -> None:
+    opened_elsewhere(s)
+    live(s, 2)
+    assert s.session.state.position is None
+    s.say(CloseRequested("hand-1", "enough"))
+    live(s, 10)
+    assert ["HAND"] == s.closes
+    assert 0 == s.venue.lots
 
 
 @story

@@ -78,6 +78,31 @@ async def test_a_sweep_leaves_the_stops_of_a_position_that_is_not_flat() -> None
 
 
 @scenario
+async def test_a_position_that_decide_let_go_of_is_closed_under_another_name() -> None:
+    """A refused sweep tells decide what the venue shows; then a close under another name reaches the position."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    executor.submit(intent(2, ClosePosition("abcdefg.09.0.tagg0", Side.BUY, Lots(10), "by hand")))
+    await executor.desk.idle()
+    assert [FAR, WORKING] == world.venue.rails(BTC)  # a name from before never meets a position that is guarded
+    assert 0 < world.venue.positions[BTC]
+    executor.submit(intent(3, Sweep(record.id)))
+    await executor.desk.idle()
+    told = [(symbol, answer.kind) for symbol, answer in world.outbox.answers]
+    close = intent(4, ClosePosition("abcdefg.010.0.tagg0", Side.BUY, Lots(10), "by hand"))
+    executor.submit(close)
+    await executor.desk.idle()
+
+    assert (BTC, "audit") in told
+    assert 0 == world.venue.positions[BTC]
+    assert ["c:accepted"] == world.outbox.verdicts(close.id)
+    executor.submit(intent(5, Sweep(record.id)))
+    await executor.desk.idle()
+    assert [] == world.venue.rails(BTC)
+
+
+@scenario
 async def test_a_position_that_was_not_opened_here_can_be_closed() -> None:
     """The ladder needs its side only; afterwards the symbol is free again."""
     world = World()
