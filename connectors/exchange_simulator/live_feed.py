@@ -149,6 +149,8 @@ class LiveFeed:
                     self._take(route, message.data)
             finally:
                 follower.cancel()
+                # What it met while sending is the end of this socket, which the reading has noticed.
+                await asyncio.gather(follower, return_exceptions=True)
 
     def _take(self, route: str, text: str) -> None:
         try:

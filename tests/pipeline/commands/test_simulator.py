@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -33,6 +34,12 @@ def test_the_process_prints_its_addresses_answers_and_ends_cleanly(tmp_path: Pat
         (["--scenario", "storm"], "neither a file nor one of"),
         (["--rate", "0"], "rate 0"),
         (["--recording", "/does/not/exist"], "does not exist"),
+        (["--klines", "/does/not/exist"], "does not exist"),
+        (["--klines", str(Path(__file__).parent)], "no file SYMBOL.csv"),
+        (["--klines", str(Path(__file__).parent), "--live", "http://x", "ws://x"], "choose one"),
+        (["--live", "http://127.0.0.1:9", "ws://127.0.0.1:9"], "does not answer as the venue does"),
+        (["--live", "http://127.0.0.1:9"], "2 arguments"),
+        (["--coin-margined", "-1"], "--coin-margined"),
     ],
 )
 def test_wrong_options_are_refused_in_words(options: list[str], words: str) -> None:
@@ -64,3 +71,31 @@ def test_a_fault_plan_is_read_judged_and_closed(tmp_path: Path) -> None:
     last = json.loads(ledger.read_text().splitlines()[-1])
     assert ("fault_plan", {"429": 0}) == (last["kind"], last["bites"])
     assert ["fault rule 1: 429 never bit (0 things matched)"] == last["never_bit"]
+
+
+def test_candles_and_a_live_proxy_of_them(tmp_path: Path) -> None:
+    """One simulator plays a file of candles, another re-serves it: the proxy answers with the first one's candles."""
+    rows = [f"{minute * 60_000},100,101,99,100.5,50" for minute in range(30)]
+    (tmp_path / "ABCUSDT.csv").write_text("\n".join(["open_time_ms,open,high,low,close,volume", *rows]) + "\n")
+    options = ("--port", "0", "--klines", str(tmp_path), "--history-minutes", "20", "--speed", "60")
+    with simulator_process(*options) as candles:
+        assert ("klines", ["ABCUSDT"]) == (
+            candles.admin("GET", "status")["source"]["source"],
+            candles.admin("GET", "status")["symbols"],
+        )
+        with simulator_process("--port", "0", "--symbols", "ABCUSDT", "--live", candles.rest, candles.ws) as proxy:
+            assert "live" == proxy.admin("GET", "status")["source"]["source"]
+            asked = {"symbol": "ABCUSDT", "interval": "5m", "limit": 3, "endTime": 1}
+            first, second = (
+                httpx.get(f"{one.rest}/fapi/v1/klines", params=asked, timeout=10).json() for one in (candles, proxy)
+            )
+            assert first == second
+
+
+def test_a_tick_finer_than_money_is_refused(tmp_path: Path) -> None:
+    """A scenario whose new tick cannot be counted names the symbol."""
+    file = tmp_path / "mine.json"
+    change = {"at": 1, "symbol": "BTCUSDT", "kind": "tick", "tick": "0.00000001"}
+    file.write_text(json.dumps({"name": "mine", "happenings": [change]}))
+
+    assert "finer than 1e-8" in CliRunner().invoke(simulator, ["--port", "0", "--scenario", str(file)]).output
