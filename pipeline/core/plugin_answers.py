@@ -67,6 +67,7 @@ ALLOWED: Final[dict[str, tuple[type, ...]]] = {
 
 
 WHY_CHARACTERS: Final = 200
+LARGEST: Final = 1 << 62
 
 
 def words(answer: Answer) -> str:
@@ -77,17 +78,23 @@ def words(answer: Answer) -> str:
         case SaysNothing():
             return "say nothing"
         case SaysFactor():
-            return f"say {answer.value / 1_000:g} points of quality {answer.quality / 1_000:g}{tail}"
+            value, quality = _bounded(answer.value), _bounded(answer.quality)
+            return f"say {value / 1_000:g} points of quality {quality / 1_000:g}{tail}"
         case SaysSignal():
             return f"propose a {'long' if answer.long else 'short'}{tail}"
         case SaysClose():
             return f"close{tail}"
         case SaysTighten():
-            return f"tighten the stop to {format_e8(answer.price)}{tail}"
+            return f"tighten the stop to {format_e8(_bounded(answer.price))}{tail}"
         case SaysFailed():
             return f"fail: {answer.reason[:WHY_CHARACTERS]}"
         case _:
             assert_never(answer)
+
+
+def _bounded(number: int) -> int:
+    """A number of a line has up to 4,300 digits; nobody reads more of it than that it is large."""
+    return max(-LARGEST, min(LARGEST, number))
 
 
 class PluginAnswered(msgspec.Struct, frozen=True, tag="plugin_answered"):

@@ -46,6 +46,7 @@ TIGHTEN_MS: Final = 60_000  # a plug-in moves a stop at most so often: the ratch
 LARGEST_E8: Final = 1 << 62
 LARGEST_VALUE: Final = 100_000
 TEXT_CHARACTERS: Final = 200
+CODE_CHARACTERS: Final = 64
 STRANGER: Final = ""  # where answers of names that the policy does not know are counted
 
 
@@ -210,6 +211,8 @@ def _wrong(row: PluginRow, known: PluginState, event: PluginAnswered) -> str:
         return answer.reason[:TEXT_CHARACTERS]
     if event.version != row.version:
         return f"it calls itself version {event.version[:40]!r}, the configuration wants {row.version!r}"
+    if len(event.code) > CODE_CHARACTERS:
+        return "its code has no digest of ours"
     if known.code and event.code != known.code:
         return (
             f"its code has changed under version {row.version!r} ({known.code} → {event.code[:40]}): give it a new "
@@ -220,9 +223,9 @@ def _wrong(row: PluginRow, known: PluginState, event: PluginAnswered) -> str:
     if not isinstance(answer, ALLOWED[row.kind]):
         return f"a plug-in of the kind {row.kind} may not {words(answer)}"
     if isinstance(answer, SaysFactor) and not (abs(answer.value) <= LARGEST_VALUE and 0 <= answer.quality <= 1_000):
-        return f"value {answer.value} or quality {answer.quality} is out of range"
+        return "its value or quality is out of range"
     if isinstance(answer, SaysTighten) and not 0 < answer.price < LARGEST_E8:
-        return f"the price {answer.price} is none"
+        return "its price is none, or out of range"
     return ""
 
 
