@@ -67,6 +67,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def _new_consumer_thread(self) -> _NoThread:
         return _NoThread(self, beacon=self.beacon)
 
+    def verify_event_path(self, now: float, tp: Any) -> None:  # Any: Faust's TP
+        """Watch streams only: a changelog is not read after its recovery, and Faust would call that stuck for ever."""
+        if not self._is_changelog_tp(tp):
+            super().verify_event_path(now, tp)
+
     async def _drain_messages(self, fetcher: Any) -> None:  # Any: Faust's Fetcher
         """
         Read until *fetcher* or the consumer stops: Faust's own loop, with the same meaning.

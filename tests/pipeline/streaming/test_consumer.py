@@ -131,3 +131,15 @@ async def test_repeats_of_a_filtered_topic_are_dropped_and_holes_are_told(tmp_pa
 
     assert [5, 6, 6, 7, 12] == delivered
     assert [(8, 13)] == [(hole.begin, hole.end) for hole in consumer._gap[PLACE]]
+
+
+async def test_a_changelog_is_not_called_stuck(tmp_path: Path) -> None:
+    """Its rows are ours and are not read again; the watch over streams stays."""
+    app = app_in(tmp_path)
+    app.tables._changelogs[PLACE.topic] = None
+    watched: list[TP] = []
+    app.consumer._thread.verify_event_path = lambda _, place: watched.append(place)
+    stream = TP("test.inputs", 0)
+    for place in (PLACE, stream):
+        app.consumer.verify_event_path(0.0, place)
+    assert [stream] == watched
