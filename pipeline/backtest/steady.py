@@ -27,8 +27,8 @@ from connectors.exchange_simulator.ledger import Ledger
 from connectors.exchange_simulator.venue import Venue, VenueSettings
 from pipeline.audit.fold_digest import fold_digest
 from pipeline.benchmarks.report import Measured, Options, figure
-from pipeline.benchmarks.whole import open_command
 from pipeline.core import state as core_state
+from pipeline.core.events import Side
 from pipeline.core.units import ONE_E8
 from pipeline.settings import load
 from pipeline.virtual.clock import START_MS, VirtualLoop, run, silence
@@ -72,6 +72,7 @@ class Counted(msgspec.Struct):
     """What the ledger and the states say of the minutes counted."""
 
     requests: list[int]
+    orders: list[int]  # of these, what moves stops and targets
     data: list[int]
     weight: list[int]
     paths: dict[str, int]
@@ -80,6 +81,16 @@ class Counted(msgspec.Struct):
     quality: list[int]  # per mille, of open interest of every held symbol, once a minute
     warm_minutes: float
     faults: list[str]
+
+
+class _Connector(Connector):
+    """Marks holes of the books too, as the real one does."""
+
+    def _mark_holes(self) -> None:
+        super()._mark_holes()
+        for symbol in self.world.settings.symbols:
+            line = self._public.lost(symbol, self.clock.now_ns(), f"{symbol.lower()}@depth@100ms")
+            self._publish(symbol, line)
 
 
 class _Decide(Decide):
@@ -93,100 +104,117 @@ class _Decide(Decide):
         return core_state.decode(folding.image(symbol))
 
 
-class _Steady:
+class Steady:
+    """The world of the count; the tests break its books."""
+
     def __init__(self, symbols: int, minutes: int, settle_minutes: int, say: Callable[[str], None]) -> None:
         names = default_symbols(symbols)
         self._minutes, self._settle_minutes, self._say = minutes, settle_minutes, say
         self._settings = load({"PERPGUARD_SYMBOLS": ",".join(names), "PERPGUARD_ROLE": "all"})
-        self._names = names
-        self._lines: list[Json] = []
+        self.names = names
+        self.requests: list[Json] = []
         self._emptied: dict[int, int] = {}
 
-    async def main(self, loop: VirtualLoop, disk: Path) -> Counted:
-        """Warm up, open, settle, count."""
-        rows = [default_instrument(name) for name in self._names]
+    def begin(self, loop: VirtualLoop, disk: Path) -> None:
+        """Start the exchange and every role."""
+        rows = self._rows = [default_instrument(name) for name in self.names]
         kafka = self._kafka = VirtualKafka(loop, random.Random("steady/kafka"))
         market = SparseMarket(
             rows, random=random.Random("steady/market"), start_ms=START_MS, step_ms=STEP_MS, level_usdt=5_000
         )
-        wanted = frozenset(f"{name.lower()}@{stream}" for name in self._names for stream in STREAMS)
-        exchange = Venue(
+        wanted = frozenset(f"{name.lower()}@{stream}" for name in self.names for stream in STREAMS)
+        exchange = self.exchange = Venue(
             rows, VenueSettings(seed=1, wallet_e8=1_000_000 * ONE_E8), routes=ROUTES, start_ms=START_MS,
             ledger=Ledger(self._note, keep=10_000), wanted=wanted.__contains__,
         )  # fmt: skip
         venue = VirtualVenue(loop, exchange, market, random=random.Random("steady/venue"), tick_ms=250)
-        world = World(loop, self._settings, fold_digest(b"steady"), kafka, venue, disk, tick_seconds=0.5)
-        driver = loop.create_task(venue.run())
-        roles: list[tuple[str, Callable[[World, str], Worker]]] = [
-            ("connector", Connector), ("account", Account), ("decide", _Decide), ("execute", Execute),
-        ]  # fmt: skip
-        workers = [role(world, name) for name, role in roles]
-        self._decide = next(worker for worker in workers if isinstance(worker, _Decide))
-        for worker in workers:
+        self._world = World(loop, self._settings, fold_digest(b"steady"), kafka, venue, disk, tick_seconds=0.5)
+        self._tasks = [loop.create_task(venue.run()), loop.create_task(self._empty())]
+        self.connector = _Connector(self._world, "connector")
+        self._decide = _Decide(self._world, "decide")
+        others = (Account(self._world, "account"), Execute(self._world, "execute"))
+        self._workers: list[Worker] = [self.connector, self._decide, *others]
+        for worker in self._workers:
             worker.begin()
-        emptying = loop.create_task(self._empty())
-        warm_s = await self._warm(loop)
-        await self._open(rows, exchange)
+
+    async def end(self) -> None:
+        """End every process."""
+        for task in self._tasks:
+            task.cancel()
+        for worker in self._workers:
+            worker.process.kill()
+        await asyncio.sleep(0.05)
+        for worker in self._workers:
+            worker.process.bury()
+
+    async def main(self, loop: VirtualLoop, disk: Path) -> Counted:
+        """Warm up, open, settle, count."""
+        self.begin(loop, disk)
+        warm_s = await self.warm(loop)
+        await self.open(POSITIONS)
         await asyncio.sleep(self._settle_minutes * 60)
         begin_ms = START_MS + loop.passed_us // 1_000
         quality = []
         for minute in range(self._minutes):
             await asyncio.sleep(60)
-            quality += self._qualities(exchange)
+            quality += self._qualities()
             self._say(f"counted minute {minute + 1} of {self._minutes}")
-        for task in (driver, emptying):
-            task.cancel()
-        for worker in workers:
-            worker.process.kill()
-        await asyncio.sleep(0.05)
-        for worker in workers:
-            worker.process.bury()
-        counted = count(self._lines, begin_ms=begin_ms, minutes=self._minutes)
+        await self.end()
+        counted = count(self.requests, begin_ms=begin_ms, minutes=self._minutes)
         counted.quality = quality
         counted.warm_minutes = warm_s / 60
-        counted.faults = [f"{name}: {error!r}" for name, error in world.faults]
+        counted.faults = [f"{name}: {error!r}" for name, error in self._world.faults]
         return counted
 
     def _note(self, line: Json) -> None:
         if line["kind"] == "request":
-            self._lines.append(line)
+            self.requests.append(line)
 
-    async def _warm(self, loop: VirtualLoop) -> float:
+    async def warm(self, loop: VirtualLoop) -> float:
         """Until every symbol has its book and its history."""
-        cold = list(self._names)
+        cold = list(self.names)
         while True:
             await asyncio.sleep(LOOK_S)
             cold = [name for name in cold if not _is_warm(self._decide.state(name))]
-            warm = len(self._names) - len(cold)
-            self._say(f"{warm} of {len(self._names)} symbols are warm after {loop.time() / 60:.1f} simulated minutes")
+            warm = len(self.names) - len(cold)
+            self._say(f"{warm} of {len(self.names)} symbols are warm after {loop.time() / 60:.1f} simulated minutes")
             if not cold:
                 return loop.time()
             assert loop.time() < WARM_MINUTES * 60, f"only {warm} symbols are warm after {WARM_MINUTES} minutes"
 
-    async def _open(self, rows: list[Any], exchange: Venue) -> None:
-        """Five positions by commands, as a person would ask; a symbol that is declined makes room for the next."""
+    async def open(self, positions: int) -> None:
+        """So many positions by commands, as a person would ask; a symbol that is declined makes room for the next."""
         turn, tries = 0, 0
-        while (missing := POSITIONS - len(self._held(exchange))) > 0:
-            for row in (rows[(turn + step) % len(rows)] for step in range(missing)):
-                price = exchange.market(row.symbol).mark_e8 / ONE_E8
-                command = open_command(row.symbol, middle=price, tick=row.tick_e8 / ONE_E8)
+        while (missing := positions - len(self.held())) > 0:
+            for row in [self._rows[(turn + step) % len(self._rows)] for step in range(missing)]:
+                turn += 1
+                command = records.OpenCommand(
+                    command=f"steady-{turn}", symbol=row.symbol, side=Side.BUY, notional="500"
+                )
                 self._kafka.append(ACCOUNT.name, 0, b"", records.encode(command))
-            turn, tries = turn + missing, tries + 1
-            assert tries < OPEN_TRIES, f"only {POSITIONS - missing} positions were opened in {tries} tries"
+            tries += 1
+            assert tries < OPEN_TRIES, f"only {positions - missing} positions were opened in {tries} tries"
             await asyncio.sleep(30)
-            self._say(f"{len(self._held(exchange))} of {POSITIONS} positions are open")
+            self._say(f"{len(self.held())} of {positions} positions are open")
 
-    def _held(self, exchange: Venue) -> list[str]:
+    def whole(self, symbol: str) -> bool:
+        """Decide has the symbol's book."""
+        state = self._decide.state(symbol)
+        return state is not None and state.book.whole
+
+    def held(self) -> list[str]:
+        """The symbols with a position, by the exchange."""
+        exchange = self.exchange
         return [
             name
-            for name in self._names
+            for name in self.names
             if any(position.lots for position in exchange.account.of_symbol(exchange.market(name).row))
         ]
 
-    def _qualities(self, exchange: Venue) -> list[int]:
+    def _qualities(self) -> list[int]:
         """Quality of open interest, the one factor that is fed by polling alone, of each held symbol."""
         found = []
-        for name in self._held(exchange):
+        for name in self.held():
             state = self._decide.state(name)
             factor = state.scores.factors.get(POLLED_FACTOR) if state is not None and state.scores is not None else None
             found.append(factor.quality if factor is not None else 0)
@@ -196,7 +224,7 @@ class _Steady:
         """What everybody has read of the log is let go: an hour of 200 symbols is a million lines."""
         while True:
             await asyncio.sleep(LETTING_GO_S)
-            for partition in {partition_of(name) for name in self._names}:
+            for partition in {partition_of(name) for name in self.names}:
                 kept = self._kafka.of(INPUTS.name, partition).records
                 first = self._emptied.get(partition, 0)
                 last = max(first, len(kept) - 5_000)
@@ -207,12 +235,12 @@ class _Steady:
 
 
 def _is_warm(state: core_state.SymbolState | None) -> bool:
-    return state is not None and state.instrument is not None and not state.book.wants_snapshot and state.bars.ready
+    return state is not None and state.instrument is not None and state.book.whole and state.bars.ready
 
 
 def count(lines: list[Json], *, begin_ms: int, minutes: int) -> Counted:
     """What the ledger's requests say of *minutes* whole minutes from *begin_ms* on."""
-    requests, data, weight = [0] * minutes, [0] * minutes, [0] * minutes
+    requests, orders, data, weight = ([0] * minutes for _ in range(4))
     paths: Counter[str] = Counter()
     audits: dict[str, list[int]] = {path: [] for path in AUDIT_PATHS}
     for line in lines:
@@ -220,6 +248,7 @@ def count(lines: list[Json], *, begin_ms: int, minutes: int) -> Counted:
         if not 0 <= index < minutes:
             continue
         requests[index] += 1
+        orders[index] += line["method"] != "GET"
         data[index] += path in DATA_PATHS
         weight[index] += line["weight"]
         paths[f"{line['method']} {path}"] += 1
@@ -233,6 +262,7 @@ def count(lines: list[Json], *, begin_ms: int, minutes: int) -> Counted:
     ]
     return Counted(
         requests=requests,
+        orders=orders,
         data=data,
         weight=weight,
         paths=dict(paths.most_common()),
@@ -249,7 +279,7 @@ def measure(
 ) -> Counted:
     """Five positions among *symbols*, *minutes* counted after all is warm."""
     with silence(), tempfile.TemporaryDirectory(prefix="perpguard-steady-") as directory:
-        one = _Steady(symbols, minutes, settle_minutes, say)
+        one = Steady(symbols, minutes, settle_minutes, say)
         return run(lambda loop: one.main(loop, Path(directory)))
 
 
@@ -264,6 +294,7 @@ def rest(options: Options) -> Measured:
     figures = {
         "requests_per_minute": figure([statistics.fmean(found.requests)], "1/min", must=11, aim=None),
         "requests_in_the_worst_minute": figure([max(found.requests)], "1/min"),
+        "of_these_orders_per_minute": figure([statistics.fmean(found.orders)], "1/min"),
         "data_requests_per_minute": figure([statistics.fmean(found.data)], "1/min", must=6.9, aim=None),
         "weight_per_minute": figure([statistics.fmean(found.weight)], "1/min"),
         "audits": figure([found.audits], "", must=minutes, aim=None),
