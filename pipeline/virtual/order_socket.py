@@ -30,6 +30,7 @@ API_KEY: Final = "socket-key"
 PRIVATE: Final = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # of the simulator only
 PUBLIC_PEM: Final = PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 LIFE_S: Final = (1.0, 15.0)
+CUT_AMID: Final = 0.05  # of the orders have their wire cut on the way there or back
 AS_REST: Final = {name: {"method": kind.method, "path": kind.path} for kind, name in METHODS.items()}
 PLACES: Final = frozenset({"order.place", "algoOrder.place"})
 
@@ -37,14 +38,15 @@ PLACES: Final = frozenset({"order.place", "algoOrder.place"})
 class VirtualWire:
     """``order_socket.Wire`` of one process; the exchange sees each frame a road later."""
 
-    def __init__(self, venue: VirtualVenue, process: Process, *, life_s: float) -> None:
+    def __init__(self, venue: VirtualVenue, process: Process, *, chance: random.Random) -> None:
         self._venue = venue
         self._process = process
+        self._chance = chance
         self._session = Session(address="unknown", now_ms=venue.catch_up())
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._cut = False
         self._unanswered = 0
-        venue.loop.call_later(life_s, self._end_of_life)
+        venue.loop.call_later(chance.uniform(*LIFE_S), self._end_of_life)
 
     def is_open(self) -> bool:
         """False once it was cut, and while the exchange refuses everything."""
@@ -65,6 +67,8 @@ class VirtualWire:
             self.cut()
             raise WireCut("the connection broke")
         loop.call_later(venue.road(), self._arrive, asked)
+        if asked.method in METHODS.values() and self._chance.random() < CUT_AMID:
+            loop.call_later(venue.road() * self._chance.uniform(0.0, 2.0), self._end_of_life)
 
     async def receive(self) -> bytes:
         """See ``order_socket.Wire``."""
@@ -133,14 +137,14 @@ class SocketExecute(Execute):
     def make_venue(self) -> Venue:
         """Orders by socket while one stands."""
         world, process = self.world, self.process
-        lives = random.Random(f"{process.name}/{world.venue.venue.settings.seed}/order socket")
+        chance = random.Random(f"{process.name}/{world.venue.venue.settings.seed}/order socket")
         world.venue.venue.keys.register(API_KEY, PUBLIC_PEM)
 
         async def open_wire() -> Wire:
             await asyncio.sleep(world.venue.road() * 2)
             if world.venue.refusing_until > world.loop.time():
                 raise WireCut("connection refused")
-            return VirtualWire(world.venue, process, life_s=lives.uniform(*LIFE_S))
+            return VirtualWire(world.venue, process, chance=chance)
 
         self.socket_venue = SocketVenue(
             super().make_venue(),
