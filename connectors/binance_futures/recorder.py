@@ -137,9 +137,10 @@ class Recorder:
 
     def filters(self, at_ns: int, url: str, body: bytes) -> None:
         """Write exchangeInfo whole into its file, and each symbol's own part into the lines."""
+        rows = msgspec.json.decode(body, type=_ExchangeInfo).symbols
         with gzip.open(self._directory / EXCHANGE_INFO_FILE, "ab") as file:
             file.write(b"%b -> %d.%06d: %b\n" % (url.encode(), *divmod(at_ns // 1_000, 1_000_000), body))
-        for raw in msgspec.json.decode(body, type=_ExchangeInfo).symbols:
+        for raw in rows:
             symbol = msgspec.json.decode(raw, type=_Named).symbol
             if symbol in self._symbols or not self._symbols:
                 self._answer(at_ns, symbol, "exchange_info", raw)

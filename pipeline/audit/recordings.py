@@ -18,6 +18,7 @@ from pipeline.wire import lines
 from pipeline.wire.topics import INPUT_PARTITIONS, INPUTS, partition_of
 
 TICK_NS: Final = 250_000_000
+PAUSE_NS: Final = 60_000_000_000
 RECORD_LINES: Final = 200
 TURNS: Final = 4  # symbols a tick and partition whose scores are computed
 TICKER: Final = "decide/recording"
@@ -53,7 +54,9 @@ class RecordingSource:
             for raw in whole_lines(path, []):
                 line = lines.decode(raw)
                 if not due:
-                    due = line.at + TICK_NS
+                    due = line.at - line.at % TICK_NS + TICK_NS
+                if line.at - due > PAUSE_NS:  # nobody recorded: time did not pass in small steps
+                    due = line.at - line.at % TICK_NS
                 while line.at >= due:
                     for writer in writers.values():
                         yield from writer.tick(due)

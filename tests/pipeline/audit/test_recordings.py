@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -16,7 +17,10 @@ from pipeline.audit.recordings import RecordingSource, is_recording
 from pipeline.audit.sources import SourceError
 from pipeline.cli import main
 from pipeline.commands.record import record_until_told
+from pipeline.wire import lines
 from tests.connectors.binance_futures.recordings import folded
+from tests.connectors.binance_futures.test_recorder import SECOND, Clock, depth
+from tests.connectors.binance_futures.test_recorder import recorded as recorder_of
 from tests.simulator import simulator_inside, until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -66,6 +70,19 @@ async def test_what_is_recorded_is_folded_into_the_books_of_the_venue_and_played
         result = await asyncio.to_thread(CliRunner().invoke, main, command)
         assert 0 == result.exit_code, (command, result.output, result.exception)
     assert (tmp_path / "worth.png").stat().st_size > 1_000
+
+
+def test_ticks_stand_at_quarters_of_a_second_and_a_week_without_a_recorder_is_one_step(tmp_path: Path) -> None:
+    """Resumed later, a recording does not tick through the time in between."""
+    recorder, intake = recorder_of(tmp_path, Clock())
+    week = 7 * 86_400 * SECOND
+    for at, number in ((SECOND, 1), (SECOND + 600_000_000, 2), (week, 3)):
+        intake.frame(at, depth(number, number - 1))
+    recorder.close()
+    found = [lines.decode(raw) for entry in RecordingSource(tmp_path).entries() for raw in lines.split(entry.value)]
+
+    assert [1_250, 1_500, week // 1_000_000] == [line.tick for line in found if line.tick is not None][:3]
+    assert [1, 2, 3] == [msgspec.json.decode(line.frame)["data"]["u"] for line in found if bytes(line.frame)]
 
 
 def test_the_log_of_a_recording_is_the_same_every_time_and_a_directory_without_one_is_named(tmp_path: Path) -> None:
