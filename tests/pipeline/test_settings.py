@@ -173,3 +173,32 @@ def test_only_who_sends_orders_needs_the_secret(role: str) -> None:
 def test_one_real_address_is_enough_to_be_refused() -> None:
     """A local REST with the venue's real streams, or the reverse, is the real venue."""
     assert "real venue" in problems_of({"PERPGUARD_REST_URL": "https://fapi.binance.com"})[0]
+
+
+def test_an_order_socket_needs_a_key_of_its_own() -> None:
+    """Without it the venue would refuse the logon; without the address no key is asked for."""
+    assert "" == load({}).order_socket_url
+    with pytest.raises(ConfigurationError, match="PERPGUARD_ORDER_SOCKET_KEY"):
+        load({"PERPGUARD_ORDER_SOCKET_URL": "ws://127.0.0.1:1"})
+    found = load(
+        {
+            "PERPGUARD_ORDER_SOCKET_URL": "ws://127.0.0.1:1/",
+            "PERPGUARD_ORDER_SOCKET_KEY": "k",
+            "PERPGUARD_ORDER_SOCKET_PRIVATE_KEY": "p",
+        }
+    )
+
+    assert ("ws://127.0.0.1:1", "local") == (found.order_socket_url, found.venue)
+    assert "p" not in repr(found.order_socket_private_key).replace("Secret", "")
+
+
+def test_the_real_venue_behind_the_order_socket_alone_is_real_money() -> None:
+    """Whatever REST points at."""
+    with pytest.raises(ConfigurationError, match="PERPGUARD_REAL_MONEY"):
+        load(
+            {
+                "PERPGUARD_ORDER_SOCKET_URL": "wss://ws-fapi.binance.com",
+                "PERPGUARD_ORDER_SOCKET_KEY": "k",
+                "PERPGUARD_ORDER_SOCKET_PRIVATE_KEY": "p",
+            }
+        )

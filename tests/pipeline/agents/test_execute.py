@@ -18,11 +18,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from connectors.exchange_simulator.signing import DEFAULT_KEY, DEFAULT_SECRET
-from pipeline.agents.execute import budget_of, limits_of
+from pipeline.agents.execute import budget_of, limits_of, order_socket_of
+from pipeline.binance.rest import RestClient
+from pipeline.configuration import ConfigurationError
 from pipeline.core.commands import OpenBracket, RequestData
 from pipeline.core.events import Side, Verdict
 from pipeline.core.units import Lots, Milliseconds, Ticks
 from pipeline.embedded_kafka import EmbeddedKafka
+from pipeline.execution.ports import SystemClock
 from pipeline.settings import load
 from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire import lines
@@ -47,6 +50,21 @@ def test_the_designs_budget_binds_and_the_limits_are_the_settings() -> None:
     )
     assert settings.limits.max_positions == limits.max_positions
     assert settings.symbols == limits.symbols
+
+
+def test_a_private_key_that_is_none_is_named_at_start() -> None:
+    """Orders by REST need none; a socket's must be Ed25519 in PEM."""
+    clock = SystemClock()
+    rest = RestClient("http://127.0.0.1:1", api_key="", api_secret="", now_ms=clock.now_ms)
+    environment = {
+        "PERPGUARD_ORDER_SOCKET_URL": "ws://127.0.0.1:1",
+        "PERPGUARD_ORDER_SOCKET_KEY": "k",
+        "PERPGUARD_ORDER_SOCKET_PRIVATE_KEY": "rubbish",
+    }
+
+    assert order_socket_of(load({}), rest, clock) is None
+    with pytest.raises(ConfigurationError, match="PERPGUARD_ORDER_SOCKET_PRIVATE_KEY"):
+        order_socket_of(load(environment), rest, clock)
 
 
 @asynccontextmanager
