@@ -11,16 +11,18 @@ import multiprocessing
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from pipeline.chaos.judges import Violation
 from pipeline.chaos.virtual_judge import brackets, input_lines, judge, known_intents
+from pipeline.chaos.virtual_kept import Kept, code_name
 from pipeline.chaos.virtual_plan import Fault, Plan, draw
 from pipeline.chaos.virtual_run import Makers, Traces, carry_out, settings
 from pipeline.chaos.virtual_shrink import shrink
-from pipeline.chaos.virtual_sites import sites
+from pipeline.chaos.virtual_sites import label, sites, unreachable
 from pipeline.demo.figures import percentile
 from pipeline.settings import Settings
 from pipeline.virtual.clock import silence
@@ -30,7 +32,7 @@ Json: TypeAlias = Any  # the result's JSON
 
 REST: Final = "rest"
 TRANSPORTS: Final[Mapping[str, Makers]] = {REST: {}, "socket": {"execute": SocketExecute}}  # how orders travel
-CHUNK: Final = 50
+CHUNK: Final = 20
 SHRUNK_AT_MOST: Final = 3  # failing seeds that are made small
 REACHED_OFTEN: Final = 20  # each await point is the crash point in so many seeds at least
 
@@ -125,18 +127,34 @@ def smallest(seed: int, promise: str, *, transport: str = REST) -> Failure:
         return Failure(seed, broken(plan), repeat, list(plan.faults), len(plan.rides))
 
 
-def campaign(first: int, count: int, *, processes: int, transport: str = REST) -> tuple[dict[str, Json], list[Failure]]:
-    """Run *count* seeds from *first* on; returns the result (architecture section 7) and the failures, made small."""
+def campaign(
+    first: int, count: int, *, processes: int, transport: str = REST, keep: Path | None = None
+) -> tuple[dict[str, Json], list[Failure]]:
+    """
+    Run *count* seeds from *first* on; returns the result (architecture section 7) and the failures, made small.
+
+    What is in *keep* already, of the same code, is not run again; what is run is added to it chunk by chunk.
+    """
     began = time.monotonic()
-    chunks = [range(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
-    every: list[Seen] = []
+    kept = None if keep is None else Kept(keep, Seen, transport=transport, code=code_name())
+    known = {} if kept is None else kept.known
+    wanted = [seed for seed in range(first, first + count) if seed not in known]
+    chunks = [wanted[at : at + CHUNK] for at in range(0, len(wanted), CHUNK)]
+    every = [known[seed] for seed in range(first, first + count) if seed in known]
+
+    def take(found: list[Seen]) -> None:
+        every.extend(found)
+        if kept is not None:
+            kept.add(found)
+
     if processes == 1:
         for seeds in chunks:
-            every += chunk(seeds, transport=transport)
-    else:
+            take(chunk(seeds, transport=transport))
+    elif chunks:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            for found in pool.imap(partial(chunk, transport=transport), chunks):
-                every += found
+            for found in pool.imap_unordered(partial(chunk, transport=transport), chunks):
+                take(found)
+    every.sort(key=lambda seen: seen.seed)
     failing = [seen for seen in every if seen.violations]
     failures = [
         smallest(seen.seed, seen.violations[0].promise, transport=transport) for seen in failing[:SHRUNK_AT_MOST]
@@ -156,6 +174,8 @@ def result_of(every: Sequence[Seen], failures: Sequence[Failure], *, seconds: fl
             reached[site] = reached.get(site, 0) + 1
     places = sites()
     every_site = (*places.execute, *places.account)
+    table = {label(site): reached.get(site, 0) for site in every_site}
+    beyond = {label(site): why for site in every_site if (why := unreachable(site)) and not reached.get(site, 0)}
     return {
         "mode": "virtual",
         "seeds": len(every),
@@ -180,12 +200,10 @@ def result_of(every: Sequence[Seen], failures: Sequence[Failure], *, seconds: fl
         "crash_points": {
             "known": len(every_site),
             "reached": len(reached),
-            "least": min((reached.get(site, 0) for site in every_site), default=0),
-            "seldom": {
-                f"{file}:{function}#{ordinal}": reached.get((file, function, ordinal), 0)
-                for file, function, ordinal in every_site
-                if reached.get((file, function, ordinal), 0) < REACHED_OFTEN
-            },
+            "least": min((many for name, many in table.items() if name not in beyond), default=0),
+            "seldom": {name: many for name, many in table.items() if many < REACHED_OFTEN and name not in beyond},
+            "unreachable": beyond,
+            "table": table,
         },
         "failures": [msgspec.to_builtins(failure) for failure in failures],
         "conditions": {"processes": processes},

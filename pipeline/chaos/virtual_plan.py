@@ -19,6 +19,8 @@ SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 TRADING_MS: Final = 12_000  # the last position is asked for before
 FAULTS_UNTIL_MS: Final = 14_000
 FIRST_MS: Final = 900
+HUNTS_OF: Final = 256
+HUNTED: Final = 0.3  # share of the rare await points that a seed waits for
 QUIET_EVERY: Final = 12  # every so manieth seed has no faults
 
 
@@ -41,7 +43,8 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     without acknowledgement), ``slow`` (readers of topic *target*), ``again`` (intents are delivered once more),
     ``late`` (the connection of an order breaks, the order arrives), ``image`` (the executor keeps an image of its
     journal), ``stick`` (triggers of *target* stay), ``skew`` (the executor's clock), ``jump`` (the price of *target*,
-    in bps), ``refuse`` (the venue takes no connections).
+    in bps), ``refuse`` (the venue takes no connections), ``hunt`` (a kill of *target* at the first of *places* that it
+    comes by: await points that few runs pass).
     """
 
     kind: str
@@ -53,6 +56,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     code: int = 0
     match: dict[str, str] = {}
     place: Place | None = None
+    places: tuple[Place, ...] = ()
 
     @property
     def name(self) -> str:
@@ -166,7 +170,28 @@ def _faults(seed: int, sites: Sets) -> list[Fault]:
             if fault.place is not None:
                 found += _road_to(fault.place, fault.at_ms, rng)
             chance /= 3
-    return found
+    return found + _hunts(seed, sites)
+
+
+def _hunts(seed: int, sites: Sets) -> list[Fault]:
+    """
+    Steers towards await points that few runs pass: every one of them is waited for from the start in its turn, with
+    its own troubles, and in each other seed with a third of the others, whichever comes first. The first quarter of
+    every block of seeds goes without, so that there are plans with the kills of the lot alone.
+    """
+    if not sites.rare or seed % HUNTS_OF < HUNTS_OF // 4:
+        return []
+    rng = random.Random(f"{seed}/hunt")
+    first = sites.rare[seed // 2 % len(sites.rare)]
+    chosen = [first]
+    if seed % 2:
+        chosen += [site for site in sites.rare if rng.random() < HUNTED and site != first]
+    found: list[Fault] = []
+    for target, own in (("execute", sites.execute), ("account", sites.account)):
+        places = tuple(Place(*site) for site in chosen if site in own)
+        if places:
+            found.append(Fault("hunt", 0, target, rng.randint(150, 900), places=places))
+    return found + _road_to(Place(*first), _at(rng), rng)
 
 
 def _road_to(place: Place, at_ms: int, rng: random.Random) -> list[Fault]:
@@ -407,11 +432,15 @@ def _refuse(seed: int, rng: random.Random, sites: Sets) -> Fault:
 
 
 class Sets(msgspec.Struct, frozen=True):
-    """Await points: of the executor, of the account, and those of the executor between a check and a write."""
+    """
+    Await points: of the executor, of the account, those of the executor between a check and a write, and those of both
+    that few runs pass.
+    """
 
     execute: tuple[tuple[str, str, int], ...]
     account: tuple[tuple[str, str, int], ...]
     writes: tuple[tuple[str, str, int], ...]
+    rare: tuple[tuple[str, str, int], ...] = ()
 
 
 Generator = Callable[[int, random.Random, Sets], Fault]

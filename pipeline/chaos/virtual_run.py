@@ -264,17 +264,34 @@ class Run:
         worker.process.trap = trap if armed else None
 
     def _kill(self, fault: Fault) -> None:
-        def kill(worker: Worker) -> None:
-            if worker.process.dead:
-                return
-            self._bite(fault)
-            worker.process.kill()
-            if self.running[fault.target] is worker:
-                self._restart[fault.target] = self.now_ms + fault.milliseconds
-                if fault.target == "execute":
-                    self._absent()
+        self._at_place(fault, lambda worker: self._killed(fault, worker))
 
-        self._at_place(fault, kill)
+    def _killed(self, fault: Fault, worker: Worker) -> None:
+        if worker.process.dead:
+            return
+        self._bite(fault)
+        worker.process.kill()
+        if self.running[fault.target] is worker:
+            self._restart[fault.target] = self.now_ms + fault.milliseconds
+            if fault.target == "execute":
+                self._absent()
+
+    def _hunt(self, fault: Fault) -> None:
+        """Kill at the first of some places; the others are waited for no longer."""
+        armed = self._armed.setdefault(fault.target, [])
+        mine: list[Armed] = []
+
+        def kill(worker: Worker) -> None:
+            for one in mine:
+                if one in armed:
+                    armed.remove(one)
+            if not armed:
+                worker.process.trap = None
+            self._killed(fault, worker)
+
+        mine += [Armed((place.file, place.function, place.ordinal), place.passes, kill) for place in fault.places]
+        armed += mine
+        self._set_trap(fault.target)
 
     def _freeze(self, fault: Fault) -> None:
         def freeze(worker: Worker) -> None:

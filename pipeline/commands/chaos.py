@@ -55,7 +55,7 @@ SELDOM_SHOWN: Final = 10
 @click.option(
     "--into",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A line for every run; runs in it are not made again.",
+    help="A line for every run or seed; those in it are not made again.",
 )
 @click.option("--keep", is_flag=True, help="Keep the directory with log, states and output of every process.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here.")
@@ -99,7 +99,7 @@ def chaos(
     if processes == virtual:
         raise click.UsageError("say --virtual (one process, virtual time) or --processes (real ones on a real Kafka)")
     if virtual:
-        _virtual(seed, seeds, jobs, transport, json_file)
+        _virtual(range(seed, seed + seeds), jobs, transport, into, json_file)
     wanted = Chaos(seed=seed, kills=kills, joins=joins, freezes=freezes, seconds=seconds, rate=rate, keep=keep)
     console = Console(width=WIDTH, force_terminal=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated run ends its parts too
@@ -138,9 +138,11 @@ def _many(plan: Chaos, runs: int, into: Path, json_file: Path | None, console: C
     raise SystemExit(int(ExitCode.UNREACHABLE if made["seeds"] < runs else ExitCode.OK))
 
 
-def _virtual(seed: int, seeds: int, jobs: int, transport: str, json_file: Path | None) -> NoReturn:
+def _virtual(seeds: range, jobs: int, transport: str, into: Path | None, json_file: Path | None) -> NoReturn:
     """Run seeds of virtual chaos and end with the exit code."""
-    result, failures = campaign(seed, seeds, processes=min(jobs, seeds), transport=transport)
+    result, failures = campaign(
+        seeds.start, len(seeds), processes=min(jobs, len(seeds)), transport=transport, keep=into
+    )
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n")
     show_virtual(result, failures)
@@ -158,8 +160,9 @@ def show_virtual(result: Json, failures: Sequence[Failure]) -> None:
         f"crash points: {points['reached']} of {points['known']} await points, {len(points['seldom'])} in fewer than 20"
         f" seeds; {result['await_points_passed']} passed, {result['takeovers']} times two executors at once"
     )
-    for name, count in list(points["seldom"].items())[:SELDOM_SHOWN]:
-        click.echo(f"  {count} × {name}")
+    for name, count in points["table"].items():
+        why = points["unreachable"].get(name)
+        click.echo(f"  {count} × {name}" + (f" (unreachable: {why})" if why else ""))
     click.echo(
         f"{result['positions']} positions, {result['stop_moves']} changes of the tightest stop,"
         f" {result['intents']} intents, {result['entries']} entries, {result['lines']} lines"

@@ -26,7 +26,7 @@ from pipeline.chaos.virtual_plan import draw
 from pipeline.chaos.virtual_run import settings
 from pipeline.chaos.virtual_sites import sites
 from pipeline.core.commands import PlaceTarget
-from pipeline.core.events import Leg
+from pipeline.core.events import Leg, Verdict
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Lots
 from pipeline.execution import closing, entries, in_doubt, sender
@@ -41,6 +41,8 @@ from pipeline.execution.rails import Rails
 from pipeline.execution.recovery import Recovery
 from pipeline.execution.sender import Purpose, Sender
 from pipeline.execution.targets import Targets
+from pipeline.streaming.checkpoints import Step
+from pipeline.streaming.runner import PartitionRunner
 from pipeline.virtual import workers
 from pipeline.virtual.clock import silence
 from pipeline.virtual.venue import VenueClient
@@ -163,7 +165,8 @@ def the_budget_blocks_exits(stack: contextlib.ExitStack) -> None:
 @mutant
 def the_resize_is_lost(stack: contextlib.ExitStack) -> None:
     """The working stop keeps the quantity of the first fill, whatever is filled and asked for later."""
-    move, first = Rails._move_working, {}
+    move = Rails._move_working
+    first: dict[str, int] = {}
 
     async def small(self: Rails, position: Guarded, wanted: WantedRail) -> None:
         wanted.lots = min(wanted.lots, first.setdefault(position.id, max(1, wanted.lots // 2)))
@@ -261,6 +264,78 @@ def a_sweep_does_not_ask_the_venue(stack: contextlib.ExitStack) -> None:
 def doubts_are_forgotten_at_a_start(stack: contextlib.ExitStack) -> None:
     """What had no end when the executor died is never asked for."""
     replace(stack, Recovery, "_end_doubts", lambda self, journal, position, *, valid_until_ms: None)
+
+
+@mutant
+def state_is_durable_before_its_outputs(stack: contextlib.ExitStack) -> None:
+    """A round of states does not wait for the outputs that came before them: a kill between loses these for ever."""
+    do, send = PartitionRunner._do, PartitionRunner._send
+
+    async def late(self: PartitionRunner, outputs: Any) -> None:
+        await asyncio.sleep(0.05)
+        await send(self, outputs)
+
+    async def hasty(self: PartitionRunner, step: Step, work: Any) -> None:
+        if step is not Step.OUTPUTS:
+            await do(self, step, work)
+
+    replace(stack, PartitionRunner, "_send", late)
+    replace(stack, PartitionRunner, "_do", hasty)
+
+
+@mutant
+def attempts_are_renumbered_at_a_start(stack: contextlib.ExitStack) -> None:
+    """A new executor counts the attempts of an intent from one again."""
+    run = Recovery.run
+
+    async def forgetful(self: Recovery, *, valid_until_ms: int) -> None:
+        self._desk.index._ordinals.clear()
+        await run(self, valid_until_ms=valid_until_ms)
+
+    replace(stack, Recovery, "run", forgetful)
+
+
+@mutant
+def a_start_protects_nothing(stack: contextlib.ExitStack) -> None:
+    """What is open and not covered when an executor starts is left to decide."""
+
+    def bare(self: Recovery, position: Guarded, journal: Any, lots: int) -> None:
+        position.filled = lots
+        position.first_fill_ms = self._desk.clock.now_ms()
+
+    replace(stack, Recovery, "_protect", bare)
+
+
+@mutant
+def a_doubtful_stop_is_believed(stack: contextlib.ExitStack) -> None:
+    """A stop whose placement was not answered is taken for one that rests."""
+
+    async def believe(self: Rails, position: Guarded, sent: Any) -> Any:
+        order = self._rests(position, sent)
+        order.doubtful = False
+        return order
+
+    replace(stack, Rails, "_doubted", believe)
+
+
+@mutant
+def an_unanswered_close_is_believed(stack: contextlib.ExitStack) -> None:
+    """A market close whose answer did not come is taken for one that filled."""
+    place, look, told = Closer._slice, Closer._look, Closer._told_flat
+    believed: set[str] = set()
+
+    async def send(self: Closer, position: Guarded, intent: str, lots: int) -> Any:
+        sent = await place(self, position, intent, lots)
+        if sent.outcome.verdict is Verdict.IN_DOUBT:
+            believed.add(position.id)
+        return sent
+
+    async def glance(self: Closer, position: Guarded, *, patient: bool) -> tuple[int, str] | None:
+        return (0, "0") if position.id in believed else await look(self, position, patient=patient)
+
+    replace(stack, Closer, "_slice", send)
+    replace(stack, Closer, "_look", glance)
+    replace(stack, Closer, "_told_flat", lambda self, position: position.id in believed or told(self, position))
 
 
 @contextlib.contextmanager

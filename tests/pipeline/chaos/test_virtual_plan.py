@@ -56,3 +56,19 @@ def test_a_fault_has_a_name_for_the_count() -> None:
 
     assert ["429", "status -1021", "kill decide", "jump"] == named
     assert isinstance(PLANS[0], Plan)
+
+
+def test_every_rare_await_point_is_waited_for_in_its_turn() -> None:
+    """By the plan of one seed in twice as many, from the start; the first quarter of every block goes without."""
+    rare = SITES[:7]
+    plans = [draw(seed, Sets(SITES, SITES[:5], SITES[:3], rare)) for seed in range(64, 64 + 2 * len(rare) + 24)]
+    hunted = {
+        (place.file, place.function, place.ordinal)
+        for plan in plans
+        for fault in plan.faults
+        if fault.kind == "hunt"
+        for place in fault.places[:1]
+    }
+
+    assert set(rare) <= hunted
+    assert all(fault.kind != "hunt" for seed in range(64) for fault in draw(seed, SETS).faults)
