@@ -222,4 +222,4 @@ def test_rules_follow_from_the_settings() -> None:
     """The account admits no more than the smaller of slots and the executor's own limit."""
     rules = rules_of(load({"PERPGUARD_SYMBOLS": "BTCUSDT,ETHUSDT"}))
 
-    assert rules == AccountRules(("BTCUSDT", "ETHUSDT"), 5, E8(10_000 * ONE_E8), 10)
+    assert rules == AccountRules(("BTCUSDT", "ETHUSDT"), 5, E8(10_000 * ONE_E8), 10, most_leverage=5)

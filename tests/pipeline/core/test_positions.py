@@ -250,4 +250,4 @@ def test_nothing_is_won_before_the_entry_price_is_known() -> None:
 def test_stages_and_bases_have_their_words() -> None:
     """The words of the domain."""
     assert ["PENDING", "OPEN", "PARTIAL", "CLOSING", "CLOSED"] == [stage.value for stage in Stage]
-    assert ["S0", "S_be", "S_ch", "S_sw", "S_f", "S_w", "S_time"] == [basis.value for basis in Basis]
+    assert ["S0", "S_be", "S_ch", "S_sw", "S_f", "S_w", "S_time", "S_pl"] == [basis.value for basis in Basis]
