@@ -41,6 +41,11 @@ class MarketBook:
         """Lowest ask in ticks."""
         return self._ask_ticks[0] if self._ask_ticks else None
 
+    def touch(self) -> tuple[int | None, int | None]:
+        """Best bid and best ask in ticks; None for an empty side."""
+        bids, asks = self._bid_ticks, self._ask_ticks
+        return bids[-1] if bids else None, asks[0] if asks else None
+
     def set_levels(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Apply absolute quantities; 0 deletes, deleting an unknown level is normal (sheet 2.8)."""
         taken = self._taken

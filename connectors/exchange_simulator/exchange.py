@@ -40,10 +40,12 @@ class Exchange:
         for _ in range(limit):
             due = next_due()
             if due is not None and due <= step and due <= now_ms:
-                self.now_ms = max(self.now_ms, due)
-                events = take(self.now_ms)
+                now = self.now_ms
+                if due > now:
+                    self.now_ms = now = due
+                events = take(now)
                 for event in events:
-                    apply(event, self.now_ms)
+                    apply(event, now)
                 self.market_events += len(events)
             elif step <= now_ms:
                 self.now_ms = max(self.now_ms, step)

@@ -71,6 +71,8 @@ class Market:
         self._depth_dirty = dict.fromkeys((100, 250, 500), True)
         # Whether a flush has anything to do: a change, or an update id that was consumed without one.
         self._depth_due = dict.fromkeys((100, 250, 500), True)
+        # Whether any of them has been flushed since all were marked.
+        self._flushed = True
         self._depth_names = {speed: depth_names(self.name, speed) for speed in self._depth_dirty}
         self._kline_names = {
             interval: (
@@ -105,7 +107,7 @@ class Market:
     def change_book(self, event: BookChange, *, update_id: int, now_ms: int) -> None:
         """Apply a synthetic change: the book now, the diff streams at their own cadence."""
         book, bids, asks = self.book, event.bids, event.asks
-        before = book.best_bid, book.best_ask
+        before = book.touch()
         book.set_levels(bids, asks)
         self.update_id, self.transaction_ms = update_id, now_ms
         gathered = self._gathered
@@ -116,7 +118,7 @@ class Market:
         self._mark_depth_dirty()
         if not self.wanted(self._ticker_name):
             return
-        touch = best_bid, best_ask = book.best_bid, book.best_ask
+        touch = best_bid, best_ask = book.touch()
         if touch == before:
             for ticks, _ in bids:
                 if ticks == best_bid:
@@ -231,6 +233,9 @@ class Market:
         return None if bid is None or ask is None else (bid + ask) * self.row.tick_e8 // 2
 
     def _mark_depth_dirty(self) -> None:
+        if not self._flushed:
+            return
+        self._flushed = False
         dirty, due = self._depth_dirty, self._depth_due
         dirty[100] = dirty[250] = dirty[500] = True
         due[100] = due[250] = due[500] = True
@@ -251,6 +256,7 @@ class Market:
         if not self._depth_due[speed]:
             return
         self._depth_due[speed] = False
+        self._flushed = True
         self._hand_out()
         name, partials = self._depth_names[speed]
         window = self.windows.get(speed)
@@ -400,7 +406,7 @@ class Market:
 
     def best(self) -> tuple[int, int, int, int]:
         """Best bid ticks and lots, best ask ticks and lots; zeros for an empty side."""
-        bid, ask = self.book.best_bid, self.book.best_ask
+        bid, ask = self.book.touch()
         return (
             bid or 0,
             0 if bid is None else self.book.bids[bid],

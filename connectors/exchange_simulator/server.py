@@ -30,6 +30,8 @@ from connectors.exchange_simulator.venue import Reply, Request, Venue, VenueSett
 Payload = dict[str, Any]  # Any: JSON
 # Source steps per loop turn: small enough that a request never waits long behind the market.
 STEPS_PER_TURN: Final = 100
+# A market that is behind gathers so many frames before it writes; one that keeps up writes at once.
+FRAMES_PER_WRITE: Final = 200
 # A recording played as fast as possible waits while a reader has this much unread.
 FULL: Final = 2 * 1024 * 1024
 STALL_SECONDS: Final = 30.0
@@ -214,6 +216,10 @@ class Simulator:
             now_ms = self.clock.now_ms()
             self._forgive_lateness(now_ms)
             more = self.exchange.advance(now_ms, limit=STEPS_PER_TURN)
+            if more and len(self.venue.frames) < FRAMES_PER_WRITE and not self.venue.user_events:
+                # Behind: a write costs as much as ten frames, so few of them leave together; requests go in between.
+                await asyncio.sleep(0)
+                continue
             self.deliver()
             if more:
                 await self._drained(loop)

@@ -258,9 +258,10 @@ class SyntheticSymbol:
                 self._asks[ticks] = asks[ticks] = 1 + typical * (20 + bits() % 281) // 100
 
     def _trade(self, bids: dict[int, int], asks: dict[int, int], *, rising: bool) -> MarketTrade:
-        buyer_is_maker = self._random.below(100) < (30 if rising else 70)
+        bits = self._random.bits
+        buyer_is_maker = bits() % 100 < (30 if rising else 70)
         side, changes, ticks = (self._bids, bids, self._bid) if buyer_is_maker else (self._asks, asks, self._ask)
-        lots = min(1 + self._typical_lots * self._random.between(1, 40) // 400, max(1, side[ticks] - 1))
+        lots = min(1 + self._typical_lots * (1 + bits() % 40) // 400, max(1, side[ticks] - 1))
         left = max(1, side[ticks] - lots)
         side[ticks] = changes[ticks] = left
         return MarketTrade(self.row.symbol, ticks, lots, buyer_is_maker)

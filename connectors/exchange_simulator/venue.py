@@ -188,7 +188,7 @@ class Venue:
 
     def next_update_id(self) -> int:
         """A new id of the global book sequence; the step is irregular as on the venue."""
-        self._update_id += 1 + self.random.below(7)
+        self._update_id += 1 + self.random.bits() % 7
         return self._update_id
 
     def market(self, symbol: str) -> Market:
