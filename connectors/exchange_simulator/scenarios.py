@@ -31,6 +31,19 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Segment(self.seconds, -self.drift_bps, self.volatility_bps)
 
 
+class Past(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    A stretch of the candles before the start: *bars* of five minutes that move *drift_bps* each, up to *noise_bps* more
+    or less, with about *usdt* traded in each and a share of it bought by takers.
+    """
+
+    bars: int
+    drift_bps: float = 0.0
+    noise_bps: float = 1.0
+    usdt: int = 1_000_000
+    taker_buy_percent: int = 50
+
+
 class SymbolScenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one symbol starts and which path it takes when told (or at once, with *immediately*)."""
 
@@ -39,6 +52,8 @@ class SymbolScenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str | list[Segment] | None = None
     at_end: str = "hold"
     immediately: bool = False
+    past: list[Past] = []
+    funding_hours: int | None = None
 
     def adjusted(self, row: Instrument) -> Instrument:
         """The instrument with this scenario's starting price and ATR; ScenarioError for a price off its range."""
@@ -49,7 +64,10 @@ class SymbolScenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ScenarioError(f"symbols.{row.symbol}.price: {self.price!r} is no price in the symbol's range")
             price_e8 = parsed // row.tick_e8 * row.tick_e8
         return msgspec.structs.replace(
-            row, price_e8=price_e8, atr_bps=row.atr_bps if self.atr_bps is None else self.atr_bps
+            row,
+            price_e8=price_e8,
+            atr_bps=row.atr_bps if self.atr_bps is None else self.atr_bps,
+            funding_hours=row.funding_hours if self.funding_hours is None else self.funding_hours,
         )
 
 
@@ -124,10 +142,13 @@ def check(scenario: Scenario) -> None:
     for symbol, own in scenario.symbols.items():
         if own.at_end not in AT_END:
             raise ScenarioError(f"symbols.{symbol}.at_end: {own.at_end!r} is none of {AT_END}")
+        if own.funding_hours not in {None, 1, 4, 8}:
+            raise ScenarioError(f"symbols.{symbol}.funding_hours: {own.funding_hours} is none of 1, 4, 8")
         if isinstance(own.path, str) and own.path not in scenario.paths:
             raise ScenarioError(f"symbols.{symbol}.path: no path {own.path!r}, only {sorted(scenario.paths)}")
         if isinstance(own.path, list):
             _check_segments(f"symbols.{symbol}.path", own.path)
+        _check_past(f"symbols.{symbol}.past", own.past)
 
 
 def _check_segments(where: str, segments: list[Segment]) -> None:
@@ -140,6 +161,20 @@ def _check_segments(where: str, segments: list[Segment]) -> None:
             raise ScenarioError(f"{where}[{index}].drift_bps: {segment.drift_bps} is not in [-5000, 5000]")
         if not 0 <= segment.volatility_bps <= 1_000:
             raise ScenarioError(f"{where}[{index}].volatility_bps: {segment.volatility_bps} is not in [0, 1000]")
+
+
+def _check_past(where: str, legs: list[Past]) -> None:
+    for index, leg in enumerate(legs):
+        limits = {
+            "bars": (leg.bars, 1, 20_000),
+            "drift_bps": (leg.drift_bps, -500, 500),
+            "noise_bps": (leg.noise_bps, 0, 500),
+            "usdt": (leg.usdt, 1, 10**10),
+            "taker_buy_percent": (leg.taker_buy_percent, 0, 100),
+        }
+        for name, (value, low, high) in limits.items():
+            if not low <= value <= high:
+                raise ScenarioError(f"{where}[{index}].{name}: {value} is not in [{low}, {high}]")
 
 
 PATHS: Final[dict[str, list[Segment]]] = {

@@ -43,7 +43,7 @@ from pipeline.wire.topics import ACCOUNT, ANCHORS, DECISIONS, INPUTS
 
 Payload: TypeAlias = dict[str, Any]  # the ledger's JSON
 
-STREAMS: Final = ("bookTicker", "markPrice@1s", "kline_5m", "aggTrade", "depth@100ms", "forceOrder")
+STREAMS: Final = ("bookTicker", "markPrice@1s", "kline_5m", "aggTrade", "depth@100ms")
 DRAIN_MS: Final = 600_000  # how often the log is folded the second time and let go
 SETTLED_MS: Final = 15_000  # records younger than this may still be decided upon
 LOOK_MS: Final = 60_000  # equity and price are noted once a minute
@@ -159,7 +159,10 @@ class Backtest:
         """Set the world up, play, bring everything flat, prove."""
         market = self._market
         kafka = self._kafka = VirtualKafka(loop, random.Random(f"{self._seed}/kafka"))
-        wanted = frozenset(f"{market.symbol.lower()}@{stream}" for stream in STREAMS) | {"!forceOrder@arr"}
+        wanted = frozenset(f"{market.symbol.lower()}@{stream}" for stream in STREAMS) | {
+            "!forceOrder@arr",
+            "!contractInfo",
+        }
         exchange = self._exchange = Venue(
             [market.row],
             VenueSettings(seed=self._seed, recorded=market.recorded, mark_noise_ppm=0),

@@ -24,6 +24,7 @@ from connectors.exchange_simulator.rate_limits import Limits
 from connectors.exchange_simulator.recording import RecordedMarket, RecordingError, instruments_of, load, skew_ms
 from connectors.exchange_simulator.scenarios import BUILT_IN, Scenario, ScenarioError, parse_scenario
 from connectors.exchange_simulator.server import BEGINNINGS, Clock, LedgerFile, Simulator
+from connectors.exchange_simulator.situations import SITUATIONS, past_bars
 from connectors.exchange_simulator.synthetic import SyntheticMarket
 from connectors.exchange_simulator.venue import VenueSettings
 
@@ -48,11 +49,12 @@ def _wallet(context: click.Context, parameter: click.Parameter, text: str) -> in
 
 
 def _scenario(context: click.Context, parameter: click.Parameter, text: str) -> Scenario:
-    if text in BUILT_IN:
-        return BUILT_IN[text]
+    known = BUILT_IN | SITUATIONS
+    if text in known:
+        return known[text]
     path = Path(text)
     if not path.exists():
-        raise click.BadParameter(f"{text!r} is neither a file nor one of {sorted(BUILT_IN)}")
+        raise click.BadParameter(f"{text!r} is neither a file nor one of {sorted(known)}")
     try:
         return parse_scenario(path.read_bytes())
     except ScenarioError as error:
@@ -82,7 +84,11 @@ def _rows(symbols: str, scenario: Scenario) -> list[Instrument]:
 @click.option("--seed", default=1, show_default=True, help="Same seed, same market.")
 @click.option("--symbols", default="5", show_default=True, help="How many default symbols, or BTCUSDT,ETHUSDT,…")
 @click.option(
-    "--scenario", default="calm", show_default=True, callback=_scenario, help="calm, demo, crash, or a JSON file."
+    "--scenario",
+    default="calm",
+    show_default=True,
+    callback=_scenario,
+    help="calm, demo, crash, a situation, or JSON.",
 )
 @click.option(
     "--recording",
@@ -225,6 +231,11 @@ def simulator(
                 ledger_file=file,
                 begin=begin or "now",
             )
+            for row in rows:
+                own = scenario.symbols.get(row.symbol)
+                if own is not None and own.past:
+                    past = past_bars(row, own.past, seed=seed, start_ms=running.venue.start_ms)
+                    running.venue.market(row.symbol).candles.preload(past)
     except (KlinesError, LiveError, RecordingError, ScenarioError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if faults is not None:

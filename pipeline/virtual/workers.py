@@ -19,7 +19,7 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from connectors.binance_futures.routing import UserEvent, stream_of, user_event
+from connectors.binance_futures.routing import UserEvent, all_market_symbols, stream_of, user_event
 from pipeline.agents.account import AccountFolding
 from pipeline.agents.decide import DecideFolding
 from pipeline.agents.execute import KafkaOutbox, budget_of, limits_of
@@ -206,7 +206,15 @@ class Connector(Worker):
 
     def _market_frame(self, frame: bytes) -> None:
         name = stream_of(frame)
-        symbol = "" if name is None else name.partition(b"@")[0].decode().upper()
+        stream = "" if name is None else name.decode()
+        if stream.startswith("!"):
+            symbols = all_market_symbols(stream, frame)
+            assert isinstance(symbols, tuple), symbols
+            for symbol in symbols:
+                if symbol in self.world.settings.symbols:
+                    self._publish(symbol, self._public.frame(symbol, self.clock.now_ns(), frame))
+            return
+        symbol = stream.partition("@")[0].upper()
         if symbol in self.world.settings.symbols:
             self._publish(symbol, self._public.frame(symbol, self.clock.now_ns(), frame))
 
