@@ -38,6 +38,10 @@ CAUGHT_BY: dict[str, tuple[int, ...]] = {
     "a_ban_is_not_respected": (7,),
     "a_sweep_does_not_ask_the_venue": (4, 3),
     "doubts_are_forgotten_at_a_start": (1,),
+    "state_is_durable_before_its_outputs": (50, 59),
+    "attempts_are_renumbered_at_a_start": (80, 98),
+    "a_doubtful_stop_is_believed": (1, 5),
+    "an_unanswered_close_is_believed": (8, 30),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from pipeline.core.units import Milliseconds
-from pipeline.execution.lease import CLOCK_ERROR_MS, LEASE_MS, RECEIVE_WINDOW_MS, Lease
+from pipeline.execution.lease import CLOCK_ERROR_MS, LEASE_MS, LOOK_MS, RECEIVE_WINDOW_MS, Lease
 from pipeline.wire.records import EpochEnded, EpochStarted, LeaseRenewed
 from tests.pipeline.execution.fakes import FakeJournal, Killer, OpenJournal, VirtualClock, scenario
 
@@ -106,3 +106,69 @@ async def test_giving_up_is_written_once_and_only_by_who_has_it() -> None:
     assert [EpochEnded(epoch=2, executor="second", at_ms=Milliseconds(0))] == [
         EpochEnded(record.epoch, record.executor, Milliseconds(0)) for record in topic.of(EpochEnded)
     ]
+
+
+class _SleepyClock(VirtualClock):
+    """A machine clock that goes on while the process stands still."""
+
+    slept_ms = 0
+
+    def boot_ms(self) -> int:
+        return super().boot_ms() + self.slept_ms
+
+
+async def sleepy(topic: FakeJournal) -> tuple[Lease, _SleepyClock, OpenJournal]:
+    """A lease whose process is about to be stopped."""
+    journal: OpenJournal = topic.open(Killer())
+    await journal.read(lambda _: None)
+    clock = _SleepyClock()
+    lease = Lease(journal, clock, executor="first")
+    journal.follow(lease.seen)
+    await lease.take(known_epoch=0, predecessor_lease_ms=0)
+    await lease.awake()
+    return lease, clock, journal
+
+
+@scenario
+async def test_who_slept_reads_the_log_before_it_acts_even_for_what_only_reduces() -> None:
+    """Another took over while it was stopped: it finds out before its next request (virtual chaos, seed 3891)."""
+    topic = FakeJournal()
+    lease, clock, _ = await sleepy(topic)
+    topic.followers.clear()  # stopped: nothing of the log is read …
+    topic.write(EpochStarted(epoch=2, executor="second", lease_ms=LEASE_MS, at_ms=Milliseconds(0)))
+    unread = topic.records[-1]
+    topic.followers += [lambda record: lease.seen(unread), lease.seen]  # … until it wakes, in order
+    clock.slept_ms = 7_000
+    assert lease.receive_window(risk=False) is not None
+    await lease.awake()
+
+    assert lease.lost.is_set()
+    assert lease.receive_window(risk=False) is None
+
+
+@scenario
+async def test_who_did_not_sleep_is_not_held_up() -> None:
+    """No record, no wait."""
+    topic = FakeJournal()
+    lease, _, _ = await sleepy(topic)
+    records = len(topic.records)
+    await lease.awake()
+
+    assert records == len(topic.records)
+
+
+@scenario
+async def test_a_log_that_is_away_holds_protection_up_for_a_moment_and_words_for_good() -> None:
+    """Rule 6: what reduces goes after LOOK_MS, a word only once the log was read."""
+    topic = FakeJournal()
+    lease, clock, _ = await sleepy(topic)
+    clock.slept_ms = 7_000
+    topic.unavailable = True
+    async with asyncio.timeout(LOOK_MS / 1_000 + 0.1):
+        await lease.awake()
+    words = asyncio.create_task(lease.awake(patient=True))
+    await asyncio.sleep(5)
+    assert not words.done()
+    topic.unavailable = False
+    async with asyncio.timeout(1):
+        await words

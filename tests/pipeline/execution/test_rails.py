@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -235,4 +236,33 @@ async def test_a_stop_that_hangs_in_triggering_is_not_taken_for_cover() -> None:
     world.venue.fault = once(lambda r: isinstance(r, AlgoOrder) and r.close_position, "code -4130")
     await opened(world, executor)
 
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+
+
+@scenario
+async def test_rails_that_vanish_behind_their_acceptance_are_placed_again_within_two_seconds() -> None:
+    """The venue took both and forgot both without a word (pains 2; virtual chaos, seeds 3436 and 3944)."""
+    world = World()
+    executor = await started(world)
+    opening = asyncio.create_task(opened(world, executor))
+    await asyncio.sleep(0.2)
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+    for algo in world.venue.algos.values():
+        algo["algoStatus"] = "EXPIRED"
+    await asyncio.sleep(1.5)
+
+    assert [FAR, WORKING] == world.venue.rails(BTC)
+    assert "stop_vanished" in [code for code, _ in world.outbox.alerts]
+    await opening
+
+
+@scenario
+async def test_a_far_rail_that_is_shown_costs_one_read() -> None:
+    """It is proven once, beside the auditor's own look; nothing is placed a second time."""
+    world = World()
+    executor = await started(world)
+    sent = len(world.venue.requests)
+    await opened(world, executor)
+
+    assert 2 == [request.path for request in world.venue.requests[sent:]].count("/fapi/v1/openAlgoOrders")
     assert [FAR, WORKING] == world.venue.rails(BTC)
