@@ -25,7 +25,7 @@ from pipeline.commands.context import Failed, config_option, settings_or_exit
 from pipeline.commands.exit_codes import ExitCode
 
 WIDTH = 150
-FILTERS_SECONDS = 10.0
+FILTERS_SECONDS = 3.0
 
 
 @click.command()
@@ -116,13 +116,13 @@ async def record_until_told(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, subject.stop)
-    if seconds:
-        loop.call_later(seconds, subject.stop)
     begun(subject.stop)
     reading = loop.create_task(snapshots.run())
     try:
         with contextlib.suppress(TimeoutError):  # frames matter more than their grid
             await asyncio.wait_for(snapshots.begun.wait(), FILTERS_SECONDS)
+        if seconds:
+            loop.call_later(seconds, subject.stop)
         await subject.run()
     finally:
         reading.cancel()

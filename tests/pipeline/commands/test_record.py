@@ -14,7 +14,18 @@ def test_what_is_recorded_from_a_venue_is_verified(tmp_path: Path) -> None:
     """Three seconds of the simulator: every stream has frames, nothing is missing, exit code 0."""
     with simulator_process("--port", "0", "--symbols", "BTCUSDT,ETHUSDT") as simulator:
         made = CliRunner().invoke(
-            record, [str(tmp_path), "--seconds", "3", "--symbols", "BTCUSDT,ETHUSDT", "--ws-url", simulator.ws]
+            record,
+            [
+                str(tmp_path),
+                "--seconds",
+                "3",
+                "--symbols",
+                "BTCUSDT,ETHUSDT",
+                "--ws-url",
+                simulator.ws,
+                "--rest-url",
+                simulator.rest,
+            ],
         )
     told = CliRunner().invoke(record, [str(tmp_path), "--verify"])
 
