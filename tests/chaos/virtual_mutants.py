@@ -25,7 +25,7 @@ from pipeline.chaos.virtual_campaign import look
 from pipeline.chaos.virtual_plan import draw
 from pipeline.chaos.virtual_run import settings
 from pipeline.chaos.virtual_sites import sites
-from pipeline.core.commands import MoveStop, PlaceTarget
+from pipeline.core.commands import PlaceTarget
 from pipeline.core.events import Leg, Verdict
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Lots
@@ -293,26 +293,6 @@ def attempts_are_renumbered_at_a_start(stack: contextlib.ExitStack) -> None:
         await run(self, valid_until_ms=valid_until_ms)
 
     replace(stack, Recovery, "run", forgetful)
-
-
-@mutant
-def a_start_protects_nothing(stack: contextlib.ExitStack) -> None:
-    """What is open and not covered when an executor starts is left to decide, which has spoken already."""
-    go_on = Recovery._resume
-
-    def resume(self: Recovery, unsettled: dict[str, IntentRecord], *, valid_until_ms: int) -> None:
-        moves = [name for name, record in unsettled.items() if isinstance(record.intent, MoveStop)]
-        for name in moves:
-            record = unsettled.pop(name)
-            self._sender.settle(name, symbol=record.symbol, position=record.intent.position)  # type: ignore[union-attr]
-        go_on(self, unsettled, valid_until_ms=valid_until_ms)
-
-    def bare(self: Recovery, position: Guarded, journal: Any, lots: int) -> None:
-        position.filled = lots
-        position.first_fill_ms = self._desk.clock.now_ms()
-
-    replace(stack, Recovery, "_protect", bare)
-    replace(stack, Recovery, "_resume", resume)
 
 
 @mutant
