@@ -57,6 +57,10 @@ DATA_PATHS: Final = frozenset(
         "/fapi/v1/premiumIndex",
         "/fapi/v1/exchangeInfo",
         "/fapi/v1/ticker/bookTicker",
+        "/fapi/v1/premiumIndexKlines",
+        "/fapi/v1/fundingRate",
+        "/fapi/v1/fundingInfo",
+        "/fapi/v1/leverageBracket",
         "/futures/data/openInterestHist",
     }
 )
