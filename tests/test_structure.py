@@ -94,7 +94,7 @@ def test_the_oracle_imports_nothing_of_the_pipeline() -> None:
 # drives them with literals and a seed gives the same run twice. (The import contracts hold the same for core and wire.)
 SHELLS = {
     "connectors/exchange_simulator": {
-        *("admin", "hub", "order_socket", "request_faults", "rest", "server", "streams"),
+        *("admin", "hub", "live_feed", "order_socket", "request_faults", "rest", "server", "streams"),
         "timed_faults",
     },
     "pipeline/binance": {"connections", "order_socket", "rest"},

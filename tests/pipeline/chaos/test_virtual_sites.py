@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from pipeline.chaos.virtual_rare import RARE
-from pipeline.chaos.virtual_sites import ACCOUNT_WATCH, EXECUTE, EXECUTE_WATCH, label, sites, unreachable
+from pipeline.chaos.virtual_sites import ACCOUNT_WATCH, EXECUTE, EXECUTE_WATCH, sites, unreachable
 
 ROOT = Path(__file__).resolve().parents[3]
 WITH_A_SOCKET = {"pipeline.execution.user_stream"}  # virtual time has a stream of its own in its place
@@ -32,15 +31,6 @@ def test_sites_are_those_of_the_watched_modules_and_none_of_what_is_only_made_up
     assert set(chosen.account) <= set(ACCOUNT_WATCH.sites)
     assert {site[1] for site in chosen.writes} >= {"Sender._place_once", "Sender._exchange"}
     assert not any(site[1].startswith("VirtualJournal.") for site in (*chosen.execute, *chosen.account))
-
-
-def test_rare_await_points_are_in_the_code_and_can_be_reached() -> None:
-    """A list of names that the code has left behind would wait for nothing."""
-    chosen = sites()
-    known = {f"{site[0]}:{site[1]}" for site in (*chosen.execute, *chosen.account)}
-
-    assert [] == sorted(set(RARE) - known)
-    assert [] == [label(site) for site in chosen.rare if unreachable(site)]
 
 
 def test_what_is_called_unreachable_says_why() -> None:
