@@ -51,7 +51,7 @@ class Load(msgspec.Struct, frozen=True):
     """
 
     symbols: int = 200
-    rate: float = 2.5
+    rate: float = 3.0
     positions: int = 5
     ratchet_ms: int = 500
     orders: int = 2_000
