@@ -9,6 +9,7 @@ no deadlines: whoever asks puts one around the call, and a call that is cancelle
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 import time
 from typing import Final, cast
@@ -73,7 +74,7 @@ class Connections(httpx.AsyncBaseTransport):
         oldest = asyncio.get_running_loop().time() - self._idle_seconds
         while self._idle:
             connection = self._idle.pop()
-            if connection.open and connection.idle_since >= oldest:
+            if connection.open and connection.idle_since >= oldest and connection.quiet():
                 return connection
             connection.abort()
         return None
@@ -105,6 +106,7 @@ class _Connection(asyncio.Protocol):
         self._head: h11.Response | None = None
         self._body: list[bytes] = []
         self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
         self.idle_since = 0.0
 
     @property
@@ -112,10 +114,18 @@ class _Connection(asyncio.Protocol):
         """True while another request can be asked."""
         return self._transport is not None and not self._transport.is_closing()
 
+    def quiet(self) -> bool:
+        """
+        False when the kernel holds something that the loop has not read yet: the venue has closed, or has spoken
+        unasked. A request written now would be in doubt for nothing, or be given bytes that answer no request.
+        """
+        return not self._poll.poll(0)
+
     async def ask(self, request: h11.Request, content: bytes, written: Written) -> tuple[h11.Response, bytes]:
         """Write a request and wait for the whole answer; a cancelled call leaves a broken connection."""
         http, transport = self._http, self._transport
-        assert transport is not None, "the connection was made"
+        if transport is None or transport.is_closing():  # lost between its making and this line: nothing was written
+            raise httpx.ConnectError("the connection was closed as soon as it was made")
         parts = [http.send(request), http.send(h11.Data(content)) if content else b"", http.send(h11.EndOfMessage())]
         loop = asyncio.get_running_loop()
         self._answer = loop.create_future()
@@ -141,6 +151,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self._register.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -251,3 +253,122 @@ def test_the_workers_own_loop_carries_them() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(ask())
+
+
+class SecondThoughts(threading.Thread):
+    """A server beside the loop: answers once a connection, then says *more* and closes; ``said`` once it has."""
+
+    def __init__(self, more: bytes) -> None:
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._more = more
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        self.said = threading.Event()
+
+    def run(self) -> None:
+        """Two connections."""
+        for _ in range(2):
+            connection, _ = self._listener.accept()
+            self.connections += 1
+            with connection:
+                connection.recv(65_536)
+                with suppress(OSError):  # the client may have gone by the second word
+                    connection.sendall(WHOLE)
+                    if self._more:
+                        connection.sendall(self._more)
+                    connection.shutdown(socket.SHUT_WR)
+                self.said.set()
+                with suppress(OSError):
+                    connection.recv(65_536)
+        self._listener.close()
+
+
+@pytest.mark.parametrize("more", [b"", b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n", WHOLE])
+@pytest.mark.parametrize("loop_factory", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_what_the_loop_has_not_read_yet_keeps_a_connection_from_being_used(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], more: bytes
+) -> None:
+    """A close, or an answer to nobody, that the kernel holds already: the order goes over another connection."""
+    server = SecondThoughts(more)
+    server.start()
+    url = httpx.URL(f"http://127.0.0.1:{server.port}/x")
+
+    async def ask() -> None:
+        connections = Connections(url, most=5, idle_seconds=50.0)
+        # The answer is whole; from here to the second request the loop reads nothing.
+        await connections.handle_async_request(httpx.Request("POST", url))
+        assert server.said.wait(5)
+        answer = await connections.handle_async_request(httpx.Request("POST", url))
+
+        assert (200, b"{}") == (answer.status_code, answer.content)
+        assert 2 == server.connections
+        await connections.aclose()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(ask())
+    server.join(5)
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_who_slept_over_the_deadline_is_in_doubt_and_the_answer_meets_nobody_else(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """
+    The whole answer lies in the kernel when a stopped process goes on, but its deadline is over: no answer (a soak
+    run whose process was stopped showed it). The next request has a connection and an answer of its own.
+    """
+    server = SecondThoughts(b"")
+    server.start()
+    url = httpx.URL(f"http://127.0.0.1:{server.port}/x")
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        connections = Connections(url, most=5, idle_seconds=50.0)
+        written = Written()
+
+        def sleep() -> None:
+            if not written.ns:
+                loop.call_soon(sleep)
+                return
+            assert server.said.wait(5)
+            while loop.time() <= deadline:
+                pass
+            until = loop.time() + 0.002  # uvloop counts in whole milliseconds
+            while loop.time() < until:
+                pass
+
+        deadline = loop.time() + 0.2
+        loop.call_soon(sleep)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await connections.handle_async_request(httpx.Request("POST", url, extensions={WRITTEN: written}))
+        answer = await connections.handle_async_request(httpx.Request("GET", url))
+
+        assert b"{}" == answer.content
+        assert (True, 2) == (written.began, server.connections)
+        await connections.aclose()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(ask())
+    server.join(5)
+
+
+async def test_a_connection_that_is_lost_as_soon_as_it_is_made_wrote_nothing() -> None:
+    """Nothing was handed over, so it is no doubt (it was an assertion, which ends the process)."""
+    async with running(answering(WHOLE)) as (_venue, connections, url):
+        made = connections._connect
+
+        async def lost() -> object:
+            connection = await made()
+            connection.abort()
+            while connection.open or connections._all:  # noqa: ASYNC110  (the end of a connection has no event)
+                await asyncio.sleep(0)
+            return connection
+
+        connections._connect = lost  # type: ignore[method-assign, assignment]
+        written = Written()
+        with pytest.raises(httpx.ConnectError):
+            await connections.handle_async_request(httpx.Request("POST", url, extensions={WRITTEN: written}))
+
+    assert not written.began
