@@ -52,6 +52,9 @@ class Entries:
         async with desk.chain(record.symbol, Leg.ENTRY):
             await self._until_risk_may_go(record, bracket)
             reason = self._objection(record, bracket) or await self._prepare(record.symbol, bracket.leverage)
+            # Asked again behind the wait: entries of other symbols went on meanwhile, and up to the place in
+            # ``positions`` nothing waits any more, so that the limits hold for all of them together.
+            reason = reason or self._objection(record, bracket)
             if reason:
                 self._sender.refuse(purpose, reason)
                 self._sender.settle(record.id, symbol=record.symbol, position=record.id, closed=True)
@@ -69,8 +72,10 @@ class Entries:
                 nonlocal counted
                 late = self._late(record, bracket)
                 if not late and not counted:
-                    counted = True
-                    desk.entries_ms.append(desk.clock.now_ms())
+                    late = self._crowded()  # others may have been counted while this one waited for its turn
+                    if not late:
+                        counted = True
+                        desk.entries_ms.append(desk.clock.now_ms())
                 return late
 
             sent = await self._sender.place(
@@ -243,11 +248,14 @@ class Entries:
             return f"limits: a position of {record.symbol} is under guard"
         if len(others) >= limits.max_positions:
             return f"limits: {limits.max_positions} positions are open"
+        return self._crowded()
+
+    def _crowded(self) -> str:
+        """Why the minute has no room for another entry, "" when it has."""
+        desk, most = self._desk, self._desk.limits.entries_per_minute
         now = desk.clock.now_ms()
         desk.entries_ms = [at for at in desk.entries_ms if at > now - MINUTE_MS]
-        if len(desk.entries_ms) >= limits.entries_per_minute:
-            return f"limits: {limits.entries_per_minute} entries within a minute"
-        return ""
+        return f"limits: {most} entries within a minute" if len(desk.entries_ms) >= most else ""
 
     def _purpose(self, record: IntentRecord, bracket: OpenBracket) -> Purpose:
         return Purpose(

@@ -242,6 +242,9 @@ class Sender:
                 )
             finally:
                 self._desk.lanes.release(cost)
+            if classified.reaction is Reaction.ACCEPTED and answer is not None and not _names(answer.body, request):
+                # No proof that it is gone; asked again, the venue does not know it any more.
+                classified = Classified(Reaction.IN_DOUBT, 0, f"not of this order: {answer.body[:80]!r}")
             if classified.reaction is not Reaction.IN_DOUBT and classified.reaction not in NOT_EXECUTED:
                 return classified, b"" if answer is None else answer.body
             await self._recover(classified.reaction)
@@ -437,8 +440,8 @@ class Sender:
                 await asyncio.sleep(RETELL_SECONDS)
 
 
-def _names(body: bytes, request: Placement) -> bool:
-    """True when the reply to a placement is about that very order."""
+def _names(body: bytes, request: Placement | Cancellation) -> bool:
+    """True when the reply to a placement or a cancel is about that very order."""
     return f'"{request.client_id}"'.encode() in body
 
 

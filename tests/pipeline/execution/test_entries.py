@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -14,6 +16,7 @@ from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
     START_MS,
+    SYMBOLS,
     WORKING,
     World,
     bracket,
@@ -213,3 +216,25 @@ async def test_an_entry_that_fills_after_it_was_found_absent_is_guarded_all_the_
     await successor.desk.idle()
 
     assert [FAR, WORKING] == world.venue.rails(BTC)
+
+
+@pytest.mark.parametrize("change", [{"max_positions": 1}, {"entries_per_minute": 1}])
+def test_entries_at_one_moment_keep_to_the_limits_together(change: dict[str, Any]) -> None:
+    """While leverage is set for one symbol another's entry passes the same look: only one of them may go."""
+
+    async def run() -> None:
+        world = World()
+        executor = await started(world)
+        executor.desk.limits = msgspec.structs.replace(executor.desk.limits, **change)
+        wanted = msgspec.structs.replace(bracket(), leverage=3)
+        for number, symbol in enumerate(SYMBOLS, 1):
+            executor.submit(intent(number, wanted, symbol=symbol))
+        await executor.desk.idle()
+
+        refused = [outcome.message for _, outcome in world.outbox.outcomes if outcome.verdict.value == "refused"]
+        assert 1 == sum(is_entry(request) for request in world.venue.requests)
+        assert len(SYMBOLS) - 1 == len(refused)
+        assert all(reason.startswith("limits: 1 ") for reason in refused)
+
+    assert len(SYMBOLS) > 1
+    run_virtual(run())
