@@ -213,7 +213,7 @@ class Session:
                     waiting.set_result(frame)
         except WireCut as error:
             reason = str(error)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = f"a frame that is none: {error}"
         self.retired.set()
         for waiting in self._waiting.values():

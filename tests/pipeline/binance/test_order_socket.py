@@ -269,11 +269,12 @@ async def test_silence_is_in_doubt_and_the_next_order_goes_another_way() -> None
     await world.venue.close()
 
 
-async def test_nonsense_on_the_wire_is_no_answer() -> None:
-    """Half a frame: nobody can tell whose answer it was."""
-    world = World(lambda asked: accept(asked) if asked["method"] == "session.logon" else b'{"id":"1', WireCut("x"))
+@pytest.mark.parametrize("frame", [b'{"id":"1', b'{"id":"1.2","result":' + b"[" * 100_000, b"\xff"])
+async def test_nonsense_on_the_wire_is_no_answer(frame: bytes) -> None:
+    """Half a frame, or one too deep to read: nobody can tell whose answer it was, and nobody waits for it."""
+    world = World(lambda asked: accept(asked) if asked["method"] == "session.logon" else frame, WireCut("x"))
     await world.up()
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoAnswer, match="cut"):  # not by the deadline
         await world.stop()
     await world.venue.close()
 
