@@ -37,13 +37,22 @@ def judge(trading: Trading, market: Market, spec: OrderSpec) -> tuple[list[Execu
     executions = market.book.sweep(buy=buy, lots=spec.lots, limit=bound)
     if spec.order_type == "MARKET" and not executions:
         raise VenueError(-1112 if not (market.book.asks if buy else market.book.bids) else -4131)
-    if spec.time_in_force == "GTX" and (executions or own_opposite(trading.opened(row.symbol), buy=buy, bound=bound)):
+    check_entering(trading, market, spec, executions, bound=bound, value=value)
+    return executions, price
+
+
+def check_entering(
+    trading: Trading, market: Market, spec: OrderSpec, executions: list[Execution], *, bound: int, value: int
+) -> None:
+    """What matching refuses of a new order or of a triggered one's child: -5022, -5021, -2019, -2027 (3.6 REJECTED)."""
+    if spec.time_in_force == "GTX" and (
+        executions or own_opposite(trading.opened(market.row.symbol), buy=spec.side == "BUY", bound=bound)
+    ):
         raise VenueError(-5022)
     if spec.time_in_force == "FOK" and sum(part.lots for part in executions) < spec.lots:
         raise VenueError(-5021)
     if not spec.closes:
         _check_margin(trading, market, spec, value)
-    return executions, price
 
 
 def matched_price(market: Market, price_match: str, *, buy: bool) -> int:

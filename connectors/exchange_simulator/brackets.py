@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from typing import Any, Final
 
 import msgspec
@@ -79,20 +80,25 @@ def liquidation_price(row: Instrument, legs: Sequence[Leg], *, base: int) -> int
     The mark at which *legs* of one symbol are liquidated, e8; 0 when out of reach.
 
     LP = (base + cum − side·size·EP) / (size·MMR − side·size), summed over the legs of hedge mode. *base* is the wallet
-    that stands behind them, less what other positions need. The bracket is the one the price itself falls into.
+    that stands behind them, less what other positions need. Each leg's bracket is the one its own value falls into at
+    that price, as in `maintenance`.
     """
     size = sum(abs(leg.lots) for leg in legs)
     signed = sum(leg.lots for leg in legs)
     cost = sum(leg.cost for leg in legs)
     if size == 0:
         return 0
-    for bracket in brackets_of(row):
-        numerator = (base + bracket.cum * len(legs) - cost) * E8 * 10_000
-        denominator = row.step_e8 * (size * bracket.rate - signed * 10_000)
+    for chosen in product(brackets_of(row), repeat=len(legs)):
+        numerator = (base + sum(bracket.cum for bracket in chosen) - cost) * E8 * 10_000
+        weighted = sum(abs(leg.lots) * bracket.rate for leg, bracket in zip(legs, chosen, strict=True))
+        denominator = row.step_e8 * (weighted - signed * 10_000)
         if denominator == 0:
             continue
         price = numerator // denominator
-        if price > 0 and bracket.floor <= row.value_at_e8(price, size) <= bracket.cap:
+        if price > 0 and all(
+            bracket.floor <= row.value_at_e8(price, abs(leg.lots)) <= bracket.cap
+            for leg, bracket in zip(legs, chosen, strict=True)
+        ):
             return price
     return 0
 

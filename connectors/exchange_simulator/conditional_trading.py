@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from connectors.exchange_simulator import filters
 from connectors.exchange_simulator.account import Position
-from connectors.exchange_simulator.admission import matched_price
+from connectors.exchange_simulator.admission import check_entering, matched_price
 from connectors.exchange_simulator.conditional import CONDITIONAL_TYPES, TRAILING, AlgoOrder, algo_update
 from connectors.exchange_simulator.errors import VenueError
 from connectors.exchange_simulator.market import Market
@@ -210,7 +210,6 @@ class ConditionalTrading:
         if order_type == "MARKET" and not executions:
             self._refuse(algo, -4131, now_ms=now_ms)
             return
-        self.open_algos[row.symbol].pop(algo.algo_id, None)
         spec = OrderSpec(
             client_id=algo.client_id,
             side=algo.side,
@@ -225,6 +224,14 @@ class ConditionalTrading:
             price_match=algo.price_match,
             good_till_ms=algo.good_till_ms,
         )
+        value = row.notional(price, lots) if price else row.value_at_e8(market.mark_e8, lots)
+        try:
+            # Only now is there a margin check, and the times in force are judged (V3, 3.6 REJECTED).
+            check_entering(trading, market, spec, executions, bound=bound, value=value)
+        except VenueError as refusal:
+            self._refuse(algo, refusal.code, now_ms=now_ms)
+            return
+        self.open_algos[row.symbol].pop(algo.algo_id, None)
         order = trading.accept(market, spec, price=price, now_ms=now_ms, algo=algo)
         algo.child = order
         self._send(algo, "TRIGGERED", now_ms=now_ms, cause="trigger")

@@ -246,6 +246,8 @@ class Liquidation:
         lots = min(lots, abs(position.lots))
         order = self._forced_order(market, position, prefix="adl_autoclose", lots=lots, ticks=ticks, now_ms=now_ms)
         self._calculated(market, order, Execution(ticks, lots), now_ms=now_ms)
+        # Resting reduce-only orders have less to reduce now (er 4, sheet 6.4).
+        self._trading.enforce_reduce_only(position.row.symbol, now_ms=now_ms)
         self.forced.append((order, "ADL"))
         self._record("adl", {"symbol": position.row.symbol, "quantity": position.row.quantity_text(lots)})
         return order

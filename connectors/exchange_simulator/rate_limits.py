@@ -6,7 +6,7 @@ ignored *patience* times become a 418 ban of *ban_ms*.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -63,15 +63,21 @@ class RateLimiter:
         key = (address, now_ms // 60_000)
         if key not in self._weights:
             self._weights = {old: used for old, used in self._weights.items() if old[1] >= key[1]}
-            self._refusals = {old: count for old, count in self._refusals.items() if old[1] >= key[1]}
         used = self._weights[key] = self._weights.get(key, 0) + weight
         if used <= self.limits.weight_per_minute:
             return
+        self._refuse(address, now_ms, VenueError(-1003, limit=self.limits.weight_per_minute))
+
+    def _refuse(self, address: str, now_ms: int, refusal: VenueError) -> NoReturn:
+        """429 of any limiter; who goes on within the minute is banned, whichever it was (sheet 5.2)."""
+        key = (address, now_ms // 60_000)
+        if key not in self._refusals:
+            self._refusals = {old: count for old, count in self._refusals.items() if old[1] >= key[1]}
         refusals = self._refusals[key] = self._refusals.get(key, 0) + 1
         if refusals > self.limits.patience:
             self._banned_until[address] = now_ms + self.limits.ban_ms
             raise ban_error(now_ms + self.limits.ban_ms)
-        raise VenueError(-1003, limit=self.limits.weight_per_minute)
+        raise refusal
 
     def charge_pool(self, address: str, pool: str, now_ms: int) -> None:
         """Count a request of the pool "funding" or "data", whose limits are apart from the weight (sheet 5.1); 429."""
@@ -81,17 +87,19 @@ class RateLimiter:
         used = self._pools[key] = self._pools.get(key, 0) + 1
         limit = self.limits.funding_per_5_minutes if pool == "funding" else self.limits.data_per_5_minutes
         if used > limit:
-            raise VenueError(-1003, limit=limit)
+            self._refuse(address, now_ms, VenueError(-1003, limit=limit))
 
-    def charge_order(self, now_ms: int, *, ten_seconds: int = 1) -> None:
+    def charge_order(self, now_ms: int, *, address: str = "", ten_seconds: int = 1) -> None:
         """Count an order attempt (a batch as *ten_seconds* of them on the short window); raises -1015 over either."""
         ten, minute = self.order_counts(now_ms)
         self._orders_10s = (now_ms // 10_000, ten + ten_seconds)
         self._orders_1m = (now_ms // 60_000, minute + 1)
         if ten + ten_seconds > self.limits.orders_per_10_seconds:
-            raise VenueError(-1015, limit=self.limits.orders_per_10_seconds, interval="10 SECOND")
+            self._refuse(
+                address, now_ms, VenueError(-1015, limit=self.limits.orders_per_10_seconds, interval="10 SECOND")
+            )
         if minute + 1 > self.limits.orders_per_minute:
-            raise VenueError(-1015, limit=self.limits.orders_per_minute, interval="1 MINUTE")
+            self._refuse(address, now_ms, VenueError(-1015, limit=self.limits.orders_per_minute, interval="1 MINUTE"))
 
 
 def ban_error(until_ms: int) -> VenueError:

@@ -175,7 +175,7 @@ class Trading:
                 break
         if order.is_open and order.remaining:
             self._end_remainder(market, order, now_ms=now_ms)
-        self._enforce_reduce_only(order.row.symbol, now_ms=now_ms)
+        self.enforce_reduce_only(order.row.symbol, now_ms=now_ms)
 
     @staticmethod
     def _in_price_order(order: Order, parts: list[Execution], own: list[Order]) -> Iterator[Execution | Order]:
@@ -228,6 +228,7 @@ class Trading:
         assert 0 < lots <= order.remaining, "an order never fills beyond its quantity"
         signed = lots if order.buy else -lots
         position = self.position_of(order)
+        before = position.lots
         self._next_trade += 1
         trade_id = self._next_trade
         fee, realised = self.account.fill(
@@ -260,7 +261,8 @@ class Trading:
         self.touched[row.symbol] = "fill"
         if not order.is_open:
             self.on_ended(order, now_ms)
-        if position.lots == 0:
+        # Flipped is closed, too: what was bound to the old position ends with it (6.2 GTE_GTC).
+        if position.lots == 0 or before * position.lots < 0:
             self.on_flat(position, now_ms)
 
     def tell_account(
@@ -302,7 +304,7 @@ class Trading:
             )
         )
 
-    def _enforce_reduce_only(self, symbol: str, *, now_ms: int) -> None:
+    def enforce_reduce_only(self, symbol: str, *, now_ms: int) -> None:
         """Knock out resting closing orders that their position no longer covers, newest first (er 4)."""
         if not any(order.closes for order in self.open_orders.get(symbol, {}).values()):
             return
@@ -362,7 +364,10 @@ class Trading:
                 raise VenueError(-2019)
         executions = market.book.sweep(buy=order.buy, lots=max(0, lots - order.filled), limit=price)
         # A quantity that is filled already, or a post-only order that would take, ends the order (6.3 a, b).
-        if (order.filled and lots <= order.filled) or (order.time_in_force == "GTX" and executions):
+        takes = order.time_in_force == "GTX" and (
+            executions or own_opposite(self.opened(row.symbol), buy=order.buy, bound=price)
+        )
+        if (order.filled and lots <= order.filled) or takes:
             return self.cancel(order, now_ms=now_ms)
         self._next_amendment += 1
         order.amendments.append(
@@ -436,7 +441,7 @@ class Trading:
             lots = min(lots, self.reducible(order, self.position_of(order)))
         if lots > 0:
             self.fill(market, order, ticks=order.price, lots=lots, maker=True, now_ms=now_ms)
-            self._enforce_reduce_only(order.row.symbol, now_ms=now_ms)
+            self.enforce_reduce_only(order.row.symbol, now_ms=now_ms)
 
     # ---- faults -------------------------------------------------------------------------------------------------
 

@@ -407,7 +407,7 @@ class Venue:
                 self.limiter.charge_pool(address, endpoint.pool, now_ms)
             authorize()
             if endpoint.counts_order:
-                self.limiter.charge_order(now_ms, ten_seconds=endpoint.orders_10s)
+                self.limiter.charge_order(now_ms, address=address, ten_seconds=endpoint.orders_10s)
             outcome = Outcome(200, endpoint.handler(self, params, now_ms))
         except VenueError as refusal:
             retry_after = None

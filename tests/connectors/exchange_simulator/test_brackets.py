@@ -57,3 +57,15 @@ def test_rows_are_numbers() -> None:
         "bracket": 2, "initialLeverage": 100, "notionalCap": 600_000, "notionalFloor": 50_000,
         "maintMarginRatio": 0.005, "cum": 50.0,
     } == bracket_rows(BTC)[1]  # fmt: skip
+
+
+def test_each_leg_of_hedge_mode_has_its_own_bracket() -> None:
+    """At the price that is told, wallet plus profit is the sum of both legs' maintenance, as liquidation judges it."""
+    price = 50_000 * E8
+    legs = [Leg(9_000, 450_000 * E8), Leg(-4_000, -200_000 * E8)]
+    found = liquidation_price(BTC, legs, base=15_000 * E8)
+    balance = 15_000 * E8 + sum(BTC.value_at_e8(found, leg.lots) - leg.cost for leg in legs)
+    needed = sum(maintenance(BTC, BTC.value_at_e8(found, leg.lots)) for leg in legs)
+
+    assert 0 < found < price
+    assert abs(balance - needed) < E8 // 100

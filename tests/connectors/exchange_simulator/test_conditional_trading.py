@@ -193,3 +193,40 @@ def test_good_till_date_ends_a_waiting_order() -> None:
     assert "NEW" == bench.venue.conditional.by_client["dated"].state
     bench.wait(2_000)
     assert "EXPIRED" == bench.venue.conditional.by_client["dated"].state
+
+
+@pytest.mark.parametrize(
+    ("time_in_force", "quantity", "price", "reason"),
+    [
+        ("GTX", "0.010", "84600.00", "Post Only"),
+        ("FOK", "90.000", "84100.10", "FOK"),
+        ("GTC", "90.000", "84600.00", ""),
+    ],
+)
+def test_a_triggered_order_that_matching_refuses_is_rejected(
+    time_in_force: str, quantity: str, price: str, reason: str
+) -> None:
+    """GTX that would take, FOK that would not fill, and what no margin covers: REJECTED with `rm` (3.6, 6.2, V3)."""
+    bench = Bench()
+    order = {"type": "STOP", "price": price, "quantity": quantity, "timeInForce": time_in_force}
+    assert code(bench.stop("BUY", "84000.00", clientAlgoId="entry", **order)) is None
+    bench.events()
+    bench.book(MIDDLE + 2_000)
+    bench.wait(1_000)
+
+    ended = [event["o"] for event in bench.venue.user_events if event["e"] == "ALGO_UPDATE"]
+    assert ["TRIGGERING", "REJECTED"] == [one["X"] for one in ended]
+    assert (reason or "Margin is insufficient.") in ended[-1]["rm"]
+    assert 0 == bench.lots
+    assert [] == bench.venue.trading.opened("BTCUSDT")
+
+
+def test_a_position_bound_order_expires_when_the_position_flips() -> None:
+    """A flip closes the old position: what was bound to it is gone (6.2 GTE_GTC)."""
+    bench = Bench()
+    bench.market("BUY", "0.010")
+    assert code(bench.stop("SELL", "83000.00", closePosition="true", timeInForce="GTE_GTC")) is None
+    bench.market("SELL", "0.020")
+
+    assert -10 == bench.lots
+    assert [] == bench.venue.conditional.opened()

@@ -307,3 +307,18 @@ def test_old_orders_are_forgotten(filled: bool, days: int, known: bool) -> None:
     reply = bench.call("GET", "/fapi/v1/order", symbol="BTCUSDT", orderId=number)
     assert (200 if known else 400) == reply.status
     assert known or reply.body["code"] == -2013
+
+
+def test_a_post_only_order_moved_onto_an_own_order_is_cancelled() -> None:
+    """It would take, and a post-only order never does (sheet 6.3 b): not even from its own account."""
+    bench = Bench()
+    bench.limit("SELL", "0.010", "83860.00", newClientOrderId="maker")
+    placed = bench.limit("BUY", "0.010", "83800.00", timeInForce="GTX").body
+    bench.call(
+        "PUT", "/fapi/v1/order", symbol="BTCUSDT", side="BUY", orderId=placed["orderId"], quantity="0.010",
+        price="83860.00",
+    )  # fmt: skip
+    shown = bench.call("GET", "/fapi/v1/order", symbol="BTCUSDT", orderId=placed["orderId"]).body
+
+    assert "CANCELED" == shown["status"]
+    assert ["maker"] == [order.client_id for order in bench.venue.trading.opened("BTCUSDT")]

@@ -64,3 +64,21 @@ def test_funding_and_statistics_have_pools_of_their_own(pool: str, limit: int) -
     limiter.charge_pool("a", "data" if pool == "funding" else "funding", 299_999)
     limiter.charge_pool("a", pool, 300_000)
     assert 0 == limiter.used_weight("a", 0)
+
+
+@pytest.mark.parametrize("limiter_name", ["orders", "funding"])
+def test_going_on_after_any_429_is_a_ban(limiter_name: str) -> None:
+    """429 is any limiter's, and so is the ban of who keeps sending (sheet 5.2)."""
+    limiter = RateLimiter(Limits(orders_per_10_seconds=1, funding_per_5_minutes=1, patience=2))
+    statuses = []
+    for _ in range(4):
+        try:
+            if limiter_name == "orders":
+                limiter.charge_order(MINUTE, address="a")
+            else:
+                limiter.charge_pool("a", "funding", MINUTE)
+        except VenueError as refusal:
+            statuses.append(refusal.status)
+
+    assert [429, 429, 418] == statuses
+    assert limiter.banned_until("a", MINUTE + 1) == MINUTE + 120_000
