@@ -273,6 +273,10 @@ def test_money_is_conserved_through_funding_liquidation_and_insurance(
         assert account.wallet >= 0
 
 
+# Came with the CM-UM integration (sheet 2.9).
+FORCE_ORDER_LATER = [".ps is extra", ".st is extra"]
+
+
 def test_a_recorded_liquidation_has_our_names_and_types() -> None:
     """The forceOrder frame that unicorn-fy recorded; ps and st came with the CM-UM integration (sheet 2.9)."""
     lines = require("unicorn-fy/frames.jsonl").read_text().splitlines()
@@ -284,4 +288,18 @@ def test_a_recorded_liquidation_has_our_names_and_types() -> None:
     bench.wait(1_000)
     ours = next(payload for stream, payload in bench.venue.frames if stream == "btcusdt@forceOrder")
 
-    assert [".ps is extra", ".st is extra"] == sorted(differences(recorded, ours))
+    assert FORCE_ORDER_LATER == sorted(differences(recorded, ours))
+
+
+def test_auto_deleveraging_cuts_resting_reduce_only_orders() -> None:
+    """The position is gone, so what only reduces it expires at once with reason 4 (sheet 6.4)."""
+    bench = Bench()
+    bench.market("BUY", "0.010")
+    bench.limit("SELL", "0.010", "84500.00", reduceOnly="true", newClientOrderId="target")
+    bench.venue.user_events.clear()
+    position = bench.venue.account.position(BTC)
+    bench.venue.liquidation.deleverage(position, lots=10, now_ms=bench.now)
+    ended = [event["o"] for event in bench.venue.user_events if event["e"] == "ORDER_TRADE_UPDATE"]
+
+    assert ("target", "EXPIRED", "4") == tuple(ended[-1][name] for name in ("c", "X", "er"))
+    assert [] == bench.venue.trading.opened("BTCUSDT")
