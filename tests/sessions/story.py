@@ -157,7 +157,8 @@ class Story:
         )
         factors = dict(made.factors)
         for letter in self.missing:
-            factors[letter] = msgspec.structs.replace(factors[letter], quality=499)
+            # Doubtful is enough for all but liquidations, which speak as soon as they are ready.
+            factors[letter] = msgspec.structs.replace(factors[letter], quality=499, ready=letter != "Q")
         self.session.state.scores = msgspec.structs.replace(made, factors=factors)
 
     def mark(self, offset: int | None = None, *, quote: int | None = None, spread: int = 2) -> None:

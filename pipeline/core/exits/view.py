@@ -3,6 +3,8 @@ The only place where exit rules learn what the factors say: the newest values, o
 
 A factor that is not ready, or whose quality is below one half, says nothing (None): no rule may fire on a made-up
 number. Values count thousandths of a point, as ``SymbolState.scores`` keeps them; E takes its coverage for its quality.
+Liquidations count from the hour on after which Q is ready: their past cannot be read, so its quality grows for a day,
+and the domain (4.14) lets it speak with less.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def seen(turn: Turn) -> Seen:
 
 
 def _of(scores: Scores) -> Seen:
-    liquidations = _known(scores, "Q")
+    liquidations = scores.factors["Q"].ready
     interest = _known(scores, "O")
     return Seen(
         bar_ms=scores.bar_close_ms,

@@ -43,7 +43,7 @@ def test_what_is_good_is_seen_as_it_is() -> None:
 @pytest.mark.parametrize("change", [{"ready": False}, {"quality": LEAST_QUALITY_PERMILLE - 1}])
 @pytest.mark.parametrize(
     ("letter", "field", "silent"),
-    [("T", "trend", None), ("C", "delta", None), ("L", "liquidity", None), ("O", "regime", ""), ("Q", "cascade", 0)],
+    [("T", "trend", None), ("C", "delta", None), ("L", "liquidity", None), ("O", "regime", "")],
 )
 def test_a_factor_that_is_not_ready_or_doubtful_says_nothing(
     letter: str, field: str, silent: object, change: dict[str, object]
@@ -70,3 +70,8 @@ def test_it_is_read_once_on_an_event() -> None:
     turn = Turn(session.state, session.state.mark_stamp)  # type: ignore[arg-type]
 
     assert seen(turn) is seen(turn)
+
+
+def test_liquidations_speak_as_soon_as_they_are_ready() -> None:
+    """Their past cannot be read: with the floor of the others X5 would be deaf for twelve hours (domain 4.14)."""
+    assert [0, -1] == [look(doubtful("Q", ready=ready, quality=42)).cascade for ready in (False, True)]
