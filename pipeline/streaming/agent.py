@@ -44,7 +44,7 @@ MAX_BACKLOG: Final = 256  # records at hand; behind them Faust's own buffer fill
 # How long folding may go on before the loop is given to sockets and heartbeats: each time makes fetches smaller, and
 # many small ones cost more than they are worth (after every record: 48 % of a core instead of 39 %).
 BREATH_SECONDS: Final = 0.002
-# Turns of the loop from the client's socket to the agent: fewer, and a record takes as many breaths to come as it lacks.
+# Turns of the loop from the client's socket to the agent: with fewer a record takes several breaths to come.
 TURNS_FROM_THE_SOCKET: Final = 8
 
 
