@@ -24,6 +24,7 @@ from connectors.exchange_simulator.market_events import (
     RecordedDiff,
     RecordedFrame,
     RecordedSnapshot,
+    recorded_diff,
 )
 
 Payload = dict[str, Any]  # Any: the venue's JSON
@@ -236,16 +237,8 @@ class LiveMarket:
         self._waiting.extend(self._event(self._rows[symbol], one) for one in applied)
 
     def _event(self, row: Instrument, payload: Payload) -> RecordedDiff:
-        return RecordedDiff(
-            symbol=row.symbol,
-            first_id=payload["U"],
-            final_id=payload["u"],
-            previous_id=payload["pu"],
-            event_ms=payload["E"],
-            transaction_ms=payload["T"],
-            bids=self._levels(row, payload["b"]),
-            asks=self._levels(row, payload["a"]),
-            payload=payload,
+        return recorded_diff(
+            row.symbol, payload, bids=self._levels(row, payload["b"]), asks=self._levels(row, payload["a"])
         )
 
     def _levels(self, row: Instrument, levels: list[list[str]]) -> Levels:

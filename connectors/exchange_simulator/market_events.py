@@ -42,6 +42,21 @@ class RecordedDiff(msgspec.Struct, frozen=True):
     payload: dict[str, Any]  # Any: the recorded JSON
 
 
+def recorded_diff(symbol: str, payload: dict[str, Any], *, bids: Levels, asks: Levels) -> RecordedDiff:  # Any: JSON
+    """The event of a depthUpdate frame whose levels were put on the symbol's grid."""
+    return RecordedDiff(
+        symbol=symbol,
+        first_id=payload["U"],
+        final_id=payload["u"],
+        previous_id=payload["pu"],
+        event_ms=payload["E"],
+        transaction_ms=payload["T"],
+        bids=bids,
+        asks=asks,
+        payload=payload,
+    )
+
+
 class RecordedFrame(msgspec.Struct, frozen=True):
     """A recorded frame that is served under *stream* and changes nothing inside the venue (bookTicker, trade)."""
 

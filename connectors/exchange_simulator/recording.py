@@ -27,6 +27,7 @@ from connectors.exchange_simulator.market_events import (
     RecordedDiff,
     RecordedFrame,
     RecordedSnapshot,
+    recorded_diff,
 )
 
 Payload = dict[str, Any]  # Any: the recorded JSON
@@ -352,16 +353,8 @@ class RecordedMarket:
 
     def _diff(self, payload: Payload) -> RecordedDiff:
         row = self._rows[payload["s"]]
-        return RecordedDiff(
-            symbol=row.symbol,
-            first_id=payload["U"],
-            final_id=payload["u"],
-            previous_id=payload["pu"],
-            event_ms=payload["E"],
-            transaction_ms=payload["T"],
-            bids=self._levels(row, payload["b"]),
-            asks=self._levels(row, payload["a"]),
-            payload=payload,
+        return recorded_diff(
+            row.symbol, payload, bids=self._levels(row, payload["b"]), asks=self._levels(row, payload["a"])
         )
 
     def _snapshot(self, line: Line) -> RecordedSnapshot:

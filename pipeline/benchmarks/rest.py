@@ -15,21 +15,12 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.backtest.steady import DATA_PATHS
 from pipeline.benchmarks.report import Measured, Options, figure
 from pipeline.benchmarks.whole import Market, Whole, open_positions, whole_pipeline
 
 POSITIONS: Final = 5
 SETTLE_SECONDS: Final = 60.0
-DATA_PATHS: Final = frozenset(
-    {
-        "/fapi/v1/depth",
-        "/fapi/v1/klines",
-        "/fapi/v1/openInterest",
-        "/fapi/v1/premiumIndex",
-        "/fapi/v1/exchangeInfo",
-        "/fapi/v1/ticker/bookTicker",
-    }
-)
 BENCHMARK_PATHS: Final = frozenset({"/fapi/v1/ticker/bookTicker"})  # this benchmark's own look at the price
 
 

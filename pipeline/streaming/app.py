@@ -24,7 +24,6 @@ from typing import Any
 
 import faust
 from faust.app.base import BootStrategy
-from faust.types import TP
 
 from pipeline.settings import Settings
 from pipeline.streaming.consumer import Transport
@@ -54,24 +53,6 @@ class _NoWeb(BootStrategy):  # type: ignore[misc]  # Faust has no types here (my
     enable_web = False
 
 
-class ReadOffsets(dict[TP, int | None]):
-    """
-    What Faust has read of each partition; of *unfiltered* topics it always says that it does not know.
-
-    Faust drops every record below the offset it has read. A seek sets that offset back, but a batch that was in flight
-    sets it high again, and then every record that the continuity guard asked for is dropped before the guard sees it:
-    it asks again for ever. The guard drops repeats itself, so for its topics Faust's filter can only do harm.
-    """
-
-    def __init__(self, unfiltered: set[str]) -> None:
-        super().__init__()
-        self._unfiltered = unfiltered
-
-    def __getitem__(self, partition: TP) -> int | None:
-        """The offset last read; None: not filtered."""
-        return None if partition.topic in self._unfiltered else self.get(partition)
-
-
 class WorkerApp(faust.App):  # type: ignore[misc]  # Faust has no types here (mypy skips it)
     """
     A Faust app that lets its agents finish while it is still a member of its group.
@@ -95,11 +76,6 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # Faust has no types here (my
 
     def _new_transport(self) -> Any:  # Any: Faust's TransportT
         return Transport(self.conf.broker_consumer, self)
-
-    def _new_consumer(self) -> Any:  # Any: Faust's ConsumerT
-        consumer = super()._new_consumer()
-        consumer._read_offset = ReadOffsets(self.unfiltered)
-        return consumer
 
     async def on_first_start(self) -> None:
         """Run what must have happened before the consumer joins its group, in the order it was registered."""

@@ -76,8 +76,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """
         Read until *fetcher* or the consumer stops: Faust's own loop, with the same meaning.
 
-        Of a partition with a filter (not one that a guard judges) repeats are dropped, and a hole in its offsets is
-        told to the bookkeeping of acknowledgements.
+        Repeats are dropped, and a hole in the offsets is told to the bookkeeping of acknowledgements; not so of a topic
+        whose records a guard judges (``WorkerApp.unfiltered``). There Faust's filter can only do harm: a seek sets the
+        offset back, but a batch that was in flight sets it high again, and then every record that the guard asked for
+        would be dropped before the guard sees it, who asks again for ever.
         """
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
@@ -90,7 +92,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 raise
 
     async def _pass_on(self, partition: Any, message: Any) -> None:  # Any: Faust's TP and Message
-        read = self._read_offset[partition]
+        read = None if partition.topic in self.app.unfiltered else self._read_offset[partition]
         if read is not None:
             if message.offset < read:
                 return

@@ -47,6 +47,17 @@ class Bench:
         self._clients.append(client)
         return client
 
+    async def opened_under(
+        self, action: str, *, method: str, path: str, stream: bool = True
+    ) -> tuple[Executor, IntentRecord]:
+        """An executor that has done all it wants for one bracket while a fault is in force."""
+        executor = await self.executor(stream=stream)
+        await self.fault(action, method=method, path=path)
+        record = await self.bracket()
+        await executor.submit(record)
+        await executor.desk.idle()
+        return executor, record
+
     async def executor(self, *, stream: bool = True) -> Executor:
         """A started executor."""
         executor = Executor(
@@ -211,11 +222,7 @@ async def test_an_entry_takes_effect_at_most_once() -> None:
 
     async def case(action: str) -> None:
         async with bench() as used:
-            executor = await used.executor()
-            await used.fault(action, method="POST", path="/fapi/v1/order")
-            record = await used.bracket()
-            await executor.submit(record)
-            await executor.desk.idle()
+            executor, record = await used.opened_under(action, method="POST", path="/fapi/v1/order")
             position, stops = await used.position(), await used.stops()
             summary = await used.summary()
             executor.die()
@@ -239,11 +246,7 @@ async def test_a_rail_whose_answer_is_lost_rests_once_in_the_end(stream: bool) -
 
     async def case(action: str) -> None:
         async with bench() as used:
-            executor = await used.executor(stream=stream)
-            await used.fault(action, method="POST", path="/fapi/v1/algoOrder")
-            record = await used.bracket()
-            await executor.submit(record)
-            await executor.desk.idle()
+            executor, _record = await used.opened_under(action, method="POST", path="/fapi/v1/algoOrder", stream=stream)
             stops = await used.stops()
             summary = await used.summary()
             executor.die()

@@ -88,11 +88,7 @@ async def test_an_entry_over_the_socket_takes_effect_at_most_once() -> None:
 
     async def case(action: str) -> None:
         async with bench() as used:
-            executor = await used.executor()
-            await used.fault(action, method="WS", path="order.place")
-            record = await used.bracket()
-            await executor.submit(record)
-            await executor.desk.idle()
+            executor, record = await used.opened_under(action, method="WS", path="order.place")
             position, stops, summary = await used.position(), await used.stops(), await used.summary()
             executor.die()
         verdicts = [verdict for verdict in used.outbox.verdicts(record.id) if verdict[0] == "e"]
@@ -113,11 +109,7 @@ async def test_a_rail_over_the_socket_rests_once_in_the_end() -> None:
 
     async def case(action: str) -> None:
         async with bench() as used:
-            executor = await used.executor()
-            await used.fault(action, method="WS", path="algoOrder.place")
-            record = await used.bracket()
-            await executor.submit(record)
-            await executor.desk.idle()
+            executor, _record = await used.opened_under(action, method="WS", path="algoOrder.place")
             stops, summary = await used.stops(), await used.summary()
             executor.die()
         assert ["a", "b"] == [end[0] for end, _ in stops]

@@ -8,11 +8,13 @@ score the made-up bars instead).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from pipeline.core.commands import ClosePosition, MoveStop, ReducePosition, ReportTrade
+from pipeline.core.commands import ClosePosition, MoveStop, ReducePosition, ReportPosition, ReportTrade
+from pipeline.core.engine import digest
 from pipeline.core.events import Bar, DepthSnapshot, Event, Leg, MarkPrice, Quote, Side
 from pipeline.core.liquidation_map import LiquidationMap, MassBand
 from pipeline.core.positions import Position
@@ -20,9 +22,11 @@ from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
 from pipeline.core.walls import Band, Ending, WallState, WallVerdict
 from tests.core_scores import scores
 from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
+from tests.sessions.test_any_story import same, upside_down
 from tests.sessions.venue import Venue
 
 MIDDLE = 50_000
+Tell = Callable[..., "Story"]  # (name, side, restart_every=0) → the story as it was told
 TURNED = {"up_up": "dn_up", "dn_up": "up_up", "up_dn": "dn_dn", "dn_dn": "up_dn"}
 MIRRORED = ("T", "M", "S", "V", "C", "O", "B", "Q", "F")
 
@@ -291,3 +295,22 @@ def working_moves(session: Session) -> list[MoveStop]:
 
 
 __all__ = ["BAR_MS", "INSTRUMENT", "MIDDLE", "START_MS", "Story", "quote_of", "working_moves"]
+
+
+def assert_mirrored(tell: Tell, name: str) -> None:
+    """The mirrored market leads to exactly the mirrored decisions, notes and alerts included."""
+    long, short = tell(name, Side.BUY), tell(name, Side.SELL)
+
+    told = [o for o in long.session.outputs if not isinstance(o, ReportPosition)]
+    turned = [o for o in short.session.outputs if not isinstance(o, ReportPosition)]
+    assert [same(output) for output in told] == [upside_down(output) for output in turned]
+    assert long.fired == short.fired
+
+
+def assert_restarts_change_nothing(tell: Tell, name: str) -> None:
+    """A restart at any line changes nothing: whatever a confirmation has counted is in the state."""
+    plain, restarted = tell(name, Side.BUY), tell(name, Side.BUY, restart_every=1)
+
+    assert plain.session.decisions == restarted.session.decisions
+    assert plain.session.outputs == restarted.session.outputs
+    assert digest(plain.session.state) == digest(restarted.session.state)

@@ -18,14 +18,11 @@ from pipeline.core.commands import (
     MoveStop,
     PlaceTarget,
     ReducePosition,
-    ReportPosition,
     ReportTrade,
 )
-from pipeline.core.engine import digest
 from pipeline.core.events import CloseRequested, Leg, PositionOverridden, Side, TradingMode, TradingStateSet
 from pipeline.core.positions import Stage
-from tests.sessions.story import Story
-from tests.sessions.test_any_story import same, upside_down
+from tests.sessions.story import Story, assert_mirrored, assert_restarts_change_nothing
 from tests.sessions.venue import Resting
 
 Tale = Callable[[Story], None]
@@ -238,20 +235,13 @@ def test_story(name: str, side: Side) -> None:
 @pytest.mark.parametrize("name", STORIES)
 def test_upside_down(name: str) -> None:
     """The mirrored market leads to exactly the mirrored decisions."""
-    long, short = play(name, Side.BUY), play(name, Side.SELL)
-
-    told = [o for o in long.session.outputs if not isinstance(o, ReportPosition)]
-    turned = [o for o in short.session.outputs if not isinstance(o, ReportPosition)]
-    assert [same(output) for output in told] == [upside_down(output) for output in turned]
+    assert_mirrored(play, name)
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_restart(name: str) -> None:
     """A restart at any line changes nothing."""
-    plain, restarted = play(name, Side.BUY), play(name, Side.BUY, restart_every=1)
-
-    assert digest(plain.session.state) == digest(restarted.session.state)
-    assert plain.session.outputs == restarted.session.outputs
+    assert_restarts_change_nothing(play, name)
 
 
 def test_a_close_names_the_position_and_its_quantity() -> None:

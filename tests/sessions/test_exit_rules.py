@@ -21,7 +21,6 @@ from pipeline.core.commands import (
     ReportPosition,
     ReportTrade,
 )
-from pipeline.core.engine import digest
 from pipeline.core.events import (
     CloseRequested,
     FeedLost,
@@ -37,9 +36,8 @@ from pipeline.core.exits import RULES
 from pipeline.core.positions import Basis, Stage
 from pipeline.core.units import E8, Lots, Milliseconds
 from pipeline.core.walls import WallVerdict
-from tests.sessions.story import INSTRUMENT, START_MS, Story
+from tests.sessions.story import INSTRUMENT, START_MS, Story, assert_mirrored, assert_restarts_change_nothing
 from tests.sessions.test_adopted import live, taken
-from tests.sessions.test_any_story import same, upside_down
 
 Tale = Callable[[Story], None]
 STORIES: Final[dict[str, tuple[str, bool, Tale]]] = {}  # name → (rule, whether it fires, what happens)
@@ -868,21 +866,13 @@ def test_story(name: str, side: Side) -> None:
 @pytest.mark.parametrize("name", STORIES)
 def test_upside_down(name: str) -> None:
     """The mirrored market leads to exactly the mirrored decisions, notes and alerts included."""
-    long, short = play(name, Side.BUY), play(name, Side.SELL)
-
-    told = [o for o in long.session.outputs if not isinstance(o, ReportPosition)]
-    turned = [o for o in short.session.outputs if not isinstance(o, ReportPosition)]
-    assert [same(output) for output in told] == [upside_down(output) for output in turned]
-    assert long.fired == short.fired
+    assert_mirrored(play, name)
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_restart(name: str) -> None:
     """A restart at any line changes nothing: whatever a confirmation has counted is in the state."""
-    plain, restarted = play(name, Side.BUY), play(name, Side.BUY, restart_every=1)
-
-    assert plain.session.decisions == restarted.session.decisions
-    assert digest(plain.session.state) == digest(restarted.session.state)
+    assert_restarts_change_nothing(play, name)
 
 
 def test_every_rule_has_its_stories() -> None:

@@ -12,14 +12,12 @@ from typing import Final
 import msgspec
 import pytest
 
-from pipeline.core.commands import AnswerAdmission, CancelLeg, MoveStop, PlaceTarget, ReportPosition
-from pipeline.core.engine import digest
+from pipeline.core.commands import AnswerAdmission, CancelLeg, MoveStop, PlaceTarget
 from pipeline.core.events import CloseRequested, Leg, PositionOverridden, Side
 from pipeline.core.policies import LadderStep, Template
 from pipeline.core.positions import Basis, Stage
 from pipeline.core.walls import WallVerdict
-from tests.sessions.story import Story
-from tests.sessions.test_any_story import same, upside_down
+from tests.sessions.story import Story, assert_mirrored, assert_restarts_change_nothing
 from tests.sessions.test_endings import closed_bar
 
 Tale = Callable[[Story], None]
@@ -389,17 +387,10 @@ def test_story(name: str, side: Side) -> None:
 @pytest.mark.parametrize("name", STORIES)
 def test_upside_down(name: str) -> None:
     """The mirrored market leads to exactly the mirrored decisions."""
-    long, short = play(name, Side.BUY), play(name, Side.SELL)
-
-    told = [o for o in long.session.outputs if not isinstance(o, ReportPosition)]
-    turned = [o for o in short.session.outputs if not isinstance(o, ReportPosition)]
-    assert [same(output) for output in told] == [upside_down(output) for output in turned]
+    assert_mirrored(play, name)
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_restart(name: str) -> None:
     """A restart at any line changes nothing."""
-    plain, restarted = play(name, Side.BUY), play(name, Side.BUY, restart_every=1)
-
-    assert plain.session.decisions == restarted.session.decisions
-    assert digest(plain.session.state) == digest(restarted.session.state)
+    assert_restarts_change_nothing(play, name)

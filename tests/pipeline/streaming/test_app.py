@@ -11,7 +11,7 @@ import pytest
 from faust.types import TP
 
 from pipeline.settings import Settings, load
-from pipeline.streaming.app import ReadOffsets, WorkerApp, make_app, source
+from pipeline.streaming.app import WorkerApp, make_app, source
 from pipeline.wire.topics import INPUTS
 
 
@@ -120,11 +120,3 @@ async def test_a_record_that_was_asked_for_again_is_delivered(tmp_path: Path) ->
     await consumer._drain_messages(fetcher)
 
     assert [10, 11, 5, 6, 7, 8, 9, 10, 11, 12] == delivered
-
-
-def test_read_offsets_of_other_topics_are_remembered() -> None:
-    """Changelogs are read with Faust's own filter, as Faust's recovery expects it."""
-    offsets = ReadOffsets({"test.inputs"})
-    offsets.update({TP("test.inputs", 0): 7, TP("changelog", 0): 7})
-
-    assert [None, 7, None] == [offsets[TP("test.inputs", 0)], offsets[TP("changelog", 0)], offsets[TP("changelog", 1)]]
