@@ -222,20 +222,9 @@ def simulator(
             )
         else:
             rows = _with_atr(_rows(symbols, scenario), atr_bps)
-            running = Simulator(
-                rows,
-                settings,
-                make_source=lambda start_ms: SyntheticMarket(
-                    rows, seed=seed, scenario=scenario, rate=rate, start_ms=start_ms
-                ),
-                ledger_file=file,
-                begin=begin or "now",
+            running = synthetic_simulator(
+                rows, settings, scenario=scenario, rate=rate, begin=begin or "now", ledger_file=file
             )
-            for row in rows:
-                own = scenario.symbols.get(row.symbol)
-                if own is not None and own.past:
-                    past = past_bars(row, own.past, seed=seed, start_ms=running.venue.start_ms)
-                    running.venue.market(row.symbol).candles.preload(past)
     except (KlinesError, LiveError, RecordingError, ScenarioError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if faults is not None:
@@ -249,6 +238,33 @@ def simulator(
 
 def _with_atr(rows: list[Instrument], atr_bps: int | None) -> list[Instrument]:
     return rows if atr_bps is None else [msgspec.structs.replace(row, atr_bps=atr_bps) for row in rows]
+
+
+def synthetic_simulator(
+    rows: list[Instrument],
+    settings: VenueSettings,
+    *,
+    scenario: Scenario,
+    rate: float,
+    begin: str,
+    ledger_file: LedgerFile | None = None,
+) -> Simulator:
+    """A simulator of a seeded market, with the past that the scenario gives its symbols."""
+    running = Simulator(
+        rows,
+        settings,
+        make_source=lambda start_ms: SyntheticMarket(
+            rows, seed=settings.seed, scenario=scenario, rate=rate, start_ms=start_ms
+        ),
+        ledger_file=ledger_file,
+        begin=begin,
+    )
+    for row in rows:
+        own = scenario.symbols.get(row.symbol)
+        if own is not None and own.past:
+            past = past_bars(row, own.past, seed=settings.seed, start_ms=running.venue.start_ms)
+            running.venue.market(row.symbol).candles.preload(past)
+    return running
 
 
 def recorded_simulator(
