@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.core.book import BookStatus
 from pipeline.core.events import Side
 from pipeline.core.scores import Scores
-from pipeline.core.walls import WallState
+from pipeline.core.wall_state import WallState
 from tests.core_scores import scores
 from tests.sessions.script import INSTRUMENT, START_MS, Session
 

@@ -28,7 +28,8 @@ from pipeline.core.factors.parameters import DEFAULT
 from pipeline.core.state import SymbolState
 from pipeline.core.turn import Turn
 from pipeline.core.units import E8, Milliseconds
-from pipeline.core.walls import WallState, book_of_top
+from pipeline.core.wall_state import WallState
+from pipeline.core.walls import book_of_top
 from pipeline.core.walls import sample as sample_walls
 from pipeline.wire import records
 from pipeline.wire.records import FactorsRecord, factor_rows

@@ -24,7 +24,7 @@ from pipeline.core.policies import Policy
 from pipeline.core.positions import Position
 from pipeline.core.scores import Scores, Shown
 from pipeline.core.signal_state import SignalState
-from pipeline.core.walls import WallState
+from pipeline.core.wall_state import WallState
 
 SCHEMA = 2  # changes with the meaning of any field below; part of the fold digest through this file's bytes
 

@@ -19,7 +19,7 @@ from pipeline.core.liquidation_map import Cluster, LiquidationMap
 from pipeline.core.state import SymbolState
 from pipeline.core.turn import Turn
 from pipeline.core.wall_rules import Zone, ZoneKind
-from pipeline.core.walls import WallState, WallVerdict
+from pipeline.core.wall_state import WallState, WallVerdict
 
 DAY_BARS: Final = 288
 BEYOND_TICKS: Final = 2  # X12: price closes beyond it by 2 ticks …

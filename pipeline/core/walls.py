@@ -30,17 +30,14 @@ Sums are ticks × lots, exact; ln and z are estimates that leave as whole thousa
 from __future__ import annotations
 
 from bisect import bisect_left
-from enum import StrEnum
 from operator import mul
 from typing import Final
-
-import msgspec
 
 from pipeline.core.book import Book
 from pipeline.core.events import Level, Side, Trade
 from pipeline.core.numerics import decay, exp, ln
+from pipeline.core.wall_state import SECOND_MS, TRADE_SLOTS, Band, Ending, Track, WallSide, WallState, WallVerdict
 
-SECOND_MS: Final = 1_000
 RANGE_PERCENT: Final = 2
 WIDTHS: Final = ((10_000, 3), (30_000, 5))  # (ATR(1h) below this many millionths of the price, bps)
 WIDEST_BPS: Final = 10
@@ -72,120 +69,8 @@ KEEP_IDS_MS: Final = 10_000
 FULL_Z: Final = 6_000
 FULL_AGE_MS: Final = 60_000
 ICEBERG_BONUS: Final = 200
-TRADE_SLOTS: Final = 4  # this sample, the two before that bound a loss, and one for the slower socket
 ENDINGS_KEPT: Final = 32
 ENDINGS_MS: Final = 120_000
-FRESH_MS: Final = 3_000
-
-
-class WallVerdict(StrEnum):
-    """How a wall ended, or that it came back (ICEBERG)."""
-
-    EATEN = "eaten"
-    PULLED = "pulled"
-    FLICKER = "flicker"
-    ICEBERG = "iceberg"
-
-
-class Track(msgspec.Struct):
-    """
-    One bucket that is, or lately was, a candidate. Sizes are ticks × lots; −1 in ``last`` and ``before``: no sample.
-
-    ``since_ms`` 0 stands for "not there": only the memory of its pulls lives on. ``seen`` has a bit for each of the
-    last 15 samples, the newest lowest.
-    """
-
-    id: int
-    since_ms: int
-    peak: int = 0
-    seen: int = 0
-    score: int = 0  # z in thousandths
-    last: int = -1
-    before: int = -1
-    traded: list[int] = msgspec.field(default_factory=lambda: [0] * TRADE_SLOTS)
-    confirmed_ms: int = 0
-    loss: int = 0  # a loss that waits for its trades
-    eaten_ms: int = 0
-    eaten_of: int = 0
-    iceberg: bool = False
-    pulls: int = 0
-    pulled_ms: int = 0
-    ignored_until_ms: int = 0
-    keep_until_ms: int = 0  # after a resync: the id lives on if it is a candidate again by then
-
-
-class WallSide(msgspec.Struct):
-    """One side of the book: its buckets that matter, its baseline (of ln(1 + USDT)), and how much of ±2 % is known."""
-
-    tracks: dict[int, Track] = msgspec.field(default_factory=dict)
-    median: float = 0.0
-    deviation: float = 0.0
-    baseline_ms: int = 0  # log time of the newest baseline, 0 before the first
-    coverage_permille: int = 0
-
-
-class Band(msgspec.Struct, frozen=True):
-    """
-    A confirmed wall: neighbouring buckets as one, prices in ticks, both ends included.
-
-    ``id`` is that of the bucket farthest from the touch (a stop leans on that end). ``size`` is ticks × lots.
-    """
-
-    id: int
-    side: Side
-    low: int
-    high: int
-    size: int
-    strength_permille: int
-    since_ms: int
-    confirmed_ms: int
-    iceberg: bool
-
-
-class Ending(msgspec.Struct):
-    """What became of a wall. ``beyond_ms``: since when (log) the price stands beyond it, 0 while it does not."""
-
-    id: int
-    side: Side
-    low: int
-    high: int
-    verdict: WallVerdict
-    at_ms: int
-    confirmed: bool
-    beyond_ms: int = 0
-
-
-class WallState(msgspec.Struct):
-    """
-    Everything remembered about one symbol's walls; belongs to one grid (tick and step).
-
-    ``endings`` are of confirmed walls, the newest last, for two minutes.
-    """
-
-    tick_e8: int
-    step_e8: int
-    width: int = 0  # ticks, 0 before the first sample
-    sampled_ms: int = 0
-    next_id: int = 1
-    resyncs: int = -1
-    bids: WallSide = msgspec.field(default_factory=WallSide)
-    asks: WallSide = msgspec.field(default_factory=WallSide)
-    day_close_ms: int = 0  # the bar up to which ``day_quote_e8`` (USDT of 24 h) was added up
-    day_quote_e8: int = 0
-    bands: list[Band] = msgspec.field(default_factory=list)
-    endings: list[Ending] = msgspec.field(default_factory=list)
-
-    def side(self, side: Side) -> WallSide:
-        """Bids for BUY, asks for SELL."""
-        return self.bids if side is Side.BUY else self.asks
-
-    def due(self, now_ms: int) -> bool:
-        """True once another second of log time has begun."""
-        return now_ms // SECOND_MS != self.sampled_ms // SECOND_MS
-
-    def fresh(self, now_ms: int) -> bool:
-        """True while the bands rest on a book seen within 3 s."""
-        return self.sampled_ms > 0 and now_ms - self.sampled_ms <= FRESH_MS
 
 
 def book_of_top(bids: list[Level], asks: list[Level]) -> Book:

@@ -14,7 +14,8 @@ from pipeline.core.book import Book, apply_diff, apply_snapshot
 from pipeline.core.events import Bar, DepthDiff, DepthSnapshot, Level, Side
 from pipeline.core.liquidation_map import TIERS, LiquidationMap, fold_bar
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks, parse_e8
-from pipeline.core.walls import WallState, book_of_top, bucket_sums, sample, wanted_width
+from pipeline.core.wall_state import WallState
+from pipeline.core.walls import book_of_top, bucket_sums, sample, wanted_width
 from tests.data import require
 from tests.oracle import walls as oracle
 from tests.oracle.machinery import Array

@@ -19,7 +19,7 @@ from pipeline.core.events import Bar, DepthSnapshot, Event, Leg, MarkPrice, Quot
 from pipeline.core.liquidation_map import LiquidationMap, MassBand
 from pipeline.core.positions import Position
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
-from pipeline.core.walls import Band, Ending, WallState, WallVerdict
+from pipeline.core.wall_state import Band, Ending, WallState, WallVerdict
 from tests.core_scores import scores
 from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
 from tests.sessions.test_any_story import same, upside_down

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pipeline.core.account_state import Tier
 from pipeline.core.exits import RULES
 from pipeline.core.positions import Basis
-from pipeline.core.walls import WallVerdict
+from pipeline.core.wall_state import WallVerdict
 from tests.sessions import test_adopted, test_exit_rules, test_levels
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.core.commands import ClosePosition, MoveStop, OpenBracket, ReportPosition
 from pipeline.core.engine import digest
 from pipeline.core.events import Leg, PositionOverridden, Side
-from pipeline.core.walls import WallVerdict
+from pipeline.core.wall_state import WallVerdict
 from tests.sessions.story import Story
 from tests.sessions.test_any_story import same, upside_down
 

@@ -35,7 +35,7 @@ from pipeline.core.events import (
 from pipeline.core.exits import RULES
 from pipeline.core.positions import Basis, Stage
 from pipeline.core.units import E8, Lots, Milliseconds
-from pipeline.core.walls import WallVerdict
+from pipeline.core.wall_state import WallVerdict
 from tests.sessions.story import INSTRUMENT, START_MS, Story, assert_mirrored, assert_restarts_change_nothing
 from tests.sessions.test_adopted import live, taken
 

@@ -16,7 +16,7 @@ from pipeline.core.commands import AnswerAdmission, CancelLeg, MoveStop, PlaceTa
 from pipeline.core.events import CloseRequested, Leg, PositionOverridden, Side
 from pipeline.core.policies import LadderStep, Template
 from pipeline.core.positions import Basis, Stage
-from pipeline.core.walls import WallVerdict
+from pipeline.core.wall_state import WallVerdict
 from tests.sessions.story import Story, assert_mirrored, assert_restarts_change_nothing
 from tests.sessions.test_endings import closed_bar
 

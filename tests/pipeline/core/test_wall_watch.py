@@ -16,7 +16,7 @@ from pipeline.core.events import (
 from pipeline.core.state import encode
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
 from pipeline.core.wall_rules import ZoneKind
-from pipeline.core.walls import WallVerdict
+from pipeline.core.wall_state import WallVerdict
 from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
 from tests.sessions.venue import Venue
 

@@ -14,18 +14,8 @@ from hypothesis import strategies as st
 from pipeline.core.book import Book, apply_diff, apply_snapshot
 from pipeline.core.events import DepthDiff, DepthSnapshot, Side, Trade
 from pipeline.core.units import Lots, Milliseconds, Ticks, parse_e8
-from pipeline.core.walls import (
-    Band,
-    Ending,
-    WallState,
-    WallVerdict,
-    book_of_top,
-    keeps_width,
-    on_trade,
-    sample,
-    wanted_width,
-    watch_price,
-)
+from pipeline.core.wall_state import Band, Ending, WallState, WallVerdict
+from pipeline.core.walls import book_of_top, keeps_width, on_trade, sample, wanted_width, watch_price
 from tests.data import require
 
 TICK_E8 = 10_000_000  # 0.1 USDT
@@ -345,15 +335,6 @@ def test_resync_after_ten_seconds_forgets_names() -> None:
     market.second(16)
 
     assert band.id != market.walls.bands[0].id
-
-
-def test_bands_are_stale_without_samples() -> None:
-    """A band is told for 3 s after its sample."""
-    market = Market()
-    market.confirmed()
-
-    assert market.walls.fresh(market.now + 3_000)
-    assert not market.walls.fresh(market.now + 3_001)
 
 
 def test_size_must_beat_day_volume_and_own_order() -> None:
