@@ -27,6 +27,7 @@ from connectors.exchange_simulator.ledger import Ledger
 from connectors.exchange_simulator.venue import Venue, VenueSettings
 from pipeline.audit.fold_digest import fold_digest
 from pipeline.benchmarks.report import Measured, Options, figure
+from pipeline.binance.requests import DATA_PATHS
 from pipeline.core import state as core_state
 from pipeline.core.events import Side
 from pipeline.core.units import ONE_E8
@@ -49,21 +50,6 @@ WARM_MINUTES: Final = 60  # 200 symbols take 23 at 60 requests a minute; more is
 SETTLE_MINUTES: Final = 6
 STEP_MS: Final = 4_000  # each symbol's book and quote: thin, and often enough that nobody is silent
 STREAMS: Final = ("bookTicker", "markPrice@1s", "kline_5m", "aggTrade", "depth@100ms")
-DATA_PATHS: Final = frozenset(
-    {
-        "/fapi/v1/depth",
-        "/fapi/v1/klines",
-        "/fapi/v1/openInterest",
-        "/fapi/v1/premiumIndex",
-        "/fapi/v1/exchangeInfo",
-        "/fapi/v1/ticker/bookTicker",
-        "/fapi/v1/premiumIndexKlines",
-        "/fapi/v1/fundingRate",
-        "/fapi/v1/fundingInfo",
-        "/fapi/v1/leverageBracket",
-        "/futures/data/openInterestHist",
-    }
-)
 AUDIT_PATHS: Final = ("/fapi/v3/positionRisk", "/fapi/v1/openOrders", "/fapi/v1/openAlgoOrders")
 AUDIT_LATE_MS: Final = 5_000  # a read may wait its turn
 POLLED_FACTOR: Final = "O"

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.backtest.steady import DATA_PATHS
 from pipeline.benchmarks.report import Measured, Options, figure
 from pipeline.benchmarks.whole import Market, Whole, open_positions, whole_pipeline
+from pipeline.binance.requests import DATA_PATHS
 
 POSITIONS: Final = 5
 SETTLE_SECONDS: Final = 60.0

@@ -23,6 +23,22 @@ Parameters = tuple[tuple[str, str], ...]
 
 SELF_TRADE_PREVENTION: Final = "EXPIRE_MAKER"
 SLICE_PERMILLE: Final = 900  # pieces of at most 0.9 × the market lot maximum (domain 6.7)
+# What reads the market and its history, and nothing of the account: what the lane of data spends its budget on.
+DATA_PATHS: Final = frozenset(
+    {
+        "/fapi/v1/depth",
+        "/fapi/v1/klines",
+        "/fapi/v1/openInterest",
+        "/fapi/v1/premiumIndex",
+        "/fapi/v1/exchangeInfo",
+        "/fapi/v1/ticker/bookTicker",
+        "/fapi/v1/premiumIndexKlines",
+        "/fapi/v1/fundingRate",
+        "/fapi/v1/fundingInfo",
+        "/fapi/v1/leverageBracket",
+        "/futures/data/openInterestHist",
+    }
+)
 
 
 class Security(Enum):
