@@ -197,8 +197,10 @@ class Batcher:
             # Lost lines weigh something themselves: with few and short lines one pass may not be enough.
             while self._bytes > self._max_bytes and (cutoff := self._cutoff(self._bytes - goal, held=held)):
                 self._drop_through(cutoff, held=held)
-        # When too little may give way, searching again at every line would walk the whole queue each time.
-        self._search_above = max(self._max_bytes, self._bytes + self._max_bytes // FREED_SHARE)
+        self._search_above = self._max_bytes
+        if self._bytes > self._max_bytes:
+            # Too little may give way: searching again at every line would walk the whole queue each time.
+            self._search_above = self._bytes + self._max_bytes // FREED_SHARE
 
     def _may_go(self, entry: _Entry, *, held: bool) -> bool:
         _, payload, origin = entry

@@ -189,6 +189,19 @@ def test_the_oldest_of_symbols_nobody_holds_give_way_first() -> None:
     assert 0 == batcher.size
 
 
+def test_the_bound_holds_while_anything_may_give_way() -> None:
+    """Lost lines of many streams weigh something themselves: they do not make the bound a soft one."""
+    bound, largest = 200_000, 0
+    batcher = Batcher(max_bytes=bound)
+    for number in range(12_000):
+        symbol = f"S{number * 7 % 40}USDT"
+        source = f"connector/public-{number % 3}"
+        batcher.add(number % 8, frame_line(symbol, number, size=400, source=source), Origin(symbol, source))
+        largest = max(largest, batcher.size)
+    assert largest <= bound
+    assert batcher.given_way > 10_000
+
+
 def test_lines_without_origin_never_give_way() -> None:
     """User data and own lines are kept even when they alone exceed the bound."""
     batcher = Batcher(1, max_bytes=1_000)
