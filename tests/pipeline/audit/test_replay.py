@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import subprocess
 import sys
 
@@ -18,6 +17,7 @@ from pipeline.core import exits
 from pipeline.wire.records import AnchorRecord, decode_anchor, decode_decision, encode
 from pipeline.wire.topics import ANCHORS, DECISIONS, INPUTS
 from tests.data import REPOSITORY
+from tests.pipeline.audit.changed_digits import PRICE, with_a_digit_changed
 from tests.pipeline.audit.logs import FOLD, IDENTITY, PARTITION, SYMBOL, entries, life, replayed
 
 # Rules about factors, funding, walls, the end of a contract, positions opened elsewhere: the obliging venue of this log
@@ -62,15 +62,10 @@ def test_a_changed_price_digit_is_found_wherever_it_stands() -> None:
     """
     rows = entries()
     draw = random.Random(7)
-    places = [
-        number for number, row in enumerate(rows) if row.topic == INPUTS.name and re.search(rb'\d\.\d0"', row.value)
-    ]
+    places = [number for number, row in enumerate(rows) if row.topic == INPUTS.name and PRICE.search(row.value)]
     for number in draw.sample(places, 8):
         row = rows[number]
-        digits = [match.start() for match in re.finditer(rb'\d\.\d0"', row.value)]
-        place = draw.choice(digits)
-        other = draw.choice([d for d in b"123456789" if d != row.value[place]])
-        changed = row.value[:place] + bytes([other]) + row.value[place + 1 :]
+        changed = with_a_digit_changed(row.value, draw)
 
         result = replayed([*rows[:number], replaced(row, changed), *rows[number + 1 :]])
 
