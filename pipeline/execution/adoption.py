@@ -4,7 +4,8 @@ The only place that puts a stop under positions nobody here opened: by hand, by 
 Rule (domain 6.7, "Adopted position"): rail (a), a closePosition STOP_MARKET, at min(2·A, 0.6 × the distance from mark
 to liquidation) measured from the **mark**, unless a stop inside liquidation already rests. A is the ATR over 14 hourly
 candles. It is the executor's, so it works with decide, connector and Kafka away; what is known comes from the venue at
-each look, so a restart loses nothing and needs no state.
+each look, so a restart loses nothing and needs no state. Until a start has taken up what the journal holds (``begin``)
+every position may be ours, however long the venue cannot be read: what is told before is looked at behind it.
 
 Afterwards the owner may move and cancel: ``restore`` (the default) puts a far rail back whenever nothing inside
 liquidation covers any more and respects every stop that does; ``respect`` and ``alert`` place none a second time,
@@ -70,11 +71,20 @@ class Adopter:
 
     def __init__(self, desk: Desk, sender: Sender, *, policy: str = RESTORE) -> None:
         self._desk, self._sender, self._policy = desk, sender, policy
+        self._begun = False
+        self._early: dict[str, None] = {}  # symbols told of before the start had put our own positions under guard
         self._busy: set[str] = set()
         self._sides: dict[str, int] = {}  # symbol → sign of the position that has had its rail
         self._numbers = 0
 
     # ---- what wakes it
+
+    def begin(self) -> None:
+        """Our own positions are under guard: whatever else is open is of others."""
+        self._begun = True
+        for symbol in self._early:
+            self._look(symbol)
+        self._early.clear()
 
     def told(self, symbol: str, lots: int) -> None:
         """The user stream spoke of a position; 0 lots: it may be over."""
@@ -98,7 +108,9 @@ class Adopter:
             self._look(sighting.symbol)
 
     def _look(self, symbol: str) -> None:
-        if symbol not in self._busy and not self._desk.of_symbol(symbol):
+        if not self._begun:
+            self._early[symbol] = None
+        elif symbol not in self._busy and not self._desk.of_symbol(symbol):
             self._busy.add(symbol)
             self._desk.spawn(self._guard(symbol), f"adopt {symbol}")
 

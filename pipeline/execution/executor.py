@@ -172,6 +172,7 @@ class Executor:
         wait_ms = predecessor_ms + RECEIVE_WINDOW_MS + CLOCK_ERROR_MS
         self._valid_until_ms = desk.clock.now_ms() + wait_ms
         await self._recovery.run(valid_until_ms=self._valid_until_ms)
+        self._adopter.begin()
         self._loop(Auditor(desk, self._sender, self.user_stream).run(), "auditor")
         self._loop(self.data.keep_instruments(), "exchange info")
         self._loop(self.data.account.keep(), "account")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.binance.requests import AlgoOrder
+from pipeline.binance.requests import AlgoOrder, Read
 from pipeline.core.units import E8
 from pipeline.execution.adoption import atr_of, distance_e8
 from pipeline.execution.cover import Cover
@@ -131,6 +131,38 @@ async def test_a_restart_finds_its_rail_and_places_no_second_one() -> None:
     await asyncio.sleep(5)
 
     assert {} == world.venue.open_algos(SOL)
+
+
+@pytest.mark.parametrize(("symbol", "rails"), [(BTC, ["a", "b"]), (SOL, ["a"])])
+def test_while_a_start_cannot_read_the_venue_nothing_is_taken_for_foreign(symbol: str, rails: list[str]) -> None:
+    """
+    The user stream speaks of a position before the start knows which are ours (virtual chaos, seed 851): ours gets its
+    own rails alone, one of others its far stop behind the start.
+    """
+
+    async def play() -> None:
+        world = World()
+        first = await started(world)
+        await opened(world, first)
+        world.kill(first)
+        for algo in world.venue.algos.values():
+            algo["algoStatus"] = "EXPIRED"
+        world.venue.fault = lambda r: "-1001" if isinstance(r, Read) and "positionRisk" in r.path and not r.query else ""
+        second = world.executor()
+        start = asyncio.create_task(second.start())
+        await asyncio.sleep(2)
+        by_hand(world.venue, 7, symbol)
+        await asyncio.sleep(2)
+        assert [] == [code for code in codes(world) if code == "position_adopted"]
+        assert [] == world.venue.rails(symbol)
+        world.venue.fault = lambda _: ""
+        await start
+        await asyncio.sleep(3)
+
+        assert rails == [leg for leg, _, _ in world.venue.rails(symbol)]
+        assert (["position_adopted"] if symbol == SOL else []) == [c for c in codes(world) if c == "position_adopted"]
+
+    run_virtual(play())
 
 
 @pytest.mark.parametrize("action", ["before", "after", "-1001", "503"])
