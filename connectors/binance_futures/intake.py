@@ -7,6 +7,7 @@ are never changed. Whatever is not exactly one JSON value of a stream that was a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, Protocol
 
@@ -17,6 +18,7 @@ from connectors.binance_futures.routing import (
     Refused,
     Reply,
     all_market_symbols,
+    is_shutdown_notice,
     reply_of,
     stream_of,
     user_event,
@@ -33,6 +35,12 @@ from pipeline.wire.topics import partition_of
 MAX_FRAME_BYTES: Final = lines.MAX_RECORD_BYTES - 1_024
 MAX_NAME_BYTES: Final = 200  # a stream's name and the JSON before it
 QUARANTINE_PIECE_BYTES: Final = 512 * 1024  # base64 makes 683 kB of it
+# Honest frames nest four deep. A decoder's own limit depends on the stack it is called from: what one reader of the log
+# takes another would refuse.
+MAX_DEPTH: Final = 64
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+SHUTDOWN: Final = "the venue says it will close this connection"
 
 MISSED_SPACING_NS: Final = 1_000_000_000
 
@@ -78,6 +86,9 @@ class Intake:
         self.frames = 0
         self.refused = 0
         self.foreign = 0  # rightly received, of symbols nobody asked for (all-market and user streams)
+        self.spoilt = 0  # refused for what the bytes are, not for what they say: the connection is judged by it
+        self.holes = 0  # lost lines written
+        self.notice = ""  # why this connection will not stand for long; the owner reads it
         self._sink = sink
         self._symbols = symbols
         self._numbered: dict[str, Numbered] = {}
@@ -92,6 +103,7 @@ class Intake:
 
     def lost(self, at_ns: int, symbol: str, stream: str, reason: str) -> None:
         """Write a ``lost`` line: *stream* of *symbol* may have a hole up to here."""
+        self.holes += 1
         numbered = self.numbered(symbol)
         numbered.last += 1
         line = lines.Line(
@@ -133,9 +145,24 @@ def fault_of(frame: bytes) -> str:
             frame.decode()
         except UnicodeDecodeError:
             return "no UTF-8"
+    if frame.count(b"[") + frame.count(b"{") > MAX_DEPTH and _too_deep(frame):
+        return f"nested more than {MAX_DEPTH} deep"
     if not lines.embeddable(frame):
         return "not one JSON value on one line"
     return ""
+
+
+def _too_deep(frame: bytes) -> bool:
+    """Books have as many brackets as levels, but side by side: these are told apart before anything is looked at."""
+    beside = frame.count(b"],[") + frame.count(b"},{")
+    if frame.count(b"[") + frame.count(b"{") - beside <= MAX_DEPTH:
+        return False
+    depth = 0
+    for bracket in _STRING.sub(b"", frame).translate(None, _NO_BRACKET):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 class MarketIntake(Intake):
@@ -203,21 +230,27 @@ class MarketIntake(Intake):
 
     def _spoilt(self, at_ns: int, frame: bytes, fault: str) -> None:
         """Quarantine it; if its beginning still names a stream of ours, that stream has a hole now."""
+        self.spoilt += 1
         self._quarantine(at_ns, frame, fault)
         name = stream_of(frame[:MAX_NAME_BYTES])
-        target = self._targets.get(name) if name is not None else None
-        if target is not None and not target.watch.hole:
-            target.watch.hole = f"a frame was quarantined: {fault}"
+        if name is not None:
+            target = self._targets.get(name)
+            _has_hole(target.watch if target is not None else self._all_market.get(name), fault)
 
     def _other(self, at_ns: int, frame: bytes, name: bytes | None) -> None:
         if name is None:
             reply = reply_of(frame)
-            if reply is None:
+            if reply is None and is_shutdown_notice(frame):
+                self.notice = SHUTDOWN
+            elif reply is None:
                 self._quarantine(at_ns, frame, "neither a frame of a stream nor a control reply")
             else:
                 self._answered(reply)
             return
         watch = self._all_market.get(name)
+        if watch is None and is_shutdown_notice(frame):
+            self.notice = SHUTDOWN
+            return
         if watch is None:
             self._quarantine(at_ns, frame, f"stream {name.decode(errors='replace')[:100]!r} was not asked for")
             return
@@ -227,6 +260,7 @@ class MarketIntake(Intake):
         symbols = all_market_symbols(watch.stream, frame)
         if isinstance(symbols, Refused):
             self._quarantine(at_ns, frame, symbols.reason)
+            _has_hole(watch, symbols.reason)
             return
         concerned = list(self._concerned(symbols))
         for numbered in concerned:
@@ -239,6 +273,12 @@ class MarketIntake(Intake):
                 yield self.numbered(symbol)
             else:
                 self.foreign += 1
+
+
+def _has_hole(watch: Watch | None, fault: str) -> None:
+    """A frame of this stream was refused; an earlier hole that is not told yet stays as it is."""
+    if watch is not None and not watch.hole:
+        watch.hole = f"a frame was quarantined: {fault}"
 
 
 class UserIntake(Intake):
@@ -294,12 +334,18 @@ class UserIntake(Intake):
         self.frames += 1
         fault = fault_of(frame)
         if fault:
+            self.spoilt += 1
             self._quarantine(at_ns, frame, fault)
             self._missed(at_ns, f"a frame was quarantined: {fault}")
             return
         event = user_event(frame)
+        if isinstance(event, Refused) and is_shutdown_notice(frame):
+            self.notice = SHUTDOWN
+            return
         if isinstance(event, Refused):
             self._quarantine(at_ns, frame, event.reason)
+            if event.hole:
+                self._missed(at_ns, f"a frame was quarantined: {event.reason}")
             return
         self._watch.saw(at_ns)
         self._happened(frame)

@@ -74,6 +74,9 @@ def route_of(stream: str) -> Route:
 # ------------------------------------------------------------------------------------------------ market frames
 
 
+TEXT_BYTES: Final = 200  # of the venue's words in a text for people: a hostile one has as many as a frame
+
+
 class _Combined(msgspec.Struct):
     stream: str
     data: msgspec.Raw
@@ -81,6 +84,8 @@ class _Combined(msgspec.Struct):
 
 _PREFIX: Final = b'{"stream":"'
 _decode_combined = msgspec.json.Decoder(_Combined).decode
+# What decoding raises for bytes that are not what they should be: bad JSON, bad UTF-8, nesting without end.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def stream_of(frame: bytes) -> bytes | None:
@@ -92,7 +97,7 @@ def stream_of(frame: bytes) -> bytes | None:
             return name
     try:
         return _decode_combined(frame).stream.encode()
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
@@ -106,7 +111,7 @@ class Reply(msgspec.Struct):
     @property
     def refusal(self) -> str:
         """What the venue found wrong; empty when it accepted."""
-        return bytes(self.error).decode(errors="replace")
+        return bytes(self.error)[:TEXT_BYTES].decode(errors="replace")
 
 
 _decode_reply = msgspec.json.Decoder(Reply).decode
@@ -116,9 +121,34 @@ def reply_of(frame: bytes) -> Reply | None:
     """The control reply in *frame*, None when it is something else."""
     try:
         reply = _decode_reply(frame)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return reply if bytes(reply.error) or bytes(reply.result) else None
+
+
+class _Told(msgspec.Struct):
+    e: str = ""
+
+
+class _Notice(msgspec.Struct):
+    e: str = ""
+    event: _Told | None = None
+    data: _Told | None = None
+
+
+_NOTICE: Final = "serverShutdown"
+_decode_notice = msgspec.json.Decoder(_Notice).decode
+
+
+def is_shutdown_notice(frame: bytes) -> bool:
+    """True when the venue says that it will close this connection soon: bare, wrapped or combined (venue sheet 1.5)."""
+    if _NOTICE.encode() not in frame:
+        return False
+    try:
+        notice = _decode_notice(frame)
+    except UNREADABLE:
+        return False
+    return _NOTICE in (notice.e, notice.event and notice.event.e, notice.data and notice.data.e)
 
 
 class _Named(msgspec.Struct):
@@ -157,16 +187,20 @@ ALL_MARKET_STREAMS: Final = tuple(_ALL_MARKET)
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The frame is not understood; it goes to quarantine with this reason."""
+    """
+    The frame is not understood; it goes to quarantine with this reason. ``hole``: it may have been an event that
+    somebody needs, and not only a new one that nobody knows.
+    """
 
     reason: str
+    hole: bool = False
 
 
 def all_market_symbols(stream: str, frame: bytes) -> tuple[str, ...] | Refused:
     """The symbols that a frame of an all-market stream concerns, each once, in the frame's order."""
     try:
         return _ALL_MARKET[stream](frame)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return Refused(f"{stream}: no symbol found: {error}")
 
 
@@ -229,12 +263,12 @@ def user_event(frame: bytes) -> UserEvent | Refused:
     """What a bare frame of the private route is and whom it concerns."""
     try:
         name = _decode_head(frame).e
-    except msgspec.DecodeError as error:
-        return Refused(f"no user event: {error}")
+    except UNREADABLE as error:
+        return Refused(f"no user event: {error}", hole=True)
     symbols = USER_EVENTS.get(name)
     if symbols is None:
-        return Refused(f"unknown user event {name!r}")
+        return Refused(f"unknown user event {name[:TEXT_BYTES]!r}")
     try:
         return UserEvent(name, symbols(frame))
-    except msgspec.DecodeError as error:
-        return Refused(f"{name}: no symbol found: {error}")
+    except UNREADABLE as error:
+        return Refused(f"{name}: no symbol found: {error}", hole=True)

@@ -137,6 +137,6 @@ def _is_json(body: bytes) -> bool:
     """Laid out over several lines, perhaps by a proxy: its meaning can be kept, its bytes not."""
     try:
         msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True

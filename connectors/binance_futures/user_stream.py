@@ -140,8 +140,8 @@ class ListenKeys:
             raise ListenKeyError(f"{method} {PATH}: {type(error).__name__} {error}", retriable=True) from error
         try:
             answer = msgspec.json.decode(response.content, type=_Answer)
-        except msgspec.DecodeError:
-            answer = _Answer(msg=f"not understood: {response.text[:100]!r}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            answer = _Answer(msg=f"not understood: {response.content[:100]!r}")
         if response.status_code == 200:
             return answer
         if answer.code == NO_SUCH_KEY:

@@ -112,7 +112,7 @@ def embeddable(frame: bytes) -> bool:
         return False
     try:
         msgspec.json.decode(frame, type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
 

@@ -107,8 +107,13 @@ def _bytes(frame: Any, draw: Random) -> bytes:
         return whole[: draw.randrange(len(whole))]
     if what < 0.9:
         return whole + draw.choice([b"\n", b"", b" "]) + whole
-    if what < 0.99:
+    if what < 0.98:
         return draw.randbytes(draw.randrange(60))
+    if what < 0.985:
+        depth = draw.choice([30, 63, 64, 500, 990, 20_000])
+        return whole[:-1] + b',"x":' + b"[" * depth + b"]" * draw.choice([depth, depth - 1]) + b"}"
+    if what < 0.99:
+        return b'{ "stream":"' + draw.randbytes(3) + whole[12:]
     return b'{"stream":"btcusdt@bookTicker","data":"' + b"x" * draw.randrange(300_000) + b'"}'
 
 

@@ -6,7 +6,14 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.binance_futures.intake import MAX_FRAME_BYTES, MISSED_SPACING_NS, MarketIntake, UserIntake
+from connectors.binance_futures.intake import (
+    MAX_DEPTH,
+    MAX_FRAME_BYTES,
+    MISSED_SPACING_NS,
+    SHUTDOWN,
+    MarketIntake,
+    UserIntake,
+)
 from connectors.binance_futures.session import Watch
 from connectors.binance_futures.subscriptions import USER_STREAM, kind_of, plan, symbol_of
 from pipeline.core.events import FeedLost
@@ -172,7 +179,7 @@ def test_what_was_not_asked_for_or_cannot_stand_in_a_line_is_quarantined_whole()
     bad = {
         b'{"stream":"dogeusdt@aggTrade","data":{}}': "stream 'dogeusdt@aggTrade' was not asked for",
         b'{"stream":"btcusdt@trade","data":{}}': "stream 'btcusdt@trade' was not asked for",
-        b'{"e":"serverShutdown"}': "neither a frame of a stream nor a control reply",
+        b'{"e":"serverHoliday"}': "neither a frame of a stream nor a control reply",
         b"nonsense": "not one JSON value on one line",
         TRADE + b"\n" + TRADE: "not one JSON value on one line",
         TRADE[:-1] + b',"x":"\xff"}': "no UTF-8",
@@ -197,6 +204,97 @@ def test_a_spoilt_frame_of_a_book_leaves_a_hole_in_it() -> None:
     assert DEPTH[:-10] == sink.refused[0].payload
     assert sink.lines[0][1].lost is not None
     assert [DEPTH] == sink.frames
+
+
+def nested(depth: int, *, before: bytes = b'{"stream":"btcusdt@aggTrade","data":') -> bytes:
+    return before + b"[" * depth + b"]" * depth + b"}"
+
+
+def test_a_frame_that_nests_without_end_is_quarantined_and_one_that_is_only_long_is_not() -> None:
+    """
+    A kilobyte of brackets ended the process (RecursionError). Below a decoder's limit the verdict hung on the stack it
+    was called from; books, whose brackets stand side by side, are as deep as ever. Brackets in texts are none.
+    """
+    sink, told = Kept(), Kept()
+    intake, _ = market(sink)
+    private, _, _ = user(told)
+    deep = [
+        nested(MAX_DEPTH),
+        nested(990),
+        nested(100_000),
+        nested(400, before=b'{ "stream":"btcusdt@aggTrade","data":'),
+    ]
+    deep += [b"[" * 5_000, b'{"stream":"btcusdt@aggTrade","data":' + b'{"a":' * 500 + b"1" + b"}" * 501]
+    deep += [b'{"stream":"btcusdt@aggTrade","data":' + b'["],[",' * 200 + b"1" + b"]" * 200 + b"}"]
+    for frame in deep:
+        intake.frame(1, frame)
+        private.frame(1, frame)
+    levels = b",".join(b'["%d.1","2"]' % number for number in range(1_000))
+    book = b'{"stream":"ethusdt@depth@100ms","data":{"b":[' + levels + b'],"a":[' + levels + b"]}}"
+    spaced = book.replace(b"],[", b"], [")
+    texts = b'{"stream":"btcusdt@aggTrade","data":["' + b"[" * 500 + b'\\"[{"]}'
+    for frame in (book, spaced, texts, nested(MAX_DEPTH - 1)):
+        intake.frame(2, frame)
+
+    assert deep == [record.payload for record in sink.refused] == [record.payload for record in told.refused]
+    assert {f"nested more than {MAX_DEPTH} deep"} == {record.reason for record in (*sink.refused, *told.refused)}
+    assert [book, spaced, texts, nested(MAX_DEPTH - 1)] == sink.frames
+
+
+def test_bad_utf_8_in_the_name_of_a_stream_is_quarantined() -> None:
+    """Not in the venue's own form, so that a decoder looks at it: its error ended the process."""
+    sink = Kept()
+    intake, _ = market(sink)
+    bad = [b'{ "stream":"\xff\xfe","data":1}', b'{"id":"\xff","result":null}', b'{ "\xff":1,"stream":"a"}']
+    for frame in bad:
+        intake.frame(1, frame)
+
+    assert bad == [record.payload for record in sink.refused]
+    assert (3, 3) == (intake.spoilt, intake.refused)
+
+
+def test_a_spoilt_frame_of_an_all_market_stream_is_a_hole_for_every_symbol() -> None:
+    """Cut, or without the symbol it was about: a liquidation of ours may have been in it."""
+    for frame in (b'{"stream":"!forceOrder@arr","data":{"e":"for', b'{"stream":"!forceOrder@arr","data":{"o":{}}}'):
+        sink = Kept()
+        intake, _ = market(sink)
+        intake.frame(1, frame)
+        intake.settle(2, intake._all_market.values(), live=True)
+
+        assert [frame] == [record.payload for record in sink.refused]
+        assert [("BTCUSDT", "!forceOrder@arr"), ("ETHUSDT", "!forceOrder@arr")] == [
+            (line.sym, line.lost.stream) for _, line, _ in sink.lines if line.lost is not None
+        ]
+        assert 2 == intake.holes
+
+
+def test_a_known_user_event_that_cannot_be_placed_is_a_hole() -> None:
+    """An order event without its symbol was an event of some symbol; an unknown event's name is told in short."""
+    sink = Kept()
+    intake, _, _ = user(sink)
+    intake.frame(MISSED_SPACING_NS, b'{"e":"ORDER_TRADE_UPDATE","o":{"c":"x"}}')
+    assert {"BTCUSDT", "ETHUSDT"} == {line.sym for _, line, _ in sink.lines if line.lost is not None}
+    intake.frame(9 * MISSED_SPACING_NS, b'{"e":"%b"}' % (b"x" * 200_000))
+
+    assert 2 == len(sink.lines)
+    assert all(len(record.reason) < 400 for record in sink.refused)
+
+
+def test_the_venue_may_say_that_it_will_close_the_connection() -> None:
+    """In any of the forms known from its other hosts: no bad frame, but a word to the owner."""
+    for frame in (
+        b'{"e":"serverShutdown","E":1}',
+        b'{"event":{"e":"serverShutdown","E":1}}',
+        b'{"stream":"","data":{"e":"serverShutdown","E":1}}',
+    ):
+        sink, told = Kept(), Kept()
+        intake, _ = market(sink)
+        private, _, _ = user(told)
+        intake.frame(1, frame)
+        private.frame(1, frame)
+
+        assert [SHUTDOWN, SHUTDOWN] == [intake.notice, private.notice]
+        assert ([], []) == (sink.refused, told.refused)
 
 
 def test_a_frame_of_ten_megabytes_is_quarantined_in_pieces() -> None:

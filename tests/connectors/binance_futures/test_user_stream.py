@@ -10,11 +10,11 @@ from connectors.binance_futures.user_stream import KEEP_ALIVE_MS, RETRY_MS, Keep
 KEY = "k" * 64
 
 
-def keys(status: int, body: str, seen: list[httpx.Request] | None = None) -> ListenKeys:
+def keys(status: int, body: str | bytes, seen: list[httpx.Request] | None = None) -> ListenKeys:
     def answer(request: httpx.Request) -> httpx.Response:
         if seen is not None:
             seen.append(request)
-        return httpx.Response(status, text=body)
+        return httpx.Response(status, content=body)
 
     return ListenKeys(rest_url="http://venue", api_key="the-key", transport=httpx.MockTransport(answer))
 
@@ -48,10 +48,12 @@ async def test_an_unknown_key_must_be_replaced() -> None:
         (503, "<html>Service Unavailable</html>", True),
         (200, "{}", True),
         (200, "[]", True),
+        (200, b'{"listenKey":"\xff"}', True),
+        (200, '{"x":' + "[" * 5_000, True),
         (429, '{"code":-1003,"msg":"Too many requests"}', True),
     ],
 )
-async def test_no_key_is_an_error_that_says_why(status: int, body: str, retriable: bool) -> None:
+async def test_no_key_is_an_error_that_says_why(status: int, body: str | bytes, retriable: bool) -> None:
     """A wrong API key cannot get better by waiting; everything else can."""
     with pytest.raises(ListenKeyError) as caught:
         await keys(status, body).fetch()
