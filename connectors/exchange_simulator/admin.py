@@ -184,12 +184,38 @@ async def path(simulator: Simulator, request: web.Request) -> Any:
 
 
 async def marks(simulator: Simulator, request: web.Request) -> Any:
-    """POST /admin/marks {"spread": true}: mark prices evenly over the second, or (false) all in one instant."""
-    spread = (await _body(request)).get("spread")
+    """
+    POST /admin/marks {"spread": true, "phases": {"BTCUSDT": 940}}: mark prices evenly over the second, or all at once.
+
+    *phases* names symbols whose mark price comes at a millisecond of the second of its own choice.
+    """
+    body = await _body(request)
+    spread, phases = body.get("spread"), body.get("phases", {})
     if not isinstance(spread, bool):
         raise AdminError("spread must be true or false")
+    if not isinstance(phases, dict) or not all(
+        symbol in simulator.venue.markets and isinstance(phase, int) and 0 <= phase < 1_000
+        for symbol, phase in phases.items()
+    ):
+        raise AdminError("phases must name simulated symbols and milliseconds of the second, 0 to 999")
     simulator.venue.cadences.spread_marks = spread
-    return {"spread": spread}
+    simulator.venue.cadences.mark_phases = phases
+    return {"spread": spread, "phases": phases}
+
+
+async def bars(simulator: Simulator, request: web.Request) -> Any:
+    """
+    POST /admin/bars {"phase_ms": 900}: end the running 5m candle of every symbol when the second is so far.
+
+    The candles' clock runs before the exchange's from then on: a benchmark needs many closes, not many hours.
+    """
+    phase = (await _body(request)).get("phase_ms", 0)
+    if not isinstance(phase, int) or not 0 <= phase < 1_000:
+        raise AdminError("phase_ms must be a millisecond of the second, 0 to 999")
+    now_ms = simulator.clock.now_ms()
+    at_ms = now_ms + (phase - now_ms) % 1_000
+    simulator.venue.cadences.end_bars(at_ms)
+    return {"at_ms": at_ms}
 
 
 async def clock(simulator: Simulator, request: web.Request) -> Any:
@@ -319,6 +345,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("POST", "path"): path,
     ("POST", "clock"): clock,
     ("POST", "marks"): marks,
+    ("POST", "bars"): bars,
     ("POST", "frame"): frame,
     ("POST", "expire-listen-key"): listen_key,
     ("POST", "stuck-triggers"): stuck,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from connectors.exchange_simulator.candles import FIVE
 from connectors.exchange_simulator.delivery import CLOSED, close_contract
 from connectors.exchange_simulator.instruments import Instrument
 
@@ -46,6 +47,10 @@ class Cadences:
         self._venue = venue
         start_ms, interval = venue.start_ms, venue.settings.mark_interval_ms
         self.spread_marks = venue.settings.spread_marks
+        self.mark_phases: dict[str, int] = {}  # symbol → ms of the second, in place of ``mark_phase``
+        # How far the candles' clock runs before the exchange's: more at every bar that was ended on request.
+        self.candles_ahead_ms = 0
+        self._bars_due: int | None = None
         self._last_step, self._next_step = start_ms, following_step(start_ms, spread=self.spread_marks)
         self._next_mark = start_ms // interval * interval + interval
         # symbol → the largest liquidation of the running second (sheet 2.9).
@@ -54,6 +59,17 @@ class Cadences:
     def next_due(self) -> int:
         """When `tick` has something to do, exchange ms."""
         return self._next_step
+
+    def end_bars(self, at_ms: int) -> None:
+        """End the running 5m candle of every symbol at *at_ms*, in the step that comes then: benches cannot wait."""
+        self._bars_due = at_ms
+
+    def candle_ms(self, now_ms: int) -> int:
+        """The candles' time."""
+        if self._bars_due is not None and now_ms >= self._bars_due:
+            self._bars_due = None
+            self.candles_ahead_ms += FIVE - (now_ms + self.candles_ahead_ms) % FIVE
+        return now_ms + self.candles_ahead_ms
 
     def tick(self, now_ms: int) -> None:
         """Send everything that is due by cadence up to *now_ms*; a long pause is not replayed step by step."""
@@ -68,8 +84,9 @@ class Cadences:
             return now_ms // span > previous // span
 
         markets = self._venue.markets.values()
+        candle_ms = self.candle_ms(now_ms)
         for market in markets:
-            market.close_candles(now_ms, delay_ms=self._venue.settings.kline_close_delay_ms)
+            market.close_candles(candle_ms, delay_ms=self._venue.settings.kline_close_delay_ms, event_ms=now_ms)
         for span in (100, 250, 500):
             if crossed(span):
                 for market in markets:
@@ -77,7 +94,7 @@ class Cadences:
                     if span == 100:
                         market.flush_aggregate(now_ms)
                     elif span == 250:
-                        market.flush_klines(now_ms)
+                        market.flush_klines(candle_ms, event_ms=now_ms)
         self._venue.trading.end_what_is_due(now_ms)
         self._venue.conditional.end_what_is_due(now_ms)
         if now_ms >= self._next_mark:
@@ -107,7 +124,7 @@ class Cadences:
     def _send_spread_marks(self, previous: int, now_ms: int) -> None:
         """Send the mark prices whose phase lies since the step before, each symbol's once."""
         for number, market in enumerate(self._venue.markets.values()):
-            phase = mark_phase(number)
+            phase = self.mark_phases.get(market.row.symbol, mark_phase(number))
             if (now_ms - phase) // 1_000 > (previous - phase) // 1_000:
                 name = f"{market.name}@markPrice@1s"
                 if self._venue.wanted(name):

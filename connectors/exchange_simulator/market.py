@@ -305,8 +305,12 @@ class Market:
         """The wanted streams that carry candles of an interval, each with its payload."""
         return [(name, payload) for name, payload in self._kline_names[interval] if self.wanted(name)]
 
-    def close_candles(self, now_ms: int, *, delay_ms: int = 0) -> None:
-        """End minutes; *delay_ms* later send the last frame (`x: true`) of every wanted candle that ended with them."""
+    def close_candles(self, now_ms: int, *, delay_ms: int = 0, event_ms: int | None = None) -> None:
+        """
+        End minutes; *delay_ms* later send the last frame (`x: true`) of every wanted candle that ended with them.
+
+        *event_ms* is the time that the frames state, where the candles' clock runs before the exchange's.
+        """
         if now_ms < self.candles.current.open_ms + INTERVALS["1m"] and not self._closing:
             return
         for minute in self.candles.advance(now_ms):
@@ -319,9 +323,10 @@ class Market:
                     self._closing.append((end + delay_ms, stream, bar, interval, payload))
         while self._closing and self._closing[0][0] <= now_ms:
             _, stream, bar, interval, payload = self._closing.popleft()
-            self.emit(stream, payload(self.row, bar, interval, event_ms=now_ms, final=True))
+            said_ms = now_ms if event_ms is None else event_ms
+            self.emit(stream, payload(self.row, bar, interval, event_ms=said_ms, final=True))
 
-    def flush_klines(self, now_ms: int) -> None:
+    def flush_klines(self, now_ms: int, *, event_ms: int) -> None:
         """Send running candles, only after trades (sheet 2.6)."""
         if not self._kline_dirty:
             return
@@ -329,7 +334,7 @@ class Market:
         for interval in INTERVALS:
             for stream, payload in self._kline_streams(interval):
                 bar = self.candles.candle(interval, now_ms)
-                self.emit(stream, payload(self.row, bar, interval, event_ms=now_ms, final=False))
+                self.emit(stream, payload(self.row, bar, interval, event_ms=event_ms, final=False))
 
     def take_day_changed(self) -> bool:
         """Whether anything traded since the last all-market ticker; clears the flag."""

@@ -100,8 +100,9 @@ def _bars(venue: Venue, market: Market, params: Params, now_ms: int) -> tuple[st
     start, end = optional_int(params, "startTime"), optional_int(params, "endTime")
     if start is not None and end is not None and start > end:
         raise VenueError(-1023)
-    market.close_candles(now_ms, delay_ms=venue.settings.kline_close_delay_ms)
-    return interval, market.candles.rows(interval, start=start, end=end, limit=limit, now_ms=now_ms)
+    candle_ms = now_ms + venue.cadences.candles_ahead_ms
+    market.close_candles(candle_ms, delay_ms=venue.settings.kline_close_delay_ms, event_ms=now_ms)
+    return interval, market.candles.rows(interval, start=start, end=end, limit=limit, now_ms=candle_ms)
 
 
 def klines(venue: Venue, params: Params, now_ms: int) -> Json:

@@ -12,7 +12,7 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -148,9 +148,11 @@ async def wait_until_warm(whole: Whole) -> None:
     raise PartFailed(f"books and histories were still asked for after {HISTORY_SECONDS:.0f} s")
 
 
-async def open_positions(whole: Whole, count: int, *, stop: float = 0.99) -> list[str]:
+async def open_positions(whole: Whole, count: int, *, stop: float = 0.99, first: Sequence[str] = ()) -> list[str]:
     """
     Ask for long positions, symbol after symbol, until the exchange has *count*; returns their symbols.
+
+    Symbols of *first* are asked for before all others, in their order.
 
     *stop* is the share of the price at which the first stop lies: the nearer, the smaller a move worth a request.
 
@@ -158,6 +160,7 @@ async def open_positions(whole: Whole, count: int, *, stop: float = 0.99) -> lis
     """
     ticks = await whole.exchange.tick_sizes()
     deadline = time.monotonic() + OPEN_SECONDS
+    order = [*first, *(symbol for symbol in whole.symbols if symbol not in first)]
     turn = 0
     while time.monotonic() < deadline:
         whole.fleet.check()
@@ -165,7 +168,7 @@ async def open_positions(whole: Whole, count: int, *, stop: float = 0.99) -> lis
         whole.progress(f"{len(opened)} of {count} positions are open")
         if len(opened) >= count:
             return opened[:count]
-        closed = [symbol for symbol in whole.symbols if symbol not in opened]
+        closed = [symbol for symbol in order if symbol not in opened]
         middles = await whole.exchange.mid_prices()
         for _ in range(min(ASKED_AT_ONCE, count - len(opened))):
             symbol = closed[turn % len(closed)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import httpx
@@ -71,9 +71,13 @@ class Exchange:
         """Start a price path now; the market holds at its end."""
         await self._ask("POST", "/admin/path", {"symbol": symbol, "segments": list(segments), "at_end": "hold"})
 
-    async def spread_marks(self, spread: bool) -> None:
-        """Mark prices evenly over the second from now on, or all in one instant."""
-        await self._ask("POST", "/admin/marks", {"spread": spread})
+    async def spread_marks(self, spread: bool, phases: Mapping[str, int] | None = None) -> None:
+        """Mark prices evenly over the second from now on, those of *phases* at their millisecond, or all at once."""
+        await self._ask("POST", "/admin/marks", {"spread": spread, "phases": dict(phases or {})})
+
+    async def end_bars(self, *, phase_ms: int) -> int:
+        """End the running 5m candle of every symbol at that millisecond of a second; returns when (exchange ms)."""
+        return int((await self._ask("POST", "/admin/bars", {"phase_ms": phase_ms}))["at_ms"])
 
     async def hold(self, rules: Sequence[Json]) -> None:
         """Put fault rules in force, in place of all others."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.exchange_simulator.cadences import following_step
+from connectors.exchange_simulator.candles import FIVE
 from connectors.exchange_simulator.instruments import default_instrument
 from connectors.exchange_simulator.venue import VenueSettings
 from tests.connectors.exchange_simulator.venues import BTC, ETH, MIDDLE, START, Bench
@@ -82,6 +83,44 @@ def test_spread_marks_come_once_a_second_each_at_its_own_instant() -> None:
     assert [3, 3, 3] == [len(times) for times in came.values()]
     assert [1_000] * 6 == [later - sooner for times in came.values() for sooner, later in itertools.pairwise(times)]
     assert 3 == len({times[0] for times in came.values()})
+
+
+def test_a_mark_price_comes_at_the_phase_that_was_asked_for() -> None:
+    """A phase of its own stands in place of the symbol's share of the second."""
+    bench = Bench(VenueSettings(spread_marks=True, mark_noise_ppm=0), rows=(BTC, ETH))
+    bench.book(MIDDLE, symbol="ETHUSDT")
+    bench.venue.cadences.mark_phases = {"BTCUSDT": 940, "ETHUSDT": 950}
+    bench.wait(2_000 - START % 1_000)
+    bench.venue.frames.clear()
+    came: dict[str, list[int]] = {}
+    for step in range(200):
+        bench.wait(10)
+        for stream, _ in bench.venue.frames:
+            if stream.endswith("@markPrice@1s"):
+                came.setdefault(stream, []).append(step * 10 + 10)
+        bench.venue.frames.clear()
+    assert {"btcusdt@markPrice@1s": [940, 1_940], "ethusdt@markPrice@1s": [950, 1_950]} == came
+
+
+def test_bars_end_when_they_are_asked_to_one_after_the_other() -> None:
+    """Each request ends one 5m candle of every symbol; the next opens where it closed, REST says the same, E is now."""
+    bench = Bench(VenueSettings(mark_noise_ppm=0), (BTC, ETH))
+    bench.trade(MIDDLE, 3, buyer_is_maker=False)
+    bench.venue.frames.clear()
+    closed: dict[str, list[tuple[int, int]]] = {}
+    for _ in range(3):
+        bench.venue.cadences.end_bars(bench.now + 1_000)
+        bench.wait(1_000)
+        bench.wait(3_000)
+        for stream, payload in bench.venue.frames:
+            if stream.endswith("@kline_5m") and payload["k"]["x"]:
+                closed.setdefault(payload["s"], []).append((payload["k"]["t"], payload["E"] - bench.now))
+        bench.venue.frames.clear()
+    first = closed["BTCUSDT"][0][0]
+    assert [(first + number * FIVE, -3_000) for number in range(3)] == closed["BTCUSDT"]
+    assert closed["BTCUSDT"] == closed["ETHUSDT"]
+    rows = bench.call("GET", "/fapi/v1/klines", symbol="BTCUSDT", interval="5m", limit="4").body
+    assert [first + number * FIVE for number in range(4)] == [row[0] for row in rows]
 
 
 def test_all_market_streams_may_carry_both_venues() -> None:

@@ -1,14 +1,18 @@
-"""Tests of the boundary benchmark: which bars, orders, turns and scores belong to a close."""
+"""Tests of the boundary benchmark: which bars, orders, turns and scores belong to a close, and when marks come."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
-from pipeline.benchmarks.boundary import boundary, closed_bars
+from pipeline.benchmarks.boundary import Order, closed_bars, judge, ordered, orders_of, phases, turns_of
+from pipeline.benchmarks.latency import Sample
 from pipeline.console.log_access import Record
 from pipeline.core.bars import BAR_MS
 from pipeline.core.units import Milliseconds
 from pipeline.wire import lines
+from pipeline.wire.topics import partition_of
 from tests.core_scores import scores
 from tests.factor_log import candle
 from tests.factor_market import walk
@@ -40,29 +44,65 @@ RECORDS = [
 ]
 
 
-def test_only_closed_bars_of_the_close_count() -> None:
-    """A forming candle and a bar of another time are none."""
-    assert {(1, 5, 1): (CLOSE_MS + 2) * 1_000_000} == closed_bars(RECORDS, CLOSE_MS)
-    assert {} == closed_bars(RECORDS, CLOSE_MS + BAR_MS)
+def test_only_closed_bars_count_each_to_its_close() -> None:
+    """A forming candle is none."""
+    assert {CLOSE_MS: {(1, 5, 1): (CLOSE_MS + 2) * 1_000_000}} == closed_bars(RECORDS)
 
 
-def test_a_close_tells_its_orders_those_behind_a_bar_its_turns_and_its_last_score() -> None:
-    """Behind means: after a bar of the same partition; scores of another bar or of a later turn are none of it."""
-    bodies = {(record.partition, record.offset): record.value for record in RECORDS}
-    intents = [intent("before", "1/5/0"), intent("behind", "1/5/2"), intent("elsewhere", "2/5/0")]
-    attempts = [ended(name, 9_000_000) for name in ("before", "behind", "elsewhere")]
+def test_tick_lines_that_name_symbols_are_found() -> None:
+    """Each with its place, its time and how many it names."""
+    assert [((2, 5, 1), 2), ((2, 6, 0), 3)] == [(turn.place, turn.named) for turn in turns_of(RECORDS)]
+
+
+def test_a_close_tells_its_orders_those_behind_a_bar_or_a_turn_and_its_last_score() -> None:
+    """Behind means: later in the same partition. An order of another second is none of the close's, and is not lost."""
+    begin = (CLOSE_MS + 2) * 1_000_000
+
+    def order(place: tuple[int, int, int], late_ms: int) -> Order:
+        at = begin + late_ms * 1_000_000
+        return Order(place, Sample(at, at, at, at, at + 5_000_000))
+
+    orders = [order((1, 5, 0), 0), order((1, 5, 2), 40), order((2, 5, 2), 90), order((2, 9, 0), 1_000)]
     told = [
         msgspec.structs.replace(
             published(), symbol=symbol, at_ms=Milliseconds(CLOSE_MS + late_ms), scores=scores(bar_close_ms=close_ms)
         )
         for symbol, late_ms, close_ms in (
-            ("AUSDT", 120, CLOSE_MS),
-            ("BUSDT", 870, CLOSE_MS),
+            ("AUSDT", 122, CLOSE_MS),
+            ("BUSDT", 872, CLOSE_MS),
             ("BUSDT", 90_000, CLOSE_MS),
             ("CUSDT", 2_000, CLOSE_MS - BAR_MS),
         )
     ]
-    found = boundary(CLOSE_MS, closed_bars(RECORDS, CLOSE_MS), bodies, intents, attempts, told)
+    found = judge(closed_bars(RECORDS), orders, told, turns_of(RECORDS))
+    close = found.closes[0]
 
-    assert (1, 3, 1) == (found.bars, len(found.orders), found.behind_bars)
-    assert (2, 870, 2) == (found.scored, found.scored_last_ms, found.turns_largest)
+    assert (1, 3, 1, 1) == (close.bars, len(close.orders), close.behind_bars, len(close.behind_turns))
+    assert (2, 870, 2) == (close.scored, close.scored_last_ms, close.turns_largest)
+    assert [orders[3].sample] == found.others
+
+
+def test_orders_carry_the_place_of_their_cause() -> None:
+    """One that was never written to the wire is none."""
+    bodies = {(record.partition, record.offset): record.value for record in RECORDS}
+    intents = [(intent("behind", "1/5/2"), 7), (intent("unsent", "1/5/0"), 7)]
+
+    assert [((1, 5, 2), 8_000_000)] == [
+        (order.place, order.sample.seen) for order in orders_of(bodies, intents, [ended("behind", 9_000_000)])
+    ]
+
+
+def test_half_of_the_positions_stand_in_the_fullest_partition() -> None:
+    """Of the first five symbols three are in the partition that has most of all."""
+    symbols = [f"SYN{number:03}USDT" for number in range(60)]
+    order = ordered(symbols)
+    count = Counter(map(partition_of, symbols))
+
+    assert sorted(symbols) == sorted(order)
+    assert [max(count.values())] * 3 == [count[partition_of(symbol)] for symbol in order[0:5:2]]
+
+
+def test_marks_of_held_symbols_come_within_100_ms_of_the_bars() -> None:
+    """One after the other, on the exchange's steps of 10 ms; the last one at the full second."""
+    assert [940, 950, 970, 980, 0] == list(phases(["A", "B", "C", "D", "E"]).values())
+    assert {"A": 940} == phases(["A"])
