@@ -93,7 +93,7 @@ class Rest(Protocol):
     ) -> Answer:
         """See ``RestClient.send``."""
 
-    async def synchronise(self) -> int:
+    async def synchronise(self, *, timeout_ms: int = 2_000) -> int:
         """See ``RestClient.synchronise``."""
 
 
@@ -303,9 +303,9 @@ class SocketVenue:
         if session is not None:
             await session.end()
 
-    async def synchronise(self) -> int:
+    async def synchronise(self, *, timeout_ms: int = 2_000) -> int:
         """See ``RestClient.synchronise``."""
-        return await self._rest.synchronise()
+        return await self._rest.synchronise(timeout_ms=timeout_ms)
 
     async def send(
         self, request: Request, *, timestamp_ms: int = 0, receive_window_ms: int = 0, timeout_ms: int = 5_000

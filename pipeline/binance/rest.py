@@ -132,14 +132,14 @@ class RestClient:
             written_ns=written.ns,
         )
 
-    async def synchronise(self) -> int:
+    async def synchronise(self, *, timeout_ms: int = 2_000) -> int:
         """
         Read the venue's clock and keep the offset; returns half the round trip in ms, the bound of its error.
 
         Raises:
             VenueFailure: no usable answer.
         """
-        answer = await self.send(server_time(), timeout_ms=2_000)
+        answer = await self.send(server_time(), timeout_ms=timeout_ms)
         if answer.status != 200:
             raise ReadFailed(f"/time answered {answer.status}")
         try:

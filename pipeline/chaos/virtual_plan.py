@@ -250,13 +250,13 @@ _AT_START: Final = (
     "execution/kafka_journal.py:KafkaJournal.read",
     "execution/kafka_journal.py:KafkaJournal._values",
     "execution/recovery.py:Recovery.run",
-    "execution/recovery.py:Recovery._read",
+    "execution/first_reads.py",
 )
 # Await points (by the beginning of their name) → what leads there.
 _ROADS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("execution/recovery.py:Recovery._end_doubt", ("doubt", "restart")),
     ("execution/recovery.py:Recovery._resume_target", ("doubt", "restart")),
-    ("execution/recovery.py:Recovery._read", ("restart", "unread")),
+    ("execution/first_reads.py", ("restart", "unread")),
     ("execution/recovery.py", ("restart",)),
     ("execution/entries.py:Entries._until_risk_may_go", ("restart",)),
     ("execution/entries.py", ("doubtful entry",)),

@@ -21,6 +21,7 @@ EXECUTE: Final = (
     "pipeline.execution.entries",
     "pipeline.execution.evidence",
     "pipeline.execution.executor",
+    "pipeline.execution.first_reads",
     "pipeline.execution.in_doubt",
     "pipeline.execution.kafka_journal",
     "pipeline.execution.lanes",

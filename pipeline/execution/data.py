@@ -29,7 +29,7 @@ from pipeline.execution.bulk import BUILDERS as BULK_BUILDERS
 from pipeline.execution.bulk import BulkReads
 from pipeline.execution.desk import Desk
 from pipeline.execution.ports import OutboxUnavailable
-from pipeline.execution.sender import Sender
+from pipeline.execution.sender import READ_MS, Sender
 from pipeline.wire import lines
 from pipeline.wire.records import DataIntentRecord, InstrumentsKnown
 
@@ -138,10 +138,12 @@ class Data:
 
     # ---------------------------------------------------------------------------------------------- exchangeInfo
 
-    async def read_instruments(self, *, announce: bool = True, lane: Lane = Lane.DATA) -> None:
+    async def read_instruments(
+        self, *, announce: bool = True, lane: Lane = Lane.DATA, tries: int = 3, timeout_ms: int = READ_MS
+    ) -> None:
         """Read exchangeInfo, keep the universe's filters and the limits, tell everyone. Raises ReadFailed."""
         async with self._info_lock:
-            await self._read_instruments(lane)
+            await self._read_instruments(lane, tries=tries, timeout_ms=timeout_ms)
         if announce:
             self.announce_instruments()
 
@@ -185,8 +187,8 @@ class Data:
         known = InstrumentsKnown(at_ms=Milliseconds(self._desk.clock.now_ms()), symbols=self._info)
         self._desk.spawn(self._tell_account(known), "instruments")
 
-    async def _read_instruments(self, lane: Lane) -> None:
-        body = await self._sender.read(requests.exchange_info(), lane)
+    async def _read_instruments(self, lane: Lane, *, tries: int = 3, timeout_ms: int = READ_MS) -> None:
+        body = await self._sender.read(requests.exchange_info(), lane, tries=tries, timeout_ms=timeout_ms)
         try:
             info = msgspec.json.decode(body, type=_ExchangeInfo)
             found = {msgspec.json.decode(raw, type=_Named).symbol: raw for raw in info.symbols}

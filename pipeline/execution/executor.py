@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, assert_never
 
 import structlog
 
-from pipeline.binance.errors import ReadFailed, VenueFailure
+from pipeline.binance.errors import VenueFailure
 from pipeline.core import identity, rate_limits
 from pipeline.core.commands import (
     CancelLeg,
@@ -42,6 +42,7 @@ from pipeline.execution.data import Data
 from pipeline.execution.desk import Desk, Limits, WantedRail
 from pipeline.execution.entries import Entries
 from pipeline.execution.evidence import Sighting
+from pipeline.execution.first_reads import PATIENCE_LARGE_MS, insist
 from pipeline.execution.in_doubt import Doubts
 from pipeline.execution.journal import digest
 from pipeline.execution.lanes import Lanes
@@ -60,7 +61,6 @@ log = structlog.get_logger(__name__)
 
 CLOCK_EVERY_S: Final = 300.0
 IMAGE_EVERY_S: Final = 300.0
-CONTACT_AGAIN_S: Final = 0.5
 LAST_WORDS_S: Final = 3.0
 MOST_PIECES: Final = 100  # a stop of more pieces than this is no wish of decide: 200 conditional orders are allowed
 MINUTE_MS: Final = 60_000
@@ -218,15 +218,20 @@ class Executor:
 
     async def _first_contact(self) -> None:
         """Clock and filters: without them no request can be written. Tries until the venue answers."""
-        while True:
-            try:
-                await asyncio.gather(
-                    self.desk.venue.synchronise(), self.data.read_instruments(announce=False, lane=Lane.PROTECT)
-                )
-                return
-            except (VenueFailure, ReadFailed) as error:
-                self.desk.alert("venue_unreachable", "critical", f"the venue does not answer at start: {error}")
-                await asyncio.sleep(CONTACT_AGAIN_S)
+
+        def failing(text: str) -> None:
+            self.desk.alert("venue_unreachable", "critical", f"the venue does not answer at start: {text}")
+
+        def clock(timeout_ms: int) -> Awaitable[int]:
+            return self.desk.venue.synchronise(timeout_ms=timeout_ms)
+
+        def filters(timeout_ms: int) -> Awaitable[None]:
+            return self.data.read_instruments(announce=False, lane=Lane.PROTECT, tries=1, timeout_ms=timeout_ms)
+
+        await asyncio.gather(
+            insist((clock,), failing=failing),
+            insist((filters,), failing=failing, patience_ms=PATIENCE_LARGE_MS),
+        )
 
     async def _keep_clock(self) -> None:
         while True:

@@ -146,7 +146,11 @@ async def read_positions(
     desk: Desk, sender: Sender, symbol: str = "", lane: Lane = Lane.QUERY
 ) -> dict[str, tuple[int, str]]:
     """Symbol → (signed lots, mark price as text) of the one-way positions we know. Raises ReadFailed."""
-    body = await sender.read(requests.position_risk(symbol), lane)
+    return lots_of_positions(desk, await sender.read(requests.position_risk(symbol), lane))
+
+
+def lots_of_positions(desk: Desk, body: bytes) -> dict[str, tuple[int, str]]:
+    """The same out of a positionRisk answer. Raises ReadFailed."""
     try:
         return {
             row.symbol: (desk.instruments[row.symbol].whole_lots(row.positionAmt), row.markPrice)
@@ -155,6 +159,25 @@ async def read_positions(
         }
     except (msgspec.DecodeError, ValueError) as error:
         raise ReadFailed(f"positionRisk: {error}", 0) from error
+
+
+class _Account(msgspec.Struct):
+    positions: list[_PositionRow]
+
+
+_account = msgspec.json.Decoder(_Account)
+
+
+def lots_of_account(desk: Desk, body: bytes) -> dict[str, int]:
+    """Symbol → signed lots out of an account answer, the other place where they stand. Raises ReadFailed."""
+    try:
+        return {
+            row.symbol: desk.instruments[row.symbol].whole_lots(row.positionAmt)
+            for row in _account.decode(body).positions
+            if row.symbol in desk.instruments and row.positionSide == "BOTH"
+        }
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ReadFailed(f"account: {error}", 0) from error
 
 
 def _ended(attempted: Attempted, verdict: Verdict, *, trigger: int, lots: int) -> RequestEnded:

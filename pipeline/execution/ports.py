@@ -68,7 +68,7 @@ class Venue(Protocol):
     ) -> Answer:
         """See ``RestClient.send``; raises NotWritten, NoAnswer."""
 
-    async def synchronise(self) -> int:
+    async def synchronise(self, *, timeout_ms: int = 2_000) -> int:
         """See ``RestClient.synchronise``; raises VenueFailure."""
 
 

@@ -13,21 +13,20 @@ from typing import Final
 import msgspec
 import structlog
 
-from pipeline.binance import requests
 from pipeline.binance.errors import ReadFailed
 from pipeline.core import identity
 from pipeline.core.commands import CancelLeg, ClosePosition, MoveStop, OpenBracket, PlaceTarget, ReducePosition, Sweep
 from pipeline.core.events import Leg, Verdict
-from pipeline.core.rate_limits import Lane
 from pipeline.core.rescale import Grid
 from pipeline.core.units import Lots, Ticks, parse_e8
 from pipeline.execution.closing import Closer
 from pipeline.execution.desk import Desk, Guarded, LiveOrder, WantedRail, bracket_on
 from pipeline.execution.entries import Entries
 from pipeline.execution.evidence import Sighting
+from pipeline.execution.first_reads import Reads, read_venue
 from pipeline.execution.in_doubt import Doubts, read_positions
 from pipeline.execution.journal import Placed, PositionJournal
-from pipeline.execution.rails import OpenAlgoRow, Rails, open_algo_rows
+from pipeline.execution.rails import Rails
 from pipeline.execution.sender import NEVER_TOLD, Sender
 from pipeline.execution.targets import Targets
 from pipeline.wire.records import Attempted, IntentRecord
@@ -37,24 +36,6 @@ log = structlog.get_logger(__name__)
 READ_AGAIN_S: Final = 0.5
 SECOND_READ_S: Final = 1.0
 RAILS: Final = (Leg.FAR, Leg.WORKING)
-
-
-class _OpenOrder(msgspec.Struct, rename="camel"):
-    client_order_id: str
-    symbol: str
-    orig_qty: str = "0"
-    price: str = "0"
-
-
-_open_orders = msgspec.json.Decoder(list[_OpenOrder])
-
-
-class Reads(msgspec.Struct):
-    """One complete read of the venue."""
-
-    positions: dict[str, tuple[int, str]]
-    algo_orders: list[OpenAlgoRow]
-    orders: list[_OpenOrder]
 
 
 class Recovery:
@@ -80,12 +61,12 @@ class Recovery:
         unsettled = dict(self._desk.index.unsettled)
         instruments = self._desk.instruments
         journals = [journal for journal in self._desk.index.positions.values() if journal.symbol in instruments]
-        reads = await self._read()
+        reads = await read_venue(self._desk, self._sender, (journal.symbol for journal in journals))
         positions = {}
         for journal in journals:
             positions[journal.id] = self._restore(journal, reads)
         known = {journal.symbol for journal in journals}
-        for symbol, (lots, _) in sorted(reads.positions.items()):
+        for symbol, lots in sorted(reads.positions.items()):
             if lots and symbol not in known:
                 text = f"{symbol}: a position of {lots} lots that the journal does not know: adopted, never closed"
                 self._desk.alert("unknown_position", "critical", text, symbol)
@@ -105,19 +86,6 @@ class Recovery:
             if intent not in unsettled:  # refused before anything was sent for it
                 self._sender.settle(intent, symbol=ended[-1].symbol, position=ended[-1].outcome.position)
 
-    async def _read(self) -> Reads:
-        while True:
-            try:
-                positions, algo, orders = await asyncio.gather(
-                    read_positions(self._desk, self._sender, lane=Lane.PROTECT),
-                    self._sender.read(requests.open_algo_orders(), Lane.PROTECT),
-                    self._sender.read(requests.open_orders(), Lane.PROTECT),
-                )
-                return Reads(positions, open_algo_rows.decode(algo), _open_orders.decode(orders))
-            except (ReadFailed, msgspec.DecodeError) as error:
-                self._desk.alert("start_not_read", "critical", f"the venue cannot be read at start: {error}")
-                await asyncio.sleep(READ_AGAIN_S)
-
     # ------------------------------------------------------------------------------------------------ positions
 
     def _restore(self, journal: PositionJournal, reads: Reads) -> Guarded:
@@ -129,7 +97,7 @@ class Recovery:
         self._desk.know_symbol(journal.id, journal.symbol)
         self._find_orders(position, journal, reads)
         position.entry_over = not journal.entry_unknown
-        lots = reads.positions.get(journal.symbol, (0, ""))[0] * bracket.side.sign
+        lots = reads.positions.get(journal.symbol, 0) * bracket.side.sign
         if lots > 0 and not journal.never_entered:
             self._protect(position, journal, lots)
         elif journal.entry_filled:

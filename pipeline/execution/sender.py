@@ -253,7 +253,9 @@ class Sender:
 
     # -------------------------------------------------------------------------------------------------- reading
 
-    async def read(self, request: Read, lane: Lane, *, urgency: int = 0, tries: int = 3) -> bytes:
+    async def read(
+        self, request: Read, lane: Lane, *, urgency: int = 0, tries: int = 3, timeout_ms: int = READ_MS
+    ) -> bytes:
         """Read and return the body of a 200. Raises ReadFailed, with the venue's code as ``args[1]`` (0: none)."""
         last = Classified(Reaction.IN_DOUBT)
         for attempt in range(tries):
@@ -263,7 +265,7 @@ class Sender:
             try:
                 timestamp = self._desk.clock.now_ms() + self._desk.venue.server_ahead_ms
                 last, answer = await self._exchange(
-                    request, timestamp_ms=timestamp, window_ms=READ_WINDOW_MS, timeout_ms=READ_MS
+                    request, timestamp_ms=timestamp, window_ms=READ_WINDOW_MS, timeout_ms=timeout_ms
                 )
             finally:
                 self._desk.lanes.release(cost)

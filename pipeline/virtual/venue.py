@@ -331,9 +331,9 @@ class VenueClient:
 
         self._venue.arrive(asked, answer)
 
-    async def synchronise(self) -> int:
+    async def synchronise(self, *, timeout_ms: int = 2_000) -> int:
         """See ``RestClient.synchronise``; raises VenueFailure."""
-        answer = await self.send(server_time(), timeout_ms=2_000)
+        answer = await self.send(server_time(), timeout_ms=timeout_ms)
         if answer.status != 200:
             raise ReadFailed(f"/time answered {answer.status}")
         server_ms = msgspec.json.decode(answer.body, type=dict[str, int])["serverTime"]

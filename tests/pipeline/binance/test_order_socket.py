@@ -97,7 +97,7 @@ class FakeRest:
         now = Milliseconds(1)
         return Answer(200, {}, b"{}", now, now, now)
 
-    async def synchronise(self) -> int:
+    async def synchronise(self, *, timeout_ms: int = 2_000) -> int:
         """Known."""
         return 1
 

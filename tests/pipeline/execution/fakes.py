@@ -232,7 +232,7 @@ class FakeVenue:
 
     # ------------------------------------------------------------------------------------------------ transport
 
-    async def synchronise(self) -> int:
+    async def synchronise(self, *, timeout_ms: int = 2_000) -> int:
         return 0
 
     async def send(
@@ -424,6 +424,13 @@ class FakeVenue:
                     for name, lots in self.positions.items()
                     if lots and symbol in (None, name)
                 ]
+            case "account":
+                rows = [
+                    {"symbol": name, "positionSide": "BOTH", "positionAmt": f"{lots / 1_000:.3f}"}
+                    for name, lots in self.positions.items()
+                    if lots
+                ]
+                return 200, {"positions": rows}
             case "openOrders":
                 return 200, [o for o in self.orders.values() if o["status"] == "NEW" and symbol in (None, o["symbol"])]
             case "openAlgoOrders":

@@ -148,7 +148,7 @@ def test_while_a_start_cannot_read_the_venue_nothing_is_taken_for_foreign(symbol
         for algo in world.venue.algos.values():
             algo["algoStatus"] = "EXPIRED"
         world.venue.fault = lambda r: (
-            "-1001" if isinstance(r, Read) and "positionRisk" in r.path and not r.query else ""
+            "-1001" if isinstance(r, Read) and r.path.endswith(("positionRisk", "account")) and not r.query else ""
         )
         second = world.executor()
         start = asyncio.create_task(second.start())
