@@ -12,11 +12,11 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from pipeline.binance.connections import WRITTEN, Connections, Written
+from pipeline.binance.connections import Connections, Reply, Written, header_lines
 from pipeline.binance.errors import NoAnswer, NotWritten, ReadFailed
 from pipeline.binance.requests import Read, Request, Security, canonical, server_time
 from pipeline.core.units import Milliseconds
@@ -52,12 +52,22 @@ def sign(secret: bytes, payload: str) -> str:
     return hmac.new(secret, payload.encode(), hashlib.sha256).hexdigest()
 
 
+class Carrier(Protocol):
+    """What brings bytes to the venue (``pipeline.binance.connections.Connections``)."""
+
+    async def exchange(self, method: bytes, target: bytes, fields: bytes, written: Written) -> Reply:
+        """See ``Connections.exchange``."""
+
+    async def aclose(self) -> None:
+        """See ``Connections.aclose``."""
+
+
 class RestClient:
     """
     The venue behind one address.
 
     ``server_ahead_ms`` is how far the venue's clock is ahead of ours, read by ``synchronise``; *now_ms* is our clock.
-    *transport* replaces the network in tests of single answers.
+    *carrier* replaces the network in tests of single answers.
     """
 
     def __init__(
@@ -67,18 +77,26 @@ class RestClient:
         api_key: str,
         api_secret: str,
         now_ms: Callable[[], int],
-        transport: httpx.AsyncBaseTransport | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
-        self._base = httpx.URL(base_url)
-        self._secret = api_secret.encode()
+        base = httpx.URL(base_url)
+        self._signer = hmac.new(api_secret.encode(), digestmod=hashlib.sha256)
         self._now_ms = now_ms
         self.server_ahead_ms = 0
         self._read_turns = asyncio.Semaphore(CONNECTIONS_OF_READS)
-        # httpx without its client: cookies, redirects and authentication are layers that no request needs.
-        self._transport = transport or Connections(self._base, most=CONNECTIONS, idle_seconds=IDLE_SECONDS)
-        plain = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "perpguard"}
-        self._plain_headers = httpx.Headers(plain)
-        self._key_headers = httpx.Headers({**plain, "x-mbx-apikey": api_key})
+        self._carrier = carrier or Connections(base, most=CONNECTIONS, idle_seconds=IDLE_SECONDS)
+        plain = {
+            "host": base.netloc.decode(),
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "user-agent": "perpguard",
+        }
+        keyed = {**plain, "x-mbx-apikey": api_key}
+        self._fields = {  # (method, with the key) → the lines of the headers
+            (method, key): header_lines(fields | ({"content-length": "0"} if method in ("POST", "PUT") else {}))
+            for method in ("GET", "POST", "PUT", "DELETE")
+            for key, fields in ((False, plain), (True, keyed))
+        }
 
     def target(self, request: Request, *, timestamp_ms: int, receive_window_ms: int) -> bytes:
         """Path and query exactly as they go on the wire; the signature is the last parameter."""
@@ -86,7 +104,9 @@ class RestClient:
         if request.security is Security.SIGNED:
             tail = f"recvWindow={receive_window_ms}&timestamp={timestamp_ms}"
             query = f"{query}&{tail}" if query else tail
-            query = f"{query}&signature={sign(self._secret, query)}"
+            signer = self._signer.copy()
+            signer.update(query.encode())
+            query = f"{query}&signature={signer.hexdigest()}"
         return (f"{request.path}?{query}" if query else request.path).encode()
 
     async def send(
@@ -100,32 +120,24 @@ class RestClient:
             NoAnswer: the request may have been written and there is no whole answer.
         """
         target = self.target(request, timestamp_ms=timestamp_ms, receive_window_ms=receive_window_ms)
-        url = self._base.copy_with(raw_path=target)
-        assert url.raw_path == target, "the bytes signed must be the bytes sent"
+        fields = self._fields[request.method, request.security is not Security.NONE]
         written = Written()
-        asked = httpx.Request(
-            request.method,
-            url,
-            headers=self._plain_headers if request.security is Security.NONE else self._key_headers,
-            extensions={WRITTEN: written},
-        )
         sent_ms = self._now_ms()
         try:
             async with (
                 asyncio.timeout(timeout_ms / 1_000),
                 self._read_turns if isinstance(request, Read) else nullcontext(),
             ):
-                response = await self._transport.handle_async_request(asked)
-                body = await response.aread()
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+                reply = await self._carrier.exchange(request.method.encode(), target, fields, written)
+        except (httpx.HTTPError, TimeoutError) as error:
             reason = f"{type(error).__name__}: {error}"
             if written.began or isinstance(error, (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)):
                 raise NoAnswer(reason) from error
             raise NotWritten(reason) from error
         return Answer(
-            status=response.status_code,
-            headers={name.decode("latin-1").lower(): text.decode("latin-1") for name, text in response.headers.raw},
-            body=body,
+            status=reply.status,
+            headers={name.decode("latin-1"): text.decode("latin-1") for name, text in reply.headers},
+            body=reply.body,
             sent_ms=Milliseconds(sent_ms),
             written_ms=Milliseconds(written.ns // 1_000_000),
             received_ms=Milliseconds(self._now_ms()),
@@ -152,4 +164,4 @@ class RestClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.aclose()
+        await self._carrier.aclose()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import h11
 import httpx
 import pytest
 import uvloop
 
-from pipeline.binance.connections import WRITTEN, Connections, Written
+from pipeline.binance.connections import Connections, Reply, Written, header_lines
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -51,6 +53,12 @@ async def running(
         server.close()
 
 
+async def ask(connections: Connections, method: str, url: httpx.URL, written: Written | None = None) -> Reply:
+    """One request."""
+    fields = header_lines({"host": url.netloc.decode()})
+    return await connections.exchange(method.encode(), url.raw_path, fields, written or Written())
+
+
 def answering(*pieces: bytes) -> Serve:
     """Every request gets the same bytes, piece by piece."""
 
@@ -72,8 +80,8 @@ async def test_one_connection_carries_requests_one_after_another() -> None:
     """A connection whose answer is whole is used again."""
     async with running(answering(WHOLE)) as (venue, connections, url):
         for _ in range(20):
-            answer = await connections.handle_async_request(httpx.Request("POST", url))
-            assert (200, b"{}") == (answer.status_code, answer.content)
+            answer = await ask(connections, "POST", url)
+            assert (200, b"{}") == (answer.status, answer.body)
 
         assert 1 == venue.connections
 
@@ -89,11 +97,11 @@ async def test_requests_at_once_have_connections_of_their_own_up_to_the_most() -
 
     async with running(echo, most=3) as (venue, connections, url):
 
-        async def ask(number: int) -> bytes:
+        async def numbered(number: int) -> bytes:
             there = url.copy_with(raw_path=f"/{number}".encode())
-            return (await connections.handle_async_request(httpx.Request("GET", there))).content
+            return (await ask(connections, "GET", there)).body
 
-        got = await asyncio.gather(*(ask(number) for number in range(40)))
+        got = await asyncio.gather(*(numbered(number) for number in range(40)))
 
         assert [f"/{number}".encode() for number in range(40)] == got
         assert 3 == venue.connections
@@ -111,8 +119,8 @@ async def test_an_answer_is_whole_however_it_comes(pieces: tuple[bytes, ...]) ->
     """Byte by byte, behind an interim answer, in chunks: the connection is kept all the same."""
     async with running(answering(*pieces)) as (venue, connections, url):
         for _ in range(3):
-            answer = await connections.handle_async_request(httpx.Request("GET", url))
-            assert (200, b"{}") == (answer.status_code, answer.content)
+            answer = await ask(connections, "GET", url)
+            assert (200, b"{}") == (answer.status, answer.body)
 
         assert 1 == venue.connections
 
@@ -127,8 +135,8 @@ async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
 
     async with running(serve) as (venue, connections, url):
         for _ in range(2):
-            answer = await connections.handle_async_request(httpx.Request("GET", url))
-            assert b"{}" == answer.content
+            answer = await ask(connections, "GET", url)
+            assert b"{}" == answer.body
 
         assert 2 == venue.connections
 
@@ -142,10 +150,10 @@ async def test_a_connection_that_the_venue_closed_is_not_used_again() -> None:
         await writer.drain()
 
     async with running(once) as (venue, connections, url):
-        await connections.handle_async_request(httpx.Request("GET", url))
+        await ask(connections, "GET", url)
         while connections._all:  # noqa: ASYNC110  (the end of a connection has no event)
             await asyncio.sleep(0)
-        await connections.handle_async_request(httpx.Request("GET", url))
+        await ask(connections, "GET", url)
 
         assert 2 == venue.connections
 
@@ -154,7 +162,7 @@ async def test_a_connection_that_rested_too_long_is_not_used_again() -> None:
     """The venue would cut it under the request."""
     async with running(answering(WHOLE), idle_seconds=-1.0) as (venue, connections, url):
         for _ in range(2):
-            await connections.handle_async_request(httpx.Request("GET", url))
+            await ask(connections, "GET", url)
 
         assert 2 == venue.connections
 
@@ -163,7 +171,7 @@ async def test_bytes_nobody_asked_for_spoil_the_connection() -> None:
     """An answer too many is never taken for the answer to the next request."""
     async with running(answering(WHOLE + WHOLE)) as (venue, connections, url):
         for _ in range(3):
-            assert b"{}" == (await connections.handle_async_request(httpx.Request("GET", url))).content
+            assert b"{}" == (await ask(connections, "GET", url)).body
 
         assert 3 == venue.connections
 
@@ -181,17 +189,15 @@ async def test_a_call_given_up_breaks_its_connection() -> None:
 
     async with running(slow) as (_venue, connections, url):
         written = Written()
-        call = asyncio.create_task(
-            connections.handle_async_request(httpx.Request("GET", url, extensions={WRITTEN: written}))
-        )
+        call = asyncio.create_task(ask(connections, "GET", url, written))
         while not written.ns:  # noqa: ASYNC110  (a stamp has no event)
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.wait({call})
         release.set()
-        answer = await connections.handle_async_request(httpx.Request("POST", url))
+        answer = await ask(connections, "POST", url)
 
-        assert b"POST" == answer.content
+        assert b"POST" == answer.body
         assert call.cancelled()
 
 
@@ -203,16 +209,13 @@ async def test_what_was_written_is_told_by_the_kind_of_failure() -> None:
 
     written = Written()
     async with running(cut) as (_venue, connections, url):
-        request = httpx.Request("POST", url, extensions={WRITTEN: written})
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
-            await connections.handle_async_request(request)
+            await ask(connections, "POST", url, written)
     assert written.began
 
     refused = Written()
     with pytest.raises(httpx.ConnectError):
-        await Connections(url, most=1, idle_seconds=1.0).handle_async_request(
-            httpx.Request("POST", url, extensions={WRITTEN: refused})
-        )
+        await ask(Connections(url, most=1, idle_seconds=1.0), "POST", url, refused)
     assert not refused.began
 
 
@@ -220,39 +223,86 @@ async def test_nonsense_is_no_answer() -> None:
     """Something that does not speak HTTP in between."""
     async with running(answering(b"hello\r\n\r\n")) as (_venue, connections, url):
         with pytest.raises(httpx.RemoteProtocolError):
-            await connections.handle_async_request(httpx.Request("GET", url))
+            await ask(connections, "GET", url)
 
 
-async def test_a_body_is_sent_as_it_is() -> None:
-    """Content of a request travels behind its head."""
+async def test_what_is_written_is_the_head_and_nothing_else() -> None:
+    """Method, target and headers as given; a body was never asked for."""
     got: list[bytes] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        got.append(await reader.readexactly(5))
+        for _ in range(2):
+            got.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(WHOLE)
+            await writer.drain()
+
+    async with running(take) as (_venue, connections, url):
+        for method in ("DELETE", "PUT"):
+            await ask(connections, method, url)
+
+    host = url.netloc.decode()
+    assert [f"{method} /x?a=1 HTTP/1.1\r\nhost: {host}\r\n\r\n".encode() for method in ("DELETE", "PUT")] == got
+
+
+@pytest.mark.parametrize("target", [b"/x?a=1 HTTP/1.1\r\nx: ", b"/x y", b"/x\n", b"/\xc3\xa4", b"/x\x00"])
+async def test_a_target_cannot_end_before_its_time(target: bytes) -> None:
+    """The parser used to look; a client id or symbol with a line break must never write headers of its own."""
+    connections = Connections(httpx.URL("http://127.0.0.1:1"), most=1, idle_seconds=1.0)
+    with pytest.raises(AssertionError):
+        await connections.exchange(b"GET", target, b"", Written())
+
+
+@pytest.mark.parametrize("value", ["a\r\nx: y", "a\n", "a\x00b"])
+def test_a_header_cannot_end_before_its_time(value: str) -> None:
+    """A key out of a file with a line break in it is refused at the start."""
+    with pytest.raises(h11.LocalProtocolError):
+        header_lines({"host": "venue", "x-mbx-apikey": value})
+
+
+async def test_a_body_that_was_packed_unasked_is_unpacked() -> None:
+    """Something in between that packs answers although nobody takes them packed; nonsense is no answer."""
+    packed = gzip.compress(b"{}")
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    async with running(answering(head % len(packed) + packed)) as (_venue, connections, url):
+        assert b"{}" == (await ask(connections, "GET", url)).body
+    async with running(answering(head % 4 + b"nope")) as (_venue, connections, url):
+        with pytest.raises(httpx.DecodingError):
+            await ask(connections, "GET", url)
+
+
+async def test_a_head_that_the_kernel_does_not_take_at_once_is_stamped_later() -> None:
+    """The stamp is of when everything was handed over."""
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(20_000_000)
         writer.write(WHOLE)
         await writer.drain()
 
-    async with running(take) as (_venue, connections, url):
-        await connections.handle_async_request(httpx.Request("POST", url, content=b"hello"))
+    async with running(slow) as (_venue, connections, _url):
+        written = Written()
+        target = b"/" + b"x" * 20_000_000
+        call = asyncio.create_task(connections.exchange(b"GET", target, b"host: x\r\n", written))
+        while not written.began:  # noqa: ASYNC110  (a stamp has no event)
+            await asyncio.sleep(0)
+        began = written.ns
+        assert b"{}" == (await call).body
 
-    assert [b"hello"] == got
+    assert (0, True) == (began, written.ns > 0)
 
 
 def test_the_workers_own_loop_carries_them() -> None:
     """uvloop's transports are other classes than asyncio's."""
 
-    async def ask() -> None:
+    async def play() -> None:
         async with running(answering(WHOLE)) as (venue, connections, url):
             for _ in range(3):
                 written = Written()
-                request = httpx.Request("POST", url, extensions={WRITTEN: written})
-                assert b"{}" == (await connections.handle_async_request(request)).content
+                assert b"{}" == (await ask(connections, "POST", url, written)).body
                 assert written.ns
             assert 1 == venue.connections
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(ask())
+        runner.run(play())
 
 
 class SecondThoughts(threading.Thread):
@@ -301,19 +351,19 @@ def test_what_the_loop_has_not_read_yet_keeps_a_connection_from_being_used(
     server.start()
     url = httpx.URL(f"http://127.0.0.1:{server.port}/x")
 
-    async def ask() -> None:
+    async def play() -> None:
         connections = Connections(url, most=5, idle_seconds=50.0)
         # The answer is whole; from here to the second request the loop reads nothing.
-        await connections.handle_async_request(httpx.Request("POST", url))
+        await ask(connections, "POST", url)
         assert server.said.wait(5)
-        answer = await connections.handle_async_request(httpx.Request("POST", url))
+        answer = await ask(connections, "POST", url)
 
-        assert (200, b"{}") == (answer.status_code, answer.content)
+        assert (200, b"{}") == (answer.status, answer.body)
         assert 2 == server.connections
         await connections.aclose()
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(ask())
+        runner.run(play())
     server.join(5)
 
 
@@ -329,7 +379,7 @@ def test_who_slept_over_the_deadline_is_in_doubt_and_the_answer_meets_nobody_els
     server.start()
     url = httpx.URL(f"http://127.0.0.1:{server.port}/x")
 
-    async def ask() -> None:
+    async def play() -> None:
         loop = asyncio.get_running_loop()
         connections = Connections(url, most=5, idle_seconds=50.0)
         written = Written()
@@ -348,15 +398,15 @@ def test_who_slept_over_the_deadline_is_in_doubt_and_the_answer_meets_nobody_els
         loop.call_soon(sleep)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(None) as bound:
-                await connections.handle_async_request(httpx.Request("POST", url, extensions={WRITTEN: written}))
-        answer = await connections.handle_async_request(httpx.Request("GET", url))
+                await ask(connections, "POST", url, written)
+        answer = await ask(connections, "GET", url)
 
-        assert b"{}" == answer.content
+        assert b"{}" == answer.body
         assert (True, 2) == (written.began, server.connections)
         await connections.aclose()
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(ask())
+        runner.run(play())
     server.join(5)
 
 
@@ -375,6 +425,6 @@ async def test_a_connection_that_is_lost_as_soon_as_it_is_made_wrote_nothing() -
         connections._connect = lost  # type: ignore[method-assign, assignment]
         written = Written()
         with pytest.raises(httpx.ConnectError):
-            await connections.handle_async_request(httpx.Request("POST", url, extensions={WRITTEN: written}))
+            await ask(connections, "POST", url, written)
 
     assert not written.began

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from pipeline.binance import requests
+from pipeline.binance.connections import Reply, Written
 from pipeline.binance.errors import NoAnswer, NotWritten
 from pipeline.binance.rest import RestClient, sign
 from pipeline.core.events import Side
@@ -45,9 +46,28 @@ def test_the_venues_own_vectors(payload: str, signature: str) -> None:
     assert signature == sign(SECRET.encode(), payload)
 
 
-def client(url: str, transport: httpx.AsyncBaseTransport | None = None) -> RestClient:
+class Told:
+    """A venue in the place of connections: reads the written head as a request, answers what it is told to."""
+
+    def __init__(self, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+        self._answer = answer
+
+    async def exchange(self, method: bytes, target: bytes, fields: bytes, written: Written) -> Reply:
+        """Answer at once."""
+        headers = [(name, value) for name, _, value in (line.partition(b": ") for line in fields.splitlines())]
+        host = dict(headers)[b"host"]
+        url = httpx.URL(scheme="http", netloc=host, raw_path=target)
+        response = self._answer(httpx.Request(method.decode(), url, headers=headers))
+        written.stamp()
+        return Reply(response.status_code, [(n.lower(), v) for n, v in response.headers.raw], response.content)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+def client(url: str, carrier: Told | None = None) -> RestClient:
     """A client with the example's secret and a clock that stands."""
-    return RestClient(url, api_key="key", api_secret=SECRET, now_ms=lambda: 1_000, transport=transport)
+    return RestClient(url, api_key="key", api_secret=SECRET, now_ms=lambda: 1_000, carrier=carrier)
 
 
 async def test_what_is_signed_is_what_is_sent() -> None:
@@ -58,7 +78,7 @@ async def test_what_is_signed_is_what_is_sent() -> None:
         seen.append(request)
         return httpx.Response(200, json={"orderId": 1}, headers={"X-MBX-USED-WEIGHT-1M": "17"})
 
-    rest = client("http://venue.test", httpx.MockTransport(answer))
+    rest = client("http://venue.test", Told(answer))
     order = requests.entry(BTC, client_id="x:/_-.1", side=Side.BUY, lots=10, limit=838_602)
     got = await rest.send(order, timestamp_ms=1_790_771_372_031, receive_window_ms=1_000)
     await rest.close()
@@ -80,7 +100,7 @@ async def test_public_reads_carry_no_key() -> None:
         seen.append(request)
         return httpx.Response(200, json={})
 
-    rest = client("http://venue.test", httpx.MockTransport(answer))
+    rest = client("http://venue.test", Told(answer))
     await rest.send(requests.depth("BTCUSDT"))
     await rest.close()
 
@@ -182,7 +202,7 @@ async def test_half_an_answer_is_in_doubt() -> None:
 
 async def test_the_venues_clock_is_read() -> None:
     """The offset is the venue's time less the middle of the round trip."""
-    rest = client("http://venue.test", httpx.MockTransport(lambda _: httpx.Response(200, json={"serverTime": 2_270})))
+    rest = client("http://venue.test", Told(lambda _: httpx.Response(200, json={"serverTime": 2_270})))
     await rest.synchronise()
     await rest.close()
 
