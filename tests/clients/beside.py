@@ -7,26 +7,41 @@ A feed process serves bookTicker frames of twenty symbols to whoever subscribes 
 the address, combined or bare): as fast as they are read, then at a fixed rate with the intended send time as ``E``.
 Each client is a process of its own, unmodified, one after the other; what it needs by REST the simulated exchange
 answers. The others hand a parsed frame to a callback; ours has it acknowledged by a real Kafka.
+
+cryptofeed takes nothing but wss:// addresses: for it the feed speaks TLS, by a certificate made for this run that its
+process alone trusts, and so that like stands beside like, ours is measured over TLS a second time. It needs an
+environment of its own, for the locked clients pin other versions of what it needs:
+
+    python3 -m venv .venv-cryptofeed && .venv-cryptofeed/bin/pip install cryptofeed==2.4.1
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from pipeline.benchmarks.connector import framed
 from pipeline.embedded_kafka import EmbeddedKafka
@@ -41,15 +56,13 @@ QUIET_SECONDS = 2.0  # before the flood: whoever subscribes has done so
 LIFE_SECONDS = 2.0  # every other stream that somebody asked for has a frame so often
 CHILD_SECONDS = 240.0
 PREFIX = "beside."
-# Client → (environment, package whose version is told).
-CLIENTS = {
-    "perpguard": (".venv", ""),
-    "ccxt.pro": (".venv-clients", "ccxt"),
-    "official SDK": (".venv-clients", "binance-sdk-derivatives-trading-usds-futures"),
-}
-# Clients that cannot be pointed here, and why.
-NOT_POINTED = {
-    "cryptofeed 2.4.1": "takes nothing but wss:// addresses, and the simulator has no TLS; 3.x wants Python 3.13",
+OVER_TLS = " over TLS"
+CLIENTS = {  # and the environment of each
+    "perpguard": ".venv",
+    "official SDK": ".venv-clients",
+    "ccxt.pro": ".venv-clients",
+    "perpguard" + OVER_TLS: ".venv",
+    "cryptofeed" + OVER_TLS: ".venv-cryptofeed",
 }
 
 
@@ -62,6 +75,31 @@ def payload(stream: str, number: int, event_ms: int) -> bytes:
     )
 
 
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 for a day, signed by itself, and its key: (certificate, both), as files of PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the feed of beside")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    trusted, both = folder / "certificate.pem", folder / "certificate_and_key.pem"
+    trusted.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    both.write_bytes(trusted.read_bytes() + secret)
+    return trusted, both
+
+
 class Feed:
     """Serves *frames* at once (*rate* 0), or *rate* a second for *seconds*."""
 
@@ -69,9 +107,13 @@ class Feed:
         self._rate, self._frames, self._seconds = rate, frames, seconds
         self._number = 9_912_345_000_000
 
-    async def serve(self, told: Connection) -> None:
-        """Listen on a free port, which is told, until killed."""
-        async with serve(self._handle, "127.0.0.1", 0, compression=None) as server:
+    async def serve(self, told: Connection, certificate: Path | None) -> None:
+        """Listen on a free port, which is told, until killed; over TLS when there is a *certificate* (with its key)."""
+        context = None
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+        async with serve(self._handle, "127.0.0.1", 0, compression=None, ssl=context) as server:
             told.send(next(iter(server.sockets)).getsockname()[1])
             await asyncio.get_running_loop().create_future()
 
@@ -84,7 +126,8 @@ class Feed:
         async for message in connection:  # ends with the client
             asked = json.loads(message)
             streams += [name for name in asked.get("params", []) if name not in streams]
-            await connection.send(json.dumps({"result": None, "id": asked["id"]}))
+            with contextlib.suppress(ConnectionClosed):  # it left before our answer
+                await connection.send(json.dumps({"result": None, "id": asked["id"]}))
         feeding.cancel()
 
     def _frame(self, stream: str, event_ms: int, *, combined: bool) -> bytes:
@@ -133,8 +176,8 @@ class Feed:
             await asyncio.sleep(max(0.0, (due - time.time_ns()) / 1e9))
 
 
-def _feed_process(told: Connection, rate: int, frames: int, seconds: float) -> None:
-    uvloop.run(Feed(rate=rate, frames=frames, seconds=seconds).serve(told))
+def _feed_process(told: Connection, rate: int, frames: int, seconds: float, certificate: Path | None) -> None:
+    uvloop.run(Feed(rate=rate, frames=frames, seconds=seconds).serve(told, certificate))
 
 
 def python_of(environment: str) -> Path:
@@ -143,21 +186,25 @@ def python_of(environment: str) -> Path:
     return Path(configured or ROOT / environment) / "bin" / "python"
 
 
-def once(client: str, rest: str, brokers: str, *, rate: int, frames: int, seconds: float) -> dict[str, Any]:
-    """One client on a feed of its own; what the child has told."""
+def once(
+    client: str, exchange: tuple[str, str], certificates: tuple[Path, Path], *, rate: int, frames: int, seconds: float
+) -> dict[str, Any]:
+    """One client on a feed of its own, beside *exchange* (its REST address, Kafka's); what the child has told."""
     expected = int(rate * seconds) if rate else frames
+    secured = client.endswith(OVER_TLS)
+    trusted, served = certificates
     here, there = multiprocessing.Pipe()
     feed = multiprocessing.get_context("spawn").Process(
-        target=_feed_process, args=(there, rate, frames, seconds), daemon=True
+        target=_feed_process, args=(there, rate, frames, seconds, served if secured else None), daemon=True
     )
     feed.start()
     try:
-        ws = f"ws://127.0.0.1:{here.recv()}"
-        command = [python_of(CLIENTS[client][0]), "-m", "tests.clients.beside_child"]
+        ws = f"{'wss' if secured else 'ws'}://127.0.0.1:{here.recv()}"
+        command = [python_of(CLIENTS[client]), "-m", "tests.clients.beside_child"]
         result = subprocess.run(
-            [*command, client, rest, ws, str(expected), brokers],
+            [*command, client.removesuffix(OVER_TLS), exchange[0], ws, str(expected), exchange[1]],
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | ({"SSL_CERT_FILE": str(trusted)} if secured else {}),
             capture_output=True,
             text=True,
             timeout=CHILD_SECONDS,
@@ -172,17 +219,19 @@ def once(client: str, rest: str, brokers: str, *, rate: int, frames: int, second
     return found
 
 
-def compare(rest: str, brokers: str, *, frames: int, seconds: float, clients: list[str]) -> dict[str, dict[str, Any]]:
+def compare(
+    rest: str, brokers: str, certificates: tuple[Path, Path], *, frames: int, seconds: float, clients: list[str]
+) -> dict[str, dict[str, Any]]:
     """Every client flooded and paced."""
     found: dict[str, dict[str, Any]] = {}
     for client in clients:
-        if not python_of(CLIENTS[client][0]).exists():
-            found[client] = {"failed": f"no environment {CLIENTS[client][0]}"}
+        if not python_of(CLIENTS[client]).exists():
+            found[client] = {"failed": f"no environment {CLIENTS[client]}"}
             continue
-        flood = once(client, rest, brokers, rate=0, frames=frames, seconds=0)
+        flood = once(client, (rest, brokers), certificates, rate=0, frames=frames, seconds=0)
         row = dict(flood)
         for rate in RATES if "failed" not in flood else ():
-            paced = once(client, rest, brokers, rate=rate, frames=0, seconds=seconds)
+            paced = once(client, (rest, brokers), certificates, rate=rate, frames=0, seconds=seconds)
             row |= {f"{name}_at_{rate}": paced.get(name) for name in ("p50_ms", "p99_ms", "frames", "failed")}
         found[client] = row
         print(client, json.dumps(row), file=sys.stderr, flush=True)
@@ -200,7 +249,6 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         late = [f"{row.get(f'p99_ms_at_{rate}')} ms" for rate in RATES]
         cells = [f"{row['frames_per_second']:,.0f}", f"{row['cpu_us']:.1f}", *late, f"{row['rss_mb']:.0f} MB"]
         rows.append(f"| {client} {row['version']} | {' | '.join(cells)} |")
-    rows += [f"| {client} | {why} | | | | |" for client, why in NOT_POINTED.items()]
     return "\n".join(rows)
 
 
@@ -221,6 +269,7 @@ def main() -> int:
         found = compare(
             exchange.rest,
             kafka.bootstrap,
+            make_certificate(Path(directory)),
             frames=arguments.frames,
             seconds=arguments.seconds,
             clients=arguments.clients,

@@ -10,7 +10,6 @@ import asyncio
 import importlib.metadata
 import json
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -67,8 +66,14 @@ class Counted:
             "cpu_us": (self.ended_cpu - self.began_cpu) * 1e6 / self.frames,
             "p50_ms": round(ages[len(ages) // 2], 1),
             "p99_ms": round(ages[len(ages) * 99 // 100], 1),
-            "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "rss_mb": _peak_kb() / 1024,
         }
+
+
+def _peak_kb() -> int:
+    """Peak memory of this program alone: ru_maxrss would be at least that of the process it was started from."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 def _names(rest: str) -> list[str]:
@@ -127,6 +132,26 @@ async def official_sdk(rest: str, ws: str, brokers: str, counted: Counted) -> No
     await connection.close_connection(close_session=True)
 
 
+async def cryptofeed(rest: str, ws: str, brokers: str, counted: Counted) -> None:
+    """``BinanceFutures`` with the ticker of each symbol; the ``Ticker`` object counts in the callback."""
+    from cryptofeed import FeedHandler  # noqa: PLC0415
+    from cryptofeed.connection import RestEndpoint, Routes, WebsocketEndpoint  # noqa: PLC0415
+    from cryptofeed.defines import TICKER  # noqa: PLC0415
+    from cryptofeed.exchanges import BinanceFutures  # noqa: PLC0415
+
+    async def ticker(data: Any, _: float) -> None:
+        counted.saw(data.timestamp * 1_000)
+
+    BinanceFutures.websocket_endpoints = [WebsocketEndpoint(ws, options={"compression": None})]
+    BinanceFutures.rest_endpoints = [RestEndpoint(rest, routes=Routes("/fapi/v1/exchangeInfo"))]
+    names = [name for name in BinanceFutures.symbols() if name.endswith("-PERP")][:SYMBOLS]
+    handler = FeedHandler(config={"log": {"disabled": True}})
+    handler.add_feed(BinanceFutures(symbols=names, channels=[TICKER], callbacks={TICKER: ticker}))
+    handler.run(start_loop=False, install_signal_handlers=False)
+    await counted.wait()
+    await handler.stop_async(loop=asyncio.get_running_loop())
+
+
 async def perpguard(rest: str, ws: str, brokers: str, counted: Counted) -> None:
     """The connector with every stream of every symbol; a frame counts when Kafka has acknowledged its record."""
     from connectors.binance_futures.client import Connector  # noqa: PLC0415
@@ -169,6 +194,7 @@ DRIVES: dict[str, tuple[Drive, str]] = {
     "perpguard": (perpguard, ""),
     "ccxt.pro": (ccxt_pro, "ccxt"),
     "official SDK": (official_sdk, "binance-sdk-derivatives-trading-usds-futures"),
+    "cryptofeed": (cryptofeed, "cryptofeed"),
 }
 
 
