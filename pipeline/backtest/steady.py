@@ -69,6 +69,7 @@ class Counted(msgspec.Struct):
     audits: int
     longest_audit_gap_ms: int
     quality: list[int]  # per mille, of open interest of every held symbol, once a minute
+    shortlisted_quality: list[int]  # of every shortlisted symbol that is not held, once in five minutes
     warm_minutes: float
     faults: list[str]
 
@@ -144,14 +145,17 @@ class Steady:
         await self.open(POSITIONS)
         await asyncio.sleep(self._settle_minutes * 60)
         begin_ms = START_MS + loop.passed_us // 1_000
-        quality = []
+        quality: list[int] = []
+        shortlisted: list[int] = []
         for minute in range(self._minutes):
             await asyncio.sleep(60)
-            quality += self._qualities()
+            quality += self._qualities(self.held())
+            if minute % 5 == 4:
+                shortlisted += self._qualities(self.shortlisted())
             self._say(f"counted minute {minute + 1} of {self._minutes}")
         await self.end()
         counted = count(self.requests, begin_ms=begin_ms, minutes=self._minutes)
-        counted.quality = quality
+        counted.quality, counted.shortlisted_quality = quality, shortlisted
         counted.warm_minutes = warm_s / 60
         counted.faults = [f"{name}: {error!r}" for name, error in self._world.faults]
         return counted
@@ -201,10 +205,15 @@ class Steady:
             if any(position.lots for position in exchange.account.of_symbol(exchange.market(name).row))
         ]
 
-    def _qualities(self) -> list[int]:
-        """Quality of open interest, the one factor that is fed by polling alone, of each held symbol."""
+    def shortlisted(self) -> list[str]:
+        """The symbols that are shortlisted and not held, by decide."""
+        states = ((name, self._decide.state(name)) for name in self.names)
+        return [name for name, state in states if state is not None and state.shortlisted and state.position is None]
+
+    def _qualities(self, names: list[str]) -> list[int]:
+        """Quality of open interest, the one factor that is fed by polling alone, of each of *names*."""
         found = []
-        for name in self.held():
+        for name in names:
             state = self._decide.state(name)
             factor = state.scores.factors.get(POLLED_FACTOR) if state is not None and state.scores is not None else None
             found.append(factor.quality if factor is not None else 0)
@@ -259,9 +268,14 @@ def count(lines: list[Json], *, begin_ms: int, minutes: int) -> Counted:
         audits=min(map(len, audits.values())),
         longest_audit_gap_ms=max(gaps),
         quality=[],
+        shortlisted_quality=[],
         warm_minutes=0.0,
         faults=[],
     )
+
+
+def _share_from(qualities: list[int], least: int) -> float:
+    return sum(quality >= least for quality in qualities) / len(qualities) if qualities else 1.0
 
 
 def measure(
@@ -290,6 +304,7 @@ def rest(options: Options) -> Measured:
         "audits": figure([found.audits], "", must=minutes, aim=None),
         "longest_audit_gap_s": figure([found.longest_audit_gap_ms / 1_000], "s", must=65, aim=None),
         "least_quality_of_polled_inputs": figure([min(found.quality, default=0) / 1_000], "", must=0.9, aim=None),
+        "shortlisted_with_quality_from_0.9": figure([_share_from(found.shortlisted_quality, 900)], ""),
         "warm_up_minutes": figure([found.warm_minutes], "min"),
     }
     paths = ", ".join(f"{path} {number}" for path, number in found.paths.items())

@@ -51,6 +51,10 @@ QUOTE_SILENT_MS: Final = 10_000  # a thin book may rightly stand still for longe
 RESYNC_LEVELS: Final = 500
 OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held, 600 s shortlisted, none for the rest
 OPEN_INTEREST_SHORTLISTED_MS: Final = 600_000
+# A newly shortlisted symbol is read once it has kept its place through the next ranking: the streams are there at once,
+# what is read of the past costs three requests, and half of the newcomers are gone again by then (docs/adr/0015).
+SETTLED_MS: Final = BAR_MS + 30_000
+HISTORY_FIRST_MS: Final = 120_000  # the past also states the present: it is polled only when the past did not come
 HURRIED_AUDIT_MS: Final = 5_000  # while an entry or a close is unanswered
 BAR_LATE_MS: Final = 5_000  # venue sheet 2.6: no x:true within 2–5 s of the close, fetch the row
 NEVER_MS: Final = 1 << 62
@@ -107,6 +111,8 @@ def ask_what_is_missing(turn: Turn) -> None:
         state.wake_ms = state.asks["exchange_info"].next_ms
         return
     wake = NEVER_MS
+    settles = _settles_ms(state, turn.now)
+    read = _open_interest_read(state) and not settles
     for kind, wanted, due_ms in (
         ("exchange_info", INSTRUMENT in state.feeds, 0),
         ("depth", state.book.wants_snapshot, 0),
@@ -115,11 +121,11 @@ def ask_what_is_missing(turn: Turn) -> None:
         ("premium_index", _mark_silent(state, turn.now), _mark_silent_ms(state)),
         ("book_ticker", _quote_silent(state, turn.now), _quote_silent_ms(state)),
         ("open_interest", _open_interest_wanted(state, turn.now), _next_open_interest_ms(state)),
-        ("basis_history", _basis_history_wanted(state), 0),
-        ("funding_history", _funding_history_wanted(state), 0),
-        ("funding_info", _funding_info_wanted(state), 0),
-        ("leverage_brackets", _open_interest_read(state) and not state.brackets, 0),
-        ("open_interest_history", _open_interest_history_wanted(state), 0),
+        ("basis_history", read and _basis_history_wanted(state), settles),
+        ("funding_history", read and _funding_history_wanted(state), settles),
+        ("funding_info", read and _funding_info_wanted(state), settles),
+        ("leverage_brackets", read and not state.brackets, settles),
+        ("open_interest_history", read and _open_interest_history_wanted(state), settles),
     ):
         at_ms = due_ms
         if wanted:
@@ -204,29 +210,39 @@ def open_interest_poll_ms(state: SymbolState) -> int:
     return OPEN_INTEREST_SHORTLISTED_MS if state.position is None else OPEN_INTEREST_HELD_MS
 
 
+def _settles_ms(state: SymbolState, now: int) -> int:
+    """When a newly shortlisted symbol is settled; 0: it is, or it is none."""
+    if state.position is not None or not state.shortlisted:
+        return 0
+    settles_ms = state.listed_ms + SETTLED_MS
+    return settles_ms if now < settles_ms else 0
+
+
 def _open_interest_wanted(state: SymbolState, now: int) -> bool:
-    return _open_interest_read(state) and now >= state.open_interest_ms + open_interest_poll_ms(state)
+    return _open_interest_read(state) and now >= _next_open_interest_ms(state)
 
 
 def _next_open_interest_ms(state: SymbolState) -> int:
-    wakes = state.position is not None or state.shortlisted  # a pending one may be filled at any time
-    return state.open_interest_ms + open_interest_poll_ms(state) if wakes else 0
+    due_ms = state.open_interest_ms + open_interest_poll_ms(state)
+    if state.position is not None:  # a pending one may be filled at any time
+        return due_ms
+    if not state.shortlisted:
+        return 0
+    unknown = state.factors is not None and not state.factors.interest.moments.ready
+    return max(due_ms, state.listed_ms + SETTLED_MS + (HISTORY_FIRST_MS if unknown else 0))
 
 
 def _open_interest_history_wanted(state: SymbolState) -> bool:
     """The past is asked for when a symbol begins to be read: else O says nothing for its first eight hours."""
     factors = state.factors
-    return (
-        _open_interest_read(state) and factors is not None and not factors.hole and not factors.interest.moments.ready
-    )
+    return factors is not None and not factors.hole and not factors.interest.moments.ready
 
 
 def _basis_history_wanted(state: SymbolState) -> bool:
     """B needs a third of three days of bars before it says anything: the past is read instead (domain 4.14)."""
     factors = state.factors
     return (
-        _open_interest_read(state)
-        and factors is not None
+        factors is not None
         and not factors.hole
         and factors.bar_close_ms > 0
         and factors.basis.moments.count < factors.basis.moments.period // 3
@@ -235,9 +251,9 @@ def _basis_history_wanted(state: SymbolState) -> bool:
 
 def _funding_history_wanted(state: SymbolState) -> bool:
     factors = state.factors
-    return _open_interest_read(state) and factors is not None and not factors.basis.prints
+    return factors is not None and not factors.basis.prints
 
 
 def _funding_info_wanted(state: SymbolState) -> bool:
     factors = state.factors
-    return _open_interest_read(state) and factors is not None and not factors.basis.interval_hours
+    return factors is not None and not factors.basis.interval_hours

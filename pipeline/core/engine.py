@@ -329,6 +329,7 @@ def _trading_state(turn: Turn, event: TradingStateSet) -> None:
     listed = state.symbol in event.shortlisted
     if listed is not state.shortlisted:
         state.shortlisted = listed
+        state.listed_ms = turn.now
         state.wake_ms = 0  # its open interest is wanted now, or no more
 
 

@@ -184,8 +184,13 @@ def leverage_brackets(turn: Turn, event: LeverageBrackets) -> None:
 
 
 def open_interest_history(turn: Turn, event: OpenInterestHistory) -> None:
-    """Note that the past came; only the factors read it."""
-    answered(turn.state, "open_interest_history", useful=bool(event.rows))
+    """The past also says what is open at its end; the rest of it only the factors read."""
+    state = turn.state
+    answered(state, "open_interest_history", useful=bool(event.rows))
+    if event.rows:
+        end_ms, lots = event.rows[-1]
+        if 0 < lots and state.open_interest_ms < end_ms <= turn.now:
+            state.open_interest_lots, state.open_interest_ms = lots, end_ms
     turn.state.wake_ms = 0
 
 

@@ -98,6 +98,8 @@ class Policy(msgspec.Struct, frozen=True):
     target_extend_trend_points: int = 70
     target_extend_points: int = 50
     target_shorten_permille: int = 800
+    target_keep_permille: int = 900  # an extended target stays while T and E are at least this share of what they were
+    target_return_bars: int = 12  # bars without leaving money after which a shortened target returns to the plan
     trail_after_target_points: int = 40
     # exits (domain 6.3)
     unprotected_close_ms: Milliseconds = Milliseconds(2_000)  # X1

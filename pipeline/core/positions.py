@@ -253,6 +253,7 @@ class Position(msgspec.Struct):
     disabled_exits: tuple[str, ...] = ()
     ladder: list[Step] = msgspec.field(default_factory=list)
     target_permille: int = 1_000  # the first target's distance as a share of the planned one (dynamic target)
+    shortened_bars: int = 0  # money left: for so many more scored bars the target stays shortened if none comes in
     target_cap: int = 0  # W1: the first target may lie no further than this from e, in ticks (0: no wall)
     target_trails: bool = False  # the last target was given up for the trailing stop
     step: int = 0  # steps of the ladder that have filled

@@ -71,6 +71,7 @@ class SymbolState(msgspec.Struct):
     mode_reason: str = "no trading state read yet"
     mode_ms: int = -1
     shortlisted: bool = False
+    listed_ms: int = 0  # since when
     signal: SignalState = msgspec.field(default_factory=SignalState)
     instrument: Instrument | None = None
     feeds: dict[str, str] = msgspec.field(default_factory=dict)

@@ -22,6 +22,7 @@ BPS: Final = 10_000
 # O's label for a trend that new money carries, by the position's sign; and those of money that leaves (domain 4.6).
 BUILD_UP_WITH: Final = {1: "up_up", -1: "dn_up"}
 LEAVING: Final = ("up_dn", "dn_dn")
+COMING: Final = ("up_up", "dn_up")
 
 
 class TargetView(msgspec.Struct, frozen=True):
@@ -73,23 +74,38 @@ def place_ladder(position: Position, *, entry_ticks: int) -> None:
     position.last_target = position.ladder[-1].price
 
 
-def wanted_permille(view: TargetView, policy: Policy) -> int:
+def wanted_permille(position: Position, view: TargetView, policy: Policy) -> int:
     """
     The share of the planned distance that the market speaks for: extended when new money carries the trend, shortened
     when money leaves, never compounding (domain 6.4). Unknown factors leave it as planned.
+
+    What holds is not taken back by a wobble around the same threshold (docs/adr/0015): a shortened target waits for
+    money that comes in, or for as many bars as ``note_money`` says; an extended one stays while T and E are at least
+    ``target_keep_permille`` of what extends it.
     """
-    sign = view.side.sign
     if view.regime in LEAVING:
         return policy.target_shorten_permille
+    sign = view.side.sign
+    keeps = policy.target_keep_permille if position.target_permille > MILLI else MILLI
     if (
         view.regime == BUILD_UP_WITH[sign]
         and view.trend is not None
         and view.score is not None
-        and view.trend * sign >= policy.target_extend_trend_points * MILLI
-        and view.score * sign >= policy.target_extend_points * MILLI
+        and view.trend * sign >= policy.target_extend_trend_points * keeps
+        and view.score * sign >= policy.target_extend_points * keeps
     ):
         return policy.target_extend_permille
-    return MILLI
+    return policy.target_shorten_permille if position.shortened_bars else MILLI
+
+
+def note_money(position: Position, view: TargetView, policy: Policy) -> None:
+    """Count a scored closed bar: for how many more the target stays shortened if no money comes in."""
+    if view.regime in LEAVING:
+        position.shortened_bars = policy.target_return_bars
+    elif view.regime in COMING:
+        position.shortened_bars = 0
+    else:
+        position.shortened_bars = max(0, position.shortened_bars - 1)
 
 
 def moved_permille(position: Position, view: TargetView, policy: Policy, *, tick_e8: int) -> int | None:
@@ -102,7 +118,7 @@ def moved_permille(position: Position, view: TargetView, policy: Policy, *, tick
         return None
     least = policy.target_least_r_permille * view.risk_e8 // MILLI
     most = max(policy.target_atr_max_permille * view.atr_1h_e8 // MILLI, least)
-    wanted = wanted_permille(view, policy)
+    wanted = wanted_permille(position, view, policy)
     distance_e8 = min(max(planned_e8 * wanted // MILLI, least), most) if wanted != MILLI else planned_e8
     change = abs(distance_e8 - planned_e8 * position.target_permille // MILLI)
     far_enough = (

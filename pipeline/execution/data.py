@@ -44,6 +44,9 @@ GATHER_SECONDS: Final = 0.02  # audits asked for within this time share one
 # read every few seconds answers them all. With a position open nobody waits.
 IDLE_AUDIT_SECONDS: Final = 5.0
 DEFAULT_VALID_MS: Final = 10_000
+# Domain 7: 80 % of the day's budget stretch polling. A shortlisted symbol that nobody holds asks again 75, 225, 525 s
+# after the refusal of its 600 s: the last of these is served, and O is still whole (its age is below two polls).
+STRETCHED_MS: Final = 1_080_000
 
 
 class _RateLimit(msgspec.Struct, rename="camel"):
@@ -72,13 +75,14 @@ class Data:
         self._order = symbols
         self._guarded: tuple[str, ...] = ()  # not configured, yet under guard
         self._queued: dict[tuple[str, str, int], None] = {}
+        self._interest_ms: dict[str, int] = {}  # when open interest was last read
         self._info: dict[str, msgspec.Raw] = {}
         self._info_ms = 0
         self._doubted = False
         self._info_lock = asyncio.Lock()
         self._auditors: dict[str, list[DataIntentRecord]] = {}
         self._audited_ms = 0
-        self._bulk = BulkReads(read=self._read_bulk, say=self._say_bulk)
+        self._bulk = BulkReads(read=self._read_bulk, say=self._say_bulk, now_ms=desk.clock.now_ms)
         self.served = 0
         self.shed = 0
         self.account = AccountReads(desk, sender, self._tell_account)
@@ -101,6 +105,9 @@ class Data:
                 self._desk.spawn(self._bulk.serve(kind), kind)
         elif (build := _BUILDERS.get(kind)) is None:
             self._say(record, error=f"unknown kind {kind}")
+        elif kind == "open_interest" and self._stretched(record):
+            self.shed += 1
+            self._say(record, error="the day's budget is nearly used: polled half as often")
         else:
             key = (kind, symbol, record.request.limit)
             if key not in self._queued:
@@ -121,9 +128,18 @@ class Data:
         except (ReadFailed, KeyError, AssertionError) as error:  # a limit the venue does not take
             self._say(record, error=str(error)[:200])
         else:
+            if request.kind == "open_interest":
+                self._interest_ms[record.symbol] = self._desk.clock.now_ms()
             self._say(record, body=body)
         finally:
             self._queued.pop(key, None)
+
+    def _stretched(self, record: DataIntentRecord) -> bool:
+        """True when the poll of a symbol that nobody holds must wait for the sake of the day's budget."""
+        if record.request.held or not self._desk.lanes.window.alarmed:
+            return False
+        last_ms = self._interest_ms.get(record.symbol)
+        return last_ms is not None and self._desk.clock.now_ms() - last_ms < STRETCHED_MS
 
     async def _read_bulk(self, read: Read, record: DataIntentRecord) -> bytes:
         async with asyncio.timeout(self._valid_ms(record) / 1_000):

@@ -178,6 +178,9 @@ def targets_come_nearer_when_money_leaves_and_go_back(s: Story) -> None:
     assert [(Leg.TARGET, 201, 50), (Leg.LAST_TARGET, 301, 0)] == targets(s)[2:]
     s.factors(regime="flat")
     s.bars(1)
+    assert [] == targets(s)[4:]
+    s.factors(regime="up_up")
+    s.bars(1)
     assert [(Leg.TARGET, 251, 50), (Leg.LAST_TARGET, 376, 0)] == targets(s)[4:]
     resting = sorted(order.leg.name for order in s.venue.resting.values())
     assert ["FAR", "LAST_TARGET", "TARGET", "WORKING"] == resting

@@ -13,7 +13,7 @@ from pipeline.core.exits.view import seen
 from pipeline.core.exits.walls import cap_target
 from pipeline.core.guard import give_last_target_up
 from pipeline.core.positions import Position
-from pipeline.core.targets import TargetView, may_trail, moved_permille, place_ladder
+from pipeline.core.targets import TargetView, may_trail, moved_permille, note_money, place_ladder
 from pipeline.core.turn import Turn
 
 MILLI: Final = 1_000
@@ -31,21 +31,18 @@ def follow_market(turn: Turn) -> None:
             turn.note("target_trails", "the composite carries on: the trailing stop takes the last target's place")
         return
     tick = turn.instrument.tick_e8
-    permille = moved_permille(
-        position,
-        TargetView(
-            side=position.side,
-            entry_e8=position.entry_e8,
-            risk_e8=position.risk_e8,
-            price_e8=price_e8(turn),
-            atr_1h_e8=state.bars.one_hour.e8(tick) if state.bars.ready else 0,
-            score=factors.score,
-            trend=factors.trend,
-            regime=factors.regime,
-        ),
-        state.policy,
-        tick_e8=tick,
+    view = TargetView(
+        side=position.side,
+        entry_e8=position.entry_e8,
+        risk_e8=position.risk_e8,
+        price_e8=price_e8(turn),
+        atr_1h_e8=state.bars.one_hour.e8(tick) if state.bars.ready else 0,
+        score=factors.score,
+        trend=factors.trend,
+        regime=factors.regime,
     )
+    note_money(position, view, state.policy)
+    permille = moved_permille(position, view, state.policy, tick_e8=tick)
     if permille is not None:
         position.target_permille = permille
     if cap_target(turn, position) or permille is not None:

@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline.core.book import BookStatus
 from pipeline.core.commands import RequestData
+from pipeline.core.data_requests import HISTORY_FIRST_MS, SETTLED_MS
 from pipeline.core.events import (
     DataFailed,
     DepthDiff,
@@ -15,7 +16,10 @@ from pipeline.core.events import (
     InstrumentChanged,
     LeverageBrackets,
     OpenInterest,
+    OpenInterestHistory,
     Ticked,
+    TradingMode,
+    TradingStateSet,
 )
 from pipeline.core.liquidation_map import Bracket
 from pipeline.core.units import Lots, Milliseconds
@@ -131,6 +135,47 @@ def test_the_past_of_open_interest_is_asked_for_once_when_a_symbol_begins_to_be_
     assert [500] == [request.limit for request in asked(listed, "open_interest_history")]
     assert [500] == [request.limit for request in asked(held, "open_interest_history")]
     assert 2 <= len(asked(listed, "open_interest")) <= 6  # unanswered here: the wait doubles up to 600 s
+
+
+def test_a_newly_shortlisted_symbol_is_read_once_it_has_kept_its_place() -> None:
+    """One that is gone at the next ranking costs no request; a settled one states its interest by its past."""
+    listed, gone = Session(), Session()
+    for session in (listed, gone):
+        session.ready()
+        session.state.open_interest_ms = 0
+        session.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("BTCUSDT",)))
+        session.wait(SETTLED_MS - 500)
+    gone.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("ETHUSDT",)))
+    gone.wait(700_000)
+    kinds = ("basis_history", "funding_history", "funding_info", "leverage_brackets", "open_interest_history")
+    every = (*kinds, "open_interest")
+    assert {0} == {len(asked(session, kind)) for session in (listed, gone) for kind in every}
+
+    listed.wait(1_000)
+    assert [1, 1, 1, 1, 1, 0] == [len(asked(listed, kind)) for kind in every]
+    end_ms = listed.now - 200_000
+    past = [(end_ms - BAR_MS * back, 700) for back in reversed(range(500))]
+    listed.say(OpenInterestHistory(rows=past))
+    assert (700, end_ms) == (listed.state.open_interest_lots, listed.state.open_interest_ms)
+    listed.wait(399_000)
+    assert [] == asked(listed, "open_interest")
+    listed.wait(1_500)
+    assert 1 == len(asked(listed, "open_interest"))
+
+
+def test_a_past_that_does_not_come_or_lies_ahead_leaves_the_present_to_the_poll() -> None:
+    """After two minutes it is polled; rows of tomorrow or without a quantity say nothing of now."""
+    session = Session()
+    session.ready()
+    session.state.open_interest_ms = 0
+    session.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("BTCUSDT",)))
+    session.wait(SETTLED_MS + 500)
+    session.say(OpenInterestHistory(rows=[]))
+    session.say(OpenInterestHistory(rows=[(session.now + 1, 5)]))
+    session.say(OpenInterestHistory(rows=[(session.now - 1, 0)]))
+    assert 0 == session.state.open_interest_ms
+    session.wait(HISTORY_FIRST_MS)
+    assert 1 == len(asked(session, "open_interest"))
 
 
 def test_basis_funding_and_brackets_are_asked_for_once_and_only_of_symbols_that_are_read() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.events import Side
 from pipeline.core.policies import LadderStep, Policy
-from pipeline.core.targets import TargetView, moved_permille, place_ladder, planned_ladder, wanted_permille
+from pipeline.core.targets import TargetView, moved_permille, note_money, place_ladder, planned_ladder, wanted_permille
 from pipeline.core.units import ONE_E8
 from tests.sessions.story import Story
 
@@ -72,11 +72,11 @@ def view(**changes: object) -> TargetView:
 
 def test_unknown_factors_leave_the_plan() -> None:
     """Extending needs to know T and E."""
-    policy = Policy()
-    assert 1_250 == wanted_permille(view(regime="up_up", trend=70_000, score=50_000), policy)
+    policy, position = Policy(), Story(Side.BUY).position
+    assert 1_250 == wanted_permille(position, view(regime="up_up", trend=70_000, score=50_000), policy)
     for silent in ({"trend": None}, {"score": None}, {"regime": ""}):
         said = {"regime": "up_up", "trend": 70_000, "score": 50_000} | silent
-        assert 1_000 == wanted_permille(view(**said), policy)
+        assert 1_000 == wanted_permille(position, view(**said), policy)
 
 
 @given(
@@ -103,3 +103,29 @@ def test_a_moved_target_never_compounds_and_stays_in_its_bounds(  # noqa: PLR091
 
     assert None is moved_permille(position, seen, Policy(), tick_e8=ONE_E8)
     assert moved == 1_000 or least * 1_000 // planned <= moved <= most * 1_000 // planned
+
+
+def test_a_shortened_target_waits_for_money_that_comes_in_or_for_a_calm_hour() -> None:
+    """A label that wobbles around its dead band moves nothing to and fro (docs/adr/0015)."""
+    policy, position = Policy(), Story(Side.BUY).position
+
+    def wanted(regime: str) -> int:
+        seen = view(regime=regime)
+        note_money(position, seen, policy)
+        return wanted_permille(position, seen, policy)
+
+    assert [800, 800, 800, 1_000] == [wanted(regime) for regime in ("up_dn", "flat", "dn_dn", "up_up")]
+    assert [800, *[800] * 11, 1_000] == [wanted(regime) for regime in ("dn_dn", *["flat"] * 12)]
+    assert [1_000, 1_000] == [wanted(regime) for regime in ("", "dn_up")]
+
+
+def test_an_extended_target_stays_while_trend_and_score_nearly_hold() -> None:
+    """Nine tenths of what extended it keep it, nothing less; money that leaves shortens it at once."""
+    policy, position = Policy(), Story(Side.BUY).position
+    near, less = {"trend": 63_000, "score": 45_000}, {"trend": 63_000, "score": 44_999}
+    assert 1_000 == wanted_permille(position, view(regime="up_up", **near), policy)
+    position.target_permille = 1_250
+    assert 1_250 == wanted_permille(position, view(regime="up_up", **near), policy)
+    assert 1_000 == wanted_permille(position, view(regime="up_up", **less), policy)
+    assert 1_000 == wanted_permille(position, view(regime="flat", **near), policy)
+    assert 800 == wanted_permille(position, view(regime="up_dn", **near), policy)

@@ -10,7 +10,7 @@ from pipeline.binance.errors import ReadFailed
 from pipeline.binance.requests import Read
 from pipeline.core.commands import RequestData
 from pipeline.core.units import Milliseconds
-from pipeline.execution.bulk import BulkReads
+from pipeline.execution.bulk import KEPT_MS, BulkReads
 from pipeline.wire.records import DataIntentRecord
 
 ROWS = b'[{"symbol":"BTCUSDT","bidPrice":"1.0"}, {"symbol":"ETHUSDT","bidPrice":"2.0"}]'
@@ -31,7 +31,9 @@ async def asked(*wishes: DataIntentRecord, body: bytes | Exception) -> tuple[lis
             raise body
         return body
 
-    bulk = BulkReads(read=read, say=lambda record, row, error: said.append((record.symbol, row, error)))
+    bulk = BulkReads(
+        read=read, say=lambda record, row, error: said.append((record.symbol, row, error)), now_ms=lambda: 0
+    )
     await asyncio.gather(*[bulk.serve(one.request.kind) for one in wishes if bulk.gather(one)])
     return reads, said
 
@@ -79,3 +81,42 @@ async def test_a_failed_read_is_told_to_everybody(failure: bytes | Exception) ->
 
     assert ["BTCUSDT", "ETHUSDT"] == [symbol for symbol, _, _ in said]
     assert all(error and not row for _, row, error in said)
+
+
+async def test_a_whole_answer_that_hardly_changes_serves_for_an_hour_and_no_longer() -> None:
+    """Newly shortlisted symbols ask at every closed bar: one request an hour serves them; quotes are never kept."""
+    reads: list[str] = []
+    said: list[tuple[str, bytes, str]] = []
+    now = [0]
+    broken = [True]
+
+    async def read(request: Read, _: DataIntentRecord) -> bytes:
+        reads.append(request.path)
+        if broken[0]:
+            raise ReadFailed("429", -1003)
+        return b'[{"symbol":"ETHUSDT","brackets":[%d]}]' % len(reads)
+
+    bulk = BulkReads(
+        read=read, say=lambda record, row, error: said.append((record.symbol, row, error)), now_ms=lambda: now[0]
+    )
+
+    async def ask(symbol: str, kind: str = "leverage_brackets") -> None:
+        assert bulk.gather(wish(symbol, kind))
+        await bulk.serve(kind)
+
+    await ask("ETHUSDT")  # a failure is not kept
+    broken[0] = False
+    for at, symbol in ((0, "ETHUSDT"), (KEPT_MS - 1, "ETHUSDT"), (KEPT_MS - 1, "GONEUSDT"), (KEPT_MS, "ETHUSDT")):
+        now[0] = at
+        await ask(symbol)
+    assert 3 == len(reads)
+    assert [
+        ("ETHUSDT", b"", "('429', -1003)"),
+        ("ETHUSDT", b'{"symbol":"ETHUSDT","brackets":[2]}', ""),
+        ("ETHUSDT", b'{"symbol":"ETHUSDT","brackets":[2]}', ""),
+        ("GONEUSDT", b"", "the venue does not know the symbol"),
+        ("ETHUSDT", b'{"symbol":"ETHUSDT","brackets":[3]}', ""),
+    ] == said
+    await ask("ETHUSDT", "book_ticker")
+    await ask("ETHUSDT", "book_ticker")
+    assert 5 == len(reads)

@@ -83,3 +83,28 @@ def test_a_refusal_by_the_filters_makes_them_be_read_again(code: int) -> None:
         assert [FAR, ("b", 996_000, 10)] == world.venue.rails(BTC)
 
     run_virtual(run())
+
+
+@scenario
+async def test_from_eighty_percent_of_the_day_on_open_interest_is_polled_half_as_often() -> None:
+    """Of symbols that nobody holds; a held one is polled as ever, and the first poll of a symbol is never refused."""
+    world = World()
+    executor = await started(world)
+    await opened(world, executor)
+
+    async def poll(symbol: str, *, held: bool = False) -> bool:
+        clock = VirtualClock()
+        request = RequestData("open_interest", held=held, expires_ms=Milliseconds(clock.now_ms() + 10_000))
+        executor.submit_data(DataIntentRecord(f"oi {clock.now_ms()}", symbol, Milliseconds(clock.now_ms()), request))
+        await executor.desk.idle()
+        return not world.outbox.answers[-1][1].error
+
+    assert [True, True] == [await poll("ETHUSDT"), await poll("ETHUSDT")]
+    executor.lanes.window.day_used = 8_000
+    assert [False, True, True] == [await poll("ETHUSDT"), await poll("SOLUSDT"), await poll("ETHUSDT", held=True)]
+    found = []
+    for seconds in (600, 75, 150, 300):  # as decide asks: its own pace, then doubling from 75 s
+        await asyncio.sleep(seconds)
+        executor.lanes.window.day_used = max(8_000, executor.lanes.window.day_used)
+        found.append(await poll("SOLUSDT"))
+    assert [False, False, False, True] == found

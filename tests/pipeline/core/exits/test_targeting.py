@@ -30,3 +30,15 @@ def test_between_bars_nothing_moves() -> None:
     story.seconds(100)
 
     assert 2 == len(story.session.all(PlaceTarget))
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_label_that_wobbles_moves_the_targets_once(side: Side) -> None:
+    """Money leaves and the label falls back into its dead band, bar after bar: both targets move once, there only."""
+    story = Story(side)
+    for bar in range(1, 9):
+        story.factors(regime="up_dn" if bar % 2 else "flat")
+        story.bars(1, 10)
+    placed = [target.price for target in story.session.all(PlaceTarget)]
+
+    assert [story.price(offset) for offset in (251, 376, 201, 301)] == placed  # entered at the touch
