@@ -15,7 +15,7 @@ import msgspec
 from pipeline.binance.decode import instrument_of
 from pipeline.core import account_words as words
 from pipeline.core.account import account_step
-from pipeline.core.account_state import AccountRules, AccountStamp, AccountState, decode, digest, encode
+from pipeline.core.account_state import AccountRules, AccountStamp, AccountState, bounded, decode, digest, encode
 from pipeline.core.account_words import (
     AccountEvent,
     AccountOutput,
@@ -26,8 +26,8 @@ from pipeline.core.account_words import (
     StateSpoken,
     TiersTold,
 )
-from pipeline.core.commands import RequestData
-from pipeline.core.events import CloseRequested, EntryAdmitted, PositionOverridden, SymbolResumed, TradingMode
+from pipeline.core.commands import ReportPosition, ReportSignal, ReportTrade, RequestData
+from pipeline.core.events import CloseRequested, EntryAdmitted, PositionOverridden, SymbolResumed
 from pipeline.core.identity import base62
 from pipeline.core.instruments import Instrument
 from pipeline.core.policies import Policy
@@ -41,7 +41,10 @@ SOURCE: Final = "account/main"
 COMMAND_ANSWERED: Final = "command_answered"
 NANOSECONDS_PER_MS: Final = 1_000_000
 MAX_MS: Final = 1 << 45
+MONEY_MAX: Final = 1 << 58  # 2.8 billion USDT: more is no amount of an account, and sums must stay below 64 bits
+PLACE_MAX: Final = 1 << 53
 READ_VALID_MS: Final = 5_000  # then the account asks again
+SWAPPED: Final = frozenset({"COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"})  # income gives them types of their own
 # Reasons of ACCOUNT_UPDATE that pay in or take out (venue sheet 3.5); all others are trading.
 TRANSFERS: Final = frozenset(
     {
@@ -222,11 +225,7 @@ class AccountFold:
         except _Unreadable as refusal:
             self._refuse(stamp, value, str(refusal), applied)
             event = words.AccountTicked()  # the record's time still passes
-        try:
-            outputs = account_step(self.state, event, stamp, self.rules)
-        except Exception as fault:  # noqa: BLE001 - re-stated as a record: entries close, the account lives on
-            outputs = self._halt(stamp, fault)
-        self._write(stamp, outputs, applied)
+        self._write(stamp, account_step(self.state, event, stamp, self.rules), applied)
         return applied
 
     # ------------------------------------------------------------------------------------------------- what goes out
@@ -329,17 +328,6 @@ class AccountFold:
             refusal = CommandEnded(asked.command, asked.symbol, False, f"the command cannot be read: {reason}")
             self._alert(stamp, _answer(refusal), applied)
 
-    def _halt(self, stamp: AccountStamp, fault: Exception) -> list[AccountOutput]:
-        """We were wrong: entries stop until a person has looked; closes, halts and state lines go on."""
-        reason = f"{type(fault).__name__}: {fault} at account/{stamp.offset}"
-        self.state.applied = stamp.offset
-        self.state.halted = reason
-        if self.state.mode is TradingMode.ACTIVE:
-            self.state.mode, self.state.mode_reason = TradingMode.REDUCE_ONLY, "the account's fold failed"
-        return [
-            AlertWanted("", "account_halted", "critical", f"the account's fold failed, entries are closed: {reason}")
-        ]
-
 
 def _answer(ended: CommandEnded) -> AlertWanted:
     """The answer to a command as an alert: the person who waits reads ``alerts``."""
@@ -378,7 +366,7 @@ def _event_of(value: bytes) -> AccountEvent:
                 stop=message.stop,
                 target=message.target,
                 last_target=message.last_target,
-                signal=message.source,
+                signal=message.source or "webhook",  # nobody's name is no person's
                 until_ms=message.until_ms,
             )
         case records.CloseCommand():
@@ -401,10 +389,13 @@ def _event_of(value: bytes) -> AccountEvent:
                 message.reason,
             )
         case records.PositionReported():
+            _storable(message.report)
             return words.PositionSeen(message.symbol, _place(message.cause), message.report)
         case records.SignalReported():
+            _storable(message.report)
             return words.SignalSeen(message.symbol, _place(message.cause), message.report)
         case records.TradeReported():
+            _storable(message.trade)
             return words.TradeSeen(message.symbol, _place(message.cause), message.trade)
         case records.InstrumentsKnown():
             return words.InstrumentsRead({name: _instrument(name, raw) for name, raw in message.symbols.items()})
@@ -423,8 +414,19 @@ def _event_of(value: bytes) -> AccountEvent:
 def _place(cause: str) -> words.Place:
     parts = cause.split("/")
     if len(parts) != 3 or not all(part.isdecimal() and part.isascii() for part in parts):
-        raise _Unreadable(f"cause {cause!r} is no partition/offset/line")
-    return int(parts[1]), int(parts[2])
+        raise _Unreadable(f"cause {cause[:80]!r} is no partition/offset/line")
+    offset, line = int(parts[1]), int(parts[2])
+    if max(offset, line) > PLACE_MAX:
+        raise _Unreadable(f"cause {cause[:80]!r} names no place that can be")
+    return offset, line
+
+
+def _storable(word: ReportPosition | ReportTrade | ReportSignal) -> None:
+    """Refuse numbers of a word that no account can have: the state could not be stored with them."""
+    for name in word.__struct_fields__:
+        value = getattr(word, name)
+        if isinstance(value, int) and not -MONEY_MAX <= value <= MONEY_MAX:
+            raise _Unreadable(f"{name} {value} cannot be")
 
 
 def _instrument(symbol: str, raw: msgspec.Raw) -> Instrument:
@@ -436,9 +438,12 @@ def _instrument(symbol: str, raw: msgspec.Raw) -> Instrument:
 
 def _money(text: str) -> E8:
     try:
-        return parse_e8(text)
+        value = parse_e8(text)
     except NotADecimal as error:
         raise _Unreadable(str(error)) from error
+    if not -MONEY_MAX <= value <= MONEY_MAX:
+        raise _Unreadable(f"{text} USDT cannot be")
+    return value
 
 
 def _balance(body: msgspec.Raw) -> AccountEvent:
@@ -468,7 +473,7 @@ def _account(read: records.AccountRead) -> AccountEvent:
     transfers: int | None = None
     if moved is not None:
         wanted = [row for row in moved if row.asset == "USDT" and row.incomeType == "TRANSFER"]
-        transfers = sum(_money(row.income) for row in wanted if row.time >= read.since_ms)
+        transfers = bounded(sum(_money(row.income) for row in wanted if row.time >= read.since_ms))
     for row in rows:
         if row.asset == "USDT":
             return words.AccountSeen(
@@ -491,7 +496,9 @@ def _user_event(frame: msgspec.Raw) -> AccountEvent:
             for row in update.a.B:
                 if row.a == "USDT":
                     transfer = _money(row.bc) if update.a.m in TRANSFERS else E8(0)
-                    return words.BalanceSeen(_money(row.wb), transfer=transfer, venue_ms=_time(update.T))
+                    return words.BalanceSeen(
+                        _money(row.wb), transfer=transfer, venue_ms=_time(update.T), swapped=update.a.m in SWAPPED
+                    )
         if name == "MARGIN_CALL":
             return words.MarginCalled(tuple(row.s for row in msgspec.json.decode(frame, type=_MarginCall).p))
     except msgspec.DecodeError as error:

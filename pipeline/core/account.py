@@ -21,7 +21,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from pipeline.core import ranking, risk, slots
+from pipeline.core import balance, ranking, risk, slots
 from pipeline.core.account_state import AccountRules, AccountStamp, AccountState, Slot, Stage
 from pipeline.core.account_words import (
     AccountEvent,
@@ -46,6 +46,7 @@ from pipeline.core.account_words import (
     StateSpoken,
     TradeSeen,
 )
+from pipeline.core.bars import BAR_MS
 from pipeline.core.entry_terms import Refused, levels, size
 from pipeline.core.events import CloseRequested, EntryAdmitted, PositionOverridden, SymbolResumed, TradingMode
 from pipeline.core.identity import base62, symbol_tag
@@ -56,6 +57,9 @@ ADMISSION_LIFE_MS: Final = slots.ADMISSION_LIFE_MS
 STATE_INTERVAL_MS: Final = 5_000  # state lines repeat, so that symbols that appear later catch up
 MINUTE_MS: Final = 60_000
 COMMANDS_REMEMBERED: Final = 4_096
+COMMAND_LENGTH: Final = 64
+REASON_LENGTH: Final = 1_000  # what was typed stands in refusals, and refusals stand in the state
+SIGNAL_LIFE_MS: Final = 60_000  # after its bar has closed; decide says late what it folds late
 EVERY_SYMBOL: Final = "*"
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -67,28 +71,61 @@ _encode = msgspec.msgpack.Encoder().encode
 def account_step(
     state: AccountState, event: AccountEvent, stamp: AccountStamp, rules: AccountRules
 ) -> list[AccountOutput]:
-    """Fold one record of the ``account`` topic; returns what it leads to, in the order in which it is to be written."""
+    """
+    Fold one record of the ``account`` topic; returns what it leads to, in the order in which it is to be written.
+
+    Never raises for a fault of ours: what was decided before it goes out, entries close, and people hear of it.
+    """
     assert stamp.offset > state.applied, (stamp.offset, state.applied)
     state.applied = stamp.offset
     state.log_ms = Milliseconds(max(state.log_ms, stamp.append_ms))
     outputs: list[AccountOutput] = []
-    risk.new_day(state)
-    read = _dispatch(state, event, stamp, rules, outputs)
-    _judge(state, rules, outputs, read=read)
+    read = balance.Read.NONE
+
+    def fold() -> None:
+        nonlocal read
+        read = _dispatch(state, event, stamp, rules, outputs)
+
+    parts: tuple[Callable[[], None], ...] = (
+        lambda: balance.new_day(state),
+        fold,
+        lambda: _repeat(state, outputs),
+        lambda: _judge(state, rules, outputs, read=read),
+        lambda: ranking.tell(state, outputs),
+    )
+    for part in parts:  # each by itself: a fault in a judgement must not keep a close from going out
+        try:
+            part()
+        except Exception as fault:  # noqa: BLE001 - re-stated as a record: entries close, the account lives on
+            _halt(state, stamp, fault, outputs)
+    _extend_chain(state, outputs)
+    return outputs
+
+
+def _repeat(state: AccountState, outputs: list[AccountOutput]) -> None:
+    """Admissions that nobody answered, and the trading state, are said again."""
     for slot in slots.unanswered(state, outputs):
         assert slot.entry is not None
         _write(state, slot.symbol, slot.entry, outputs)
     if state.log_ms - state.state_spoken_ms >= STATE_INTERVAL_MS:
         _speak_state(state, outputs)
-    ranking.tell(state, outputs)
-    _extend_chain(state, outputs)
-    return outputs
+
+
+def _halt(state: AccountState, stamp: AccountStamp, fault: Exception, outputs: list[AccountOutput]) -> None:
+    """We were wrong: entries stop until a person has looked; closes, halts and state lines go on. Told once."""
+    told, state.halted = bool(state.halted), f"{type(fault).__name__}: {fault} at account/{stamp.offset}"
+    if state.mode is TradingMode.ACTIVE:
+        state.mode, state.mode_reason = TradingMode.REDUCE_ONLY, "the account's fold failed"
+        _speak_state(state, outputs)
+    if not told:
+        text = f"the account's fold failed, entries are closed: {state.halted}"
+        outputs.append(AlertWanted("", "account_halted", "critical", text))
 
 
 def _dispatch(
     state: AccountState, event: AccountEvent, stamp: AccountStamp, rules: AccountRules, outputs: list[AccountOutput]
-) -> bool:
-    """Fold one event; True when it was a whole read of the account."""
+) -> balance.Read:
+    """Fold one event; returns what it is worth as a read of the account."""
     match event:
         case EntryAsked() | CloseAsked() | ModeAsked() | ResumeAsked() | OverrideAsked():
             _obey(state, event, stamp, rules, outputs)
@@ -99,9 +136,9 @@ def _dispatch(
         case InstrumentsRead():
             state.instruments.update(event.instruments)
         case BalanceSeen():
-            risk.see_balance(state, event)
+            balance.see_balance(state, event)
         case AccountSeen():
-            return risk.see_account(state, event)
+            return balance.see_account(state, event)
         case MarginCalled():
             text = f"the venue warns: margin of {', '.join(event.symbols) or 'the account'} is near maintenance"
             outputs.append(AlertWanted("", "margin_call", "critical", text))
@@ -109,7 +146,7 @@ def _dispatch(
             ranking.rank(state, rules.risk)
         case _:
             assert_never(event)
-    return False
+    return balance.Read.NONE
 
 
 def _obey(
@@ -137,7 +174,7 @@ def _obey(
             assert_never(asked)
 
 
-def _judge(state: AccountState, rules: AccountRules, outputs: list[AccountOutput], *, read: bool) -> None:
+def _judge(state: AccountState, rules: AccountRules, outputs: list[AccountOutput], *, read: balance.Read) -> None:
     """Hold the account against its bounds; what two sources say is broken sets the mode, as a person would."""
     verdict = risk.judge(state, rules.risk, outputs, read=read)
     if verdict is not None:
@@ -175,15 +212,16 @@ def _answer_once(
     """Do *act* for a command id never seen, and answer it; *act* returns the accepting words or raises Refused."""
     accepted, place = False, len(outputs)
     try:
-        if not command or len(command) > 64:
-            raise Refused("the command has no usable id: 1 to 64 characters are allowed")
+        if not 0 < len(command) <= COMMAND_LENGTH:
+            raise Refused(f"the command has no usable id: 1 to {COMMAND_LENGTH} characters are allowed")
         if command in state.commands:
             raise Refused(f"duplicate command id {command}, answered before: {state.commands[command]}")
         reason = act()
         accepted = True
     except Refused as refusal:
         reason = str(refusal)
-    if command not in state.commands:
+    reason = reason[:REASON_LENGTH]
+    if command not in state.commands and 0 < len(command) <= COMMAND_LENGTH:
         state.commands[command] = f"{'accepted' if accepted else 'refused'}: {reason}"
         while len(state.commands) > COMMANDS_REMEMBERED:
             del state.commands[next(iter(state.commands))]
@@ -238,7 +276,7 @@ def _enter(
         max_loss=allowed.max_loss,
         liquidity=min(1_000, max(500, 500 + 5 * liquidity)) if by_risk else 1_000,
         signal=by_risk,
-        margin=E8(max(0, risk.equity_by_marks(state)) // rules.slots),
+        margin=E8(max(0, balance.equity_by_marks(state)) // rules.slots),
         most_leverage=rules.most_leverage,
     )
     state.slots[asked.symbol] = Slot(
@@ -326,10 +364,9 @@ def _set_mode(state: AccountState, asked: ModeAsked, outputs: list[AccountOutput
     before = state.mode
     accepted = ""
     if wanted is TradingMode.ACTIVE and state.risk.stopped_by:
-        accepted = (
-            f"; what {state.risk.stopped_by} counted begins anew at {format_e8(risk.equity_by_marks(state))} USDT"
-        )
-        risk.rebase(state)
+        what = state.risk.stopped_by
+        balance.rebase(state)
+        accepted = f"; what {what} counted begins anew at {format_e8(state.risk.baseline)} USDT"
     _change_mode(state, wanted, asked.reason or "asked by a person", outputs)
     return f"trading is {wanted.value}" + (" as before" if before is wanted else f", it was {before.value}") + accepted
 
@@ -397,6 +434,9 @@ def _admit_signal(
     try:
         if report.refused:
             raise Refused(f"gates refuse: {', '.join(report.refused)}")
+        life_ms = SIGNAL_LIFE_MS + (BAR_MS if report.source else 0)  # a plug-in may speak at any time of a bar
+        if state.log_ms - report.bar_ms > life_ms:
+            raise Refused(f"its bar closed {(state.log_ms - report.bar_ms) // 1_000} s ago")
         answer = _enter(state, asked, stamp, rules, outputs)
     except Refused as refusal:
         outputs.append(AlertWanted(seen.symbol, "signal_refused", "info", f"{words}: {refusal}"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,13 @@ from pipeline.core.commands import ReportPosition, ReportSignal
 from pipeline.core.events import EntryAdmitted, Side, TradingMode
 from pipeline.core.instruments import Instrument
 from pipeline.core.units import E8, Milliseconds
+
+AMOUNT_MAX: Final = 1 << 61  # sums of money stop here: beyond 64 bits the state could not be stored
+
+
+def bounded(value: int) -> E8:
+    """Money that can be stored whatever was added up: an amount beyond every account stays at the bound."""
+    return E8(max(-AMOUNT_MAX, min(AMOUNT_MAX, value)))
 
 
 class RiskRules(msgspec.Struct, frozen=True):
@@ -122,7 +130,9 @@ class RiskState(msgspec.Struct):
     ``day`` counts UTC days since 1970 (−1: no baseline yet), ``since_ms`` is when its baseline was taken, ``transfers``
     what was paid in less taken out since. ``peak`` is the highest margin balance the venue stated, moved by transfers.
     ``margin`` and ``maintenance`` are the last whole read's, at log time ``read_ms`` (−1: none). ``wallet_ms`` is the
-    venue's time of the wallet. ``stopped_by`` is the bound that stopped trading, until somebody resumes.
+    venue's time of the wallet, ``wallet_said`` the (wallet, change) said with it: a second socket brings them again.
+    ``paid_ms`` is when the stream last told a transfer. ``unexplained``: a read found another wallet than the stream
+    had told: perhaps money was paid in or taken out. ``stopped_by`` is the bound that stopped trading, until a resume.
     """
 
     day: int = -1
@@ -134,6 +144,10 @@ class RiskState(msgspec.Struct):
     maintenance: E8 = E8(0)
     read_ms: int = -1
     wallet_ms: int = -1
+    wallet_said: list[tuple[int, int]] = []
+    swapped: E8 = E8(0)  # part of ``transfers`` that income does not list as transfer
+    paid_ms: int = -1
+    unexplained: bool = False
     tier: Tier = Tier.NORMAL
     stopped_by: str = ""
     suspicions: dict[str, Suspicion] = {}

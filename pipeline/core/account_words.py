@@ -126,13 +126,15 @@ class BalanceSeen(msgspec.Struct, frozen=True, tag="balance_seen"):
     USDT as the venue states it; ``available`` for new positions is None where the venue does not say it.
 
     ``transfer`` is what was paid in or taken out by this very change (ACCOUNT_UPDATE of such a reason, venue sheet
-    3.5: ``bc``). ``venue_ms`` is the venue's time of the statement, 0 when it has none.
+    3.5: ``bc``), ``swapped`` when income does not list it among the transfers. ``venue_ms`` is the venue's time of the
+    statement, 0 when it has none.
     """
 
     wallet: E8
     available: E8 | None = None
     transfer: E8 = E8(0)
     venue_ms: Milliseconds = Milliseconds(0)
+    swapped: bool = False
 
 
 class AccountSeen(msgspec.Struct, frozen=True, tag="account_seen"):

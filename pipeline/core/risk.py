@@ -5,7 +5,8 @@ Domain 5, 6.3 (X3, day loss) and 7. Two sources tell how much there is: the *mar
 and the open PnL that decide reports once a second) and the *account* (a whole read by the executor). What closes
 positions needs both, at least a second apart: the first one that says a bound is broken stops entries at once and asks
 for a read with the transfers of the day; only when the other says so too, trading stops. A source that cannot speak
-(a position not reported for 5 s, a read older than the wallet) says nothing, neither yes nor no.
+(a position not reported for 5 s, a read older than the wallet) says nothing, neither yes nor no. A read without the
+transfers acquits and makes suspicious, but condemns nobody: the money that is missing may have been taken out.
 
 All money is E8 USDT, all bounds permille; nothing here is a float, so no NaN can pass for "no loss".
 """
@@ -18,33 +19,25 @@ from typing import Final
 import msgspec
 
 from pipeline.core.account_state import AccountState, RiskRules, RiskState, Slot, Suspicion, Tier
-from pipeline.core.account_words import AccountOutput, AccountSeen, AlertWanted, BalanceSeen, ReadWanted
+from pipeline.core.account_words import AccountOutput, AlertWanted, ReadWanted
+from pipeline.core.balance import READ_VALID_MS, Figures, Read, equity_by_marks, known, marks
 from pipeline.core.bars import BAR_MS
 from pipeline.core.commands import ReportTrade
 from pipeline.core.entry_terms import Refused
 from pipeline.core.events import Side, TradingMode
 from pipeline.core.units import E8, ONE_E8, Milliseconds, format_e8
 
-DAY_MS: Final = 86_400_000
 APART_MS: Final = 1_000  # domain 6.3: two readings at least this far apart
-REPORT_FRESH_MS: Final = 5_000  # a position reported longer ago leaves the marks without a word
 READ_AGAIN_MS: Final = 5_000  # between two questions for a second reading
 UNCONFIRMED_MS: Final = 30_000  # a suspicion that no read confirms or ends is told to people after this, and again
-READ_VALID_MS: Final = 120_000  # a read proves nothing after this
 RELIEF_PERMILLE: Final = 800  # half sizes end when the drawdown is below this share of their bound
 STOP_OUTCOMES: Final = ("hard_stop", "trailing_stop", "breakeven_stop", "emergency")
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """One reading: what one source says there is, and how much of it must stay."""
-
-    equity: int
-    maintenance: int
-
-
 class Bound(msgspec.Struct, frozen=True):
     """
-    One row: ``lost`` of ``whole`` may be below ``limit`` permille; ``tier`` is what follows when it is not.
+    One row: ``lost`` of ``whole`` may be below ``limit`` permille; ``tier`` is what follows when it is not. With
+    ``by_transfers`` money taken out looks like a loss as long as it is not known.
     """
 
     id: str
@@ -53,6 +46,7 @@ class Bound(msgspec.Struct, frozen=True):
     whole: Callable[[RiskState, Figures], int]
     limit: Callable[[RiskRules], int]
     tier: Tier
+    by_transfers: bool = True
 
 
 def _below_peak(risk: RiskState, now: Figures) -> int:
@@ -79,6 +73,7 @@ BOUNDS: Final[tuple[Bound, ...]] = (
         lambda _, now: now.equity,
         lambda rules: rules.margin_ratio_permille,
         Tier.HALTED,
+        by_transfers=False,
     ),
     Bound(
         "drawdown halt",
@@ -108,117 +103,22 @@ BOUNDS: Final[tuple[Bound, ...]] = (
 _RANK: Final = {tier: rank for rank, tier in enumerate(Tier)}
 _MODE: Final = {Tier.HALTED: TradingMode.HALTED, Tier.CLOSE_ONLY: TradingMode.REDUCE_ONLY}
 
-# ------------------------------------------------------------------------------------------------------ what there is
-
-
-def equity_by_marks(state: AccountState) -> E8:
-    """Wallet and what decide reports as open, whatever the age of it."""
-    open_pnl = 0
-    for slot in state.slots.values():
-        if slot.report is not None:
-            open_pnl += slot.report.open_pnl
-    return E8(state.wallet + open_pnl)
-
-
-def _marks(state: AccountState) -> Figures | None:
-    if not known(state):
-        return None
-    for slot in state.slots.values():
-        held = slot.report is not None and slot.report.lots
-        if held and state.log_ms - slot.reported_ms > REPORT_FRESH_MS:
-            return None
-    return Figures(equity_by_marks(state), state.risk.maintenance)
-
-
-def known(state: AccountState) -> bool:
-    """Whether the venue has said what there is."""
-    return state.risk.day >= 0
-
-
-def new_day(state: AccountState) -> None:
-    """Take the balance that stood when the UTC day ended as the baseline; to be called before an event is folded."""
-    day = state.log_ms // DAY_MS
-    if known(state) and day > state.risk.day:
-        _take_baseline(state)
-
-
-def _take_baseline(state: AccountState) -> None:
-    risk = state.risk
-    risk.day = state.log_ms // DAY_MS
-    risk.since_ms = state.log_ms
-    risk.baseline = equity_by_marks(state)
-    risk.transfers = E8(0)
-    risk.suspicions.pop("X3 day loss", None)
-
-
-def see_balance(state: AccountState, seen: BalanceSeen) -> None:
-    """The user stream or a balance read states the wallet; an older statement of the venue is passed over."""
-    risk = state.risk
-    if seen.venue_ms and seen.venue_ms < risk.wallet_ms:
-        return
-    risk.wallet_ms = max(risk.wallet_ms, seen.venue_ms)
-    state.wallet = seen.wallet
-    state.available = state.available if seen.available is None else seen.available
-    if not known(state):
-        _take_baseline(state)
-        risk.peak = equity_by_marks(state)
-    else:
-        _transferred(risk, seen.transfer)
-
-
-def see_account(state: AccountState, seen: AccountSeen) -> bool:
-    """
-    A whole read; False when the wallet has moved on at the venue since: then it is no reading.
-
-    A read that states the wallet we know is one whatever its time: the venue's two clocks need not agree to the ms.
-    """
-    risk = state.risk
-    if seen.venue_ms < risk.wallet_ms and seen.wallet != state.wallet:
-        return False
-    risk.wallet_ms = max(risk.wallet_ms, seen.venue_ms)
-    state.wallet, state.available = seen.wallet, seen.available
-    risk.margin, risk.maintenance, risk.read_ms = seen.margin, seen.maintenance, state.log_ms
-    if not known(state):
-        _take_baseline(state)
-        risk.baseline = risk.peak = seen.margin
-    elif seen.transfers is not None:
-        _transferred(risk, seen.transfers - risk.transfers)
-    risk.peak = E8(max(risk.peak, seen.margin))
-    return True
-
-
-def _transferred(risk: RiskState, amount: int) -> None:
-    """Money paid in or taken out is neither profit nor loss: baseline and peak move with it."""
-    risk.transfers = E8(risk.transfers + amount)
-    risk.peak = E8(risk.peak + amount)
-
-
-def rebase(state: AccountState) -> None:
-    """A person resumes: what was lost until now is accepted, the bounds count from here."""
-    risk = state.risk
-    risk.suspicions.clear()
-    risk.tier, risk.stopped_by = Tier.NORMAL, ""
-    if known(state):
-        _take_baseline(state)
-        risk.peak = risk.baseline
-
-
 # ---------------------------------------------------------------------------------------------------------- judgement
 
 
 def judge(
-    state: AccountState, rules: RiskRules, outputs: list[AccountOutput], *, read: bool
+    state: AccountState, rules: RiskRules, outputs: list[AccountOutput], *, read: Read
 ) -> tuple[TradingMode, str] | None:
     """
-    Hold what there is against every bound; *read* says that a whole read has just been folded.
+    Hold what there is against every bound; *read* says what a read that has just been folded is worth.
 
     Returns the trading mode that must now be set and why, None when nothing changes.
     """
     risk = state.risk
     if state.mode is TradingMode.HALTED or not known(state):
         return None
-    sources = [("marks", _marks(state))]
-    if read:
+    sources = [("marks", marks(state))]
+    if read is not Read.NONE:
         sources.append(("account", Figures(risk.margin, risk.maintenance)))
     stop: tuple[Bound, Figures] | None = None
     for source, figures in sources:
@@ -229,10 +129,11 @@ def judge(
                 _acquit(risk, bound.id, source)
                 continue
             text = _broken(state, rules, bound, figures)
-            confirmed = _confirmed(state, bound, source, text, outputs)
+            proves = source == "marks" or read is Read.WHOLE or not bound.by_transfers or _long_asked(state, bound.id)
+            confirmed = _confirmed(state, bound, source, text, outputs, proves=proves)
             if confirmed and (stop is None or _RANK[bound.tier] > _RANK[stop[0].tier]):
                 stop = (bound, figures)
-    if read:
+    if read is Read.WHOLE or (read is Read.PLAIN and not risk.unexplained):
         _relieve(risk, rules)
     _ask_again(state, outputs)
     if stop is None:
@@ -244,14 +145,25 @@ def judge(
     if mode is None:
         outputs.append(AlertWanted("", "drawdown_reduced", "warning", f"sizes are reduced: {text}"))
         return None
+    risk.stopped_by = bound.id  # also when a person stopped trading before: a resume begins anew
     if state.mode is mode:
         return None
-    risk.stopped_by = bound.id
     return mode, text
 
 
-def _confirmed(state: AccountState, bound: Bound, source: str, text: str, outputs: list[AccountOutput]) -> bool:
-    """One source says that the bound is broken; True when the other one has said so at least a second before."""
+def _long_asked(state: AccountState, name: str) -> bool:
+    """The transfers were asked for all this while and nobody can say them: a read without them must do."""
+    suspicion = state.risk.suspicions.get(name)
+    return suspicion is not None and 0 <= suspicion.marks_ms <= state.log_ms - UNCONFIRMED_MS
+
+
+def _confirmed(
+    state: AccountState, bound: Bound, source: str, text: str, outputs: list[AccountOutput], *, proves: bool
+) -> bool:
+    """
+    One source says that the bound is broken; True when the other one has said so at least a second before. What proves
+    nothing makes suspicious: entries wait, and the account is read with the transfers.
+    """
     risk = state.risk
     suspicion = risk.suspicions.get(bound.id)
     if _RANK[risk.tier] >= _RANK[bound.tier]:
@@ -260,6 +172,8 @@ def _confirmed(state: AccountState, bound: Bound, source: str, text: str, output
         suspicion = risk.suspicions[bound.id] = Suspicion()
         if bound.tier is not Tier.REDUCED:
             outputs.append(AlertWanted("", "risk_suspected", "warning", f"entries wait for a second reading: {text}"))
+    if not proves:
+        return False
     mine, other = suspicion.marks_ms, suspicion.account_ms
     if source == "marks":
         suspicion.marks_ms = state.log_ms if mine < 0 else mine
@@ -316,9 +230,15 @@ def _relieve(risk: RiskState, rules: RiskRules) -> None:
 
 
 def _ask_again(state: AccountState, outputs: list[AccountOutput]) -> None:
-    """While the marks alone say that a bound is broken, the account is read at once and every five seconds."""
+    """While no read with transfers has proven what is suspected, the account is read at once and every five seconds."""
     risk = state.risk
-    waiting = {name: found.marks_ms for name, found in risk.suspicions.items() if found.account_ms < 0}
+    waiting = {
+        name: found.marks_ms if found.marks_ms >= 0 else state.log_ms
+        for name, found in risk.suspicions.items()
+        if found.account_ms < 0
+    }
+    if risk.unexplained and not waiting:
+        waiting["wallet"] = state.log_ms
     if not waiting or (risk.asked_ms >= 0 and state.log_ms - risk.asked_ms < READ_AGAIN_MS):
         return
     names, since_ms = ", ".join(waiting), min(waiting.values())
@@ -440,8 +360,9 @@ def cool_down(state: AccountState, rules: RiskRules, symbol: str, trade: ReportT
     """After a trade the symbol rests: 3 bars, 12 after a stop-out (domain section 5)."""
     lost = trade.outcome == "hard_stop" or (trade.outcome in STOP_OUTCOMES and trade.realised < trade.fees)
     bars = rules.cool_down_stop_bars if lost else rules.cool_down_bars
-    if bars:
-        state.risk.cool_until_ms[symbol] = (state.log_ms // BAR_MS + bars) * BAR_MS
+    if bars:  # a trade by hand meanwhile does not shorten the rest after a stop-out
+        until_ms = (state.log_ms // BAR_MS + bars) * BAR_MS
+        state.risk.cool_until_ms[symbol] = max(until_ms, state.risk.cool_until_ms.get(symbol, 0))
 
 
 def cooling(state: AccountState, symbol: str) -> Milliseconds:

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.core.account_state import AccountRules, AccountState, Slot, Stage
+from pipeline.core.account_state import AccountRules, AccountState, Slot, Stage, bounded
 from pipeline.core.account_words import AccountOutput, AdmissionEnded, AlertWanted, PositionSeen, TradeSeen
-from pipeline.core.units import E8, Milliseconds
+from pipeline.core.units import Milliseconds
 
 ADMISSION_LIFE_MS: Final = 2_000  # domain section 5: an entry that comes later is another entry
 ASK_AGAIN_MS: Final = 5_000  # after an admission's expiry, and between two questions
 
 
 def end_admission(state: AccountState, ended: AdmissionEnded) -> None:
-    """Used: the slot is a position. Declined: it is free, unless decide has already reported the position open."""
+    """
+    Used: the slot is a position. Declined: it is free, unless decide has reported another position open on the symbol;
+    one declined under its own name is over, whatever was reported of it before.
+    """
     slot = state.slots.get(ended.symbol)
     if slot is None or slot.entry is None or slot.entry.admission != ended.admission:
         return  # an answer that came again, or of a slot that is gone
     if ended.used:
         slot.stage, slot.position = Stage.OPEN, ended.position
-    elif slot.report is None or not slot.report.lots:
+    elif slot.report is None or not slot.report.lots or slot.position == ended.position:
         del state.slots[ended.symbol]
         admitted_ms = Milliseconds(slot.entry.expires_ms - ADMISSION_LIFE_MS)
         if admitted_ms in state.entry_times:
@@ -32,7 +35,13 @@ def end_admission(state: AccountState, ended: AdmissionEnded) -> None:
 
 
 def see_position(state: AccountState, seen: PositionSeen, rules: AccountRules, outputs: list[AccountOutput]) -> None:
-    """Decide reports a position; one that nobody admitted takes a slot all the same."""
+    """
+    Decide reports a position; one that nobody admitted takes a slot all the same.
+
+    What the line that ended a position said of it before is said again after a crash of decide: it is flat by then.
+    """
+    if seen.place == state.traded.get(seen.symbol):
+        return
     slot = state.slots.get(seen.symbol)
     if slot is None:
         if not seen.report.lots:
@@ -51,8 +60,8 @@ def see_trade(state: AccountState, seen: TradeSeen) -> bool:
         return False
     state.traded[seen.symbol] = seen.place
     state.trades += 1
-    state.realised = E8(state.realised + seen.trade.realised)
-    state.fees = E8(state.fees + seen.trade.fees)
+    state.realised = bounded(state.realised + seen.trade.realised)
+    state.fees = bounded(state.fees + seen.trade.fees)
     slot = state.slots.get(seen.symbol)
     if slot is not None and slot.position in ("", seen.trade.position):
         del state.slots[seen.symbol]

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.binance import account_fold
 from pipeline.binance.account_fold import COMMAND_ANSWERED, AccountApplied, AccountFold, rules_of
 from pipeline.core.account_state import AccountRules, AccountState
 from pipeline.core.commands import ReportPosition
@@ -194,7 +193,7 @@ def test_a_fault_closes_entries_and_is_recorded(monkeypatch: pytest.MonkeyPatch)
         raise AssertionError("promise broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(account_fold, "account_step", broken)
+        patch.setattr("pipeline.core.account._obey", broken)
         applied = topic.message(OPEN)
     assert [(alert.code, alert.severity) for alert in applied.alerts] == [("account_halted", "critical")]
     assert topic.fold.state.mode is TradingMode.REDUCE_ONLY
@@ -203,6 +202,37 @@ def test_a_fault_closes_entries_and_is_recorded(monkeypatch: pytest.MonkeyPatch)
     assert "promise broken" in refused[0].reason
     topic.message(records.ModeCommand("r", "active"))
     assert answers(topic.message(msgspec.structs.replace(OPEN, command="c3")))[0].accepted
+
+
+HUGE = str(10**22)
+WORD = '{"type":"%s","symbol":"BTCUSDT","cause":"%s","%s":%s}'
+REPORT = (
+    '{"type":"report_position","position":"p","state":"OPEN","lots":%s,"entry_price":1,"stop":1,"open_pnl":%s,"far":1}'
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"type":"balance","at_ms":1,"body":[{"asset":"USDT","balance":"%s","availableBalance":"1"}]}' % HUGE.encode(),
+        (WORD % ("position", "0/5/0", "report", REPORT % ("1", HUGE))).encode(),
+        (WORD % ("position", "0/5/0", "report", REPORT % (str(2**60), "1"))).encode(),
+        (WORD % ("position", f"0/{HUGE}/0", "report", REPORT % ("1", "1"))).encode(),
+    ],
+)
+def test_numbers_that_no_account_has_are_quarantined(value: bytes) -> None:
+    """Beyond 64 bits the state could not be stored: one such record would end every worker that reads it."""
+    topic = known()
+    assert 1 == len(topic.bytes(value).quarantined)
+    topic.fold.image()
+
+
+def test_a_signal_of_nobody_is_no_person_s_order() -> None:
+    """An empty source must not open the road of people: gates, cool-down and expiry hold for it."""
+    topic = known()
+    signal = records.SignalCommand("c1", "BTCUSDT", Side.BUY, "", notional="500", until_ms=Milliseconds(1))
+
+    assert "the signal of webhook is void" in answers(topic.message(signal))[0].reason
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([records.encode(OPEN), b"{}", b"[]"])), max_size=10))

@@ -261,6 +261,71 @@ def test_declined_does_not_free_an_open_position() -> None:
     assert account.state.slots["BTCUSDT"].stage is Stage.OPEN
 
 
+def test_a_position_that_never_was_frees_its_slot_although_it_was_reported_open() -> None:
+    """Somebody's trade on the symbol was taken for our fill for a moment; decide ends the position under its name."""
+    account = ready()
+    admitted = account.admitted("BTCUSDT")
+    account.fold(AdmissionEnded("BTCUSDT", place(), admitted.admission, True, "p1", ""))
+    account.fold(PositionSeen("BTCUSDT", place(), report("p1", 5)))
+    account.fold(AdmissionEnded("BTCUSDT", place(), admitted.admission, False, "p1", "ended without a fill"))
+
+    assert {} == account.state.slots
+
+
+def test_what_the_last_line_said_again_opens_no_slot() -> None:
+    """One line reported a position and ended it; after a crash decide says both again, and a new entry may wait."""
+    account = ready()
+    account.fold(PositionSeen("BTCUSDT", place(), report("p1", 5)))
+    where = place()
+    last: tuple[AccountEvent, ...] = (
+        PositionSeen("BTCUSDT", where, report("p1", 4)),
+        TradeSeen("BTCUSDT", where, trade("p1")),
+    )
+    for again in last:
+        account.fold(again)
+    admitted = account.admitted("BTCUSDT")
+    for again in last:
+        account.fold(again)
+    assert Stage.PENDING is account.state.slots["BTCUSDT"].stage
+
+    account.fold(AdmissionEnded("BTCUSDT", place(), admitted.admission, False, "", "no data"))
+    assert {} == account.state.slots
+
+
+def test_unusable_ids_and_long_words_do_not_fill_the_state() -> None:
+    """Whatever is typed is answered, and not kept."""
+    account = ready()
+    before = len(encode(account.state))
+    for number in range(20):
+        account.fold(CloseAsked("x" * 5_000 + str(number), "BTCUSDT", ""))
+        account.answer(CloseAsked(f"c{number}", "Y" * 5_000, ""))
+
+    assert len(encode(account.state)) - before < 20 * 1_100
+
+
+@pytest.mark.parametrize("broken", ["risk.judge", "balance.new_day"])
+def test_a_fault_in_the_judgement_keeps_no_command_from_its_work(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A close and a halt go out although the judgement fails at every record; entries close, people hear it once."""
+    account = ready()
+
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(f"pipeline.core.{broken}", fails)
+    first = account.fold(AccountTicked())
+    assert ["account_halted"] == [o.code for o in first if isinstance(o, AlertWanted)]
+    assert [TradingMode.REDUCE_ONLY] == [
+        o.body.mode for o in first if isinstance(o, LineWanted) and isinstance(o.body, StateSpoken)
+    ]
+    close = account.fold(CloseAsked("c1", "*", "by hand"))
+    assert CloseRequested("c1", "by hand") in [o.body for o in close if isinstance(o, LineWanted)]
+    assert account.answer(ModeAsked("c2", "halted")).accepted
+    spoken = [o for _ in range(6) for o in account.fold(AccountTicked(), after_ms=1_000)]
+    bodies = [output.body for output in spoken if isinstance(output, LineWanted)]
+    assert TradingMode.HALTED in [body.mode for body in bodies if isinstance(body, StateSpoken)]
+    assert [] == [o for o in spoken if isinstance(o, AlertWanted)]
+
+
 def test_words_that_come_again_are_dropped() -> None:
     """Decide folds again after a crash: a repeated trade counts once, a report from before the end opens nothing."""
     account = ready()

@@ -47,8 +47,9 @@ def rules(**changes: Any) -> AccountRules:
 
 
 def read(margin: float, *, maintenance: float = 0, wallet: float = WALLET, **changes: Any) -> AccountSeen:
-    """A whole read of the account."""
-    return AccountSeen(usdt(wallet), usdt(wallet), usdt(margin), usdt(maintenance), Milliseconds(0), **changes)
+    """A whole read of the account, with the transfers unless they are said to be None."""
+    told: dict[str, Any] = {"venue_ms": Milliseconds(0), "transfers": E8(0)} | changes
+    return AccountSeen(usdt(wallet), usdt(wallet), usdt(margin), usdt(maintenance), **told)
 
 
 def position(open_pnl: float, *, symbol: str = "BTCUSDT", lots: int = 1_000, far: int = 0) -> PositionSeen:
@@ -136,6 +137,46 @@ def test_money_taken_out_is_no_loss_also_when_its_frame_was_missed() -> None:
     missed.fold(position(0), after_ms=2_000)
     assert TradingMode.ACTIVE is missed.state.mode
     assert {} == missed.state.risk.suspicions
+
+
+def test_a_read_without_transfers_condemns_nobody() -> None:
+    """Money taken out while the user stream was away is found by a plain read: that asks for the transfers first."""
+    account = held()
+    outputs = account.fold(read(5_000, wallet=5_000, transfers=None), after_ms=1_000)
+    assert 1 == sum(isinstance(output, ReadWanted) for output in outputs)
+    for _ in range(10):
+        account.fold(position(0), after_ms=1_000)
+        account.fold(read(5_000, wallet=5_000, transfers=None))
+    assert TradingMode.ACTIVE is account.state.mode
+
+    account.fold(read(5_000, wallet=5_000, transfers=usdt(-5_000)))
+    account.fold(position(0), after_ms=1_000)
+    assert {} == account.state.risk.suspicions
+    assert (TradingMode.ACTIVE, usdt(5_000)) == (account.state.mode, account.state.risk.peak)
+
+
+def test_transfers_that_nobody_can_say_do_not_save_a_losing_account() -> None:
+    """Income cannot be read: after 30 s of asking a read without the transfers counts, and a real loss halts."""
+    account = held()
+    for second in range(40):
+        account.fold(position(-300), after_ms=1_000)
+        account.fold(read(9_700, transfers=None))
+        assert (second < 30) == (account.state.mode is TradingMode.ACTIVE), second
+
+
+def test_a_bound_broken_while_a_person_had_stopped_trading_is_accepted_by_the_resume() -> None:
+    """REDUCE_ONLY by hand, then 10 % drawdown: the resume begins anew, and the bound works again from there."""
+    account = held(day_loss_permille=0)
+    account.fold(ModeAsked("c1", "reduce_only"))
+    account.fold(position(-1_000))
+    account.fold(read(9_000), after_ms=1_000)
+    assert (TradingMode.REDUCE_ONLY, Tier.CLOSE_ONLY) == (account.state.mode, account.state.risk.tier)
+
+    account.fold(ModeAsked("c2", "active"))
+    assert (Tier.NORMAL, usdt(9_000)) == (account.state.risk.tier, account.state.risk.peak)
+    account.fold(position(-2_000), after_ms=1_000)
+    account.fold(read(8_000), after_ms=1_000)
+    assert TradingMode.REDUCE_ONLY is account.state.mode
 
 
 def test_money_paid_in_hides_no_loss() -> None:
@@ -315,7 +356,7 @@ def test_exposure_and_correlation_bound_the_notional() -> None:
 def signal(symbol: str, *, fresh: bool = False, side: Side = Side.BUY, **changes: Any) -> SignalSeen:
     """Decide's word on a closed bar."""
     fields: dict[str, Any] = {
-        "bar_ms": Milliseconds(300_000),
+        "bar_ms": Milliseconds(START_MS + DAY_MS),  # never old unless a test says so
         "stage": "prime" if fresh else "none",
         "fresh": fresh,
         "side": side,
@@ -352,6 +393,30 @@ def test_signals_are_off_by_default_and_stale_ones_ask_for_nothing(changes: dict
     account = ready(msgspec.structs.replace(rules(), **changes))
 
     assert [] == admissions(account.fold(signal("BTCUSDT", fresh=bool(changes))))
+
+
+@pytest.mark.parametrize(("source", "life_ms"), [("", 60_000), ("momentum", 360_000)])
+def test_a_signal_that_comes_late_is_refused(source: str, life_ms: int) -> None:
+    """Decide says late what it folds late after a crash; a bar that closed long ago admits nobody now."""
+    account = ready(rules())
+    closed_ms = account.now
+    word: dict[str, Any] = {"fresh": True, "source": source, "bar_ms": Milliseconds(closed_ms)}
+    late = account.fold(signal("BTCUSDT", **word), after_ms=life_ms + 1)
+    assert [] == admissions(late)
+    assert "its bar closed" in alerts(late, "signal_refused")[0]
+
+    early = ready(rules())
+    assert 1 == len(admissions(early.fold(signal("BTCUSDT", **word), after_ms=life_ms)))
+
+
+def test_a_trade_by_hand_does_not_shorten_the_rest_after_a_stop_out() -> None:
+    """Twelve bars after a stop-out stay twelve, whatever a person wins meanwhile."""
+    account = ready(rules())
+    for outcome in ("hard_stop", "target"):
+        account.fold(position(0))
+        account.fold(TradeSeen("BTCUSDT", place(), msgspec.structs.replace(trade("p-BTCUSDT"), outcome=outcome)))
+
+    assert 11 * 300_000 < risk.cooling(account.state, "BTCUSDT") <= 12 * 300_000
 
 
 def test_cool_downs_are_for_signals() -> None:
