@@ -415,7 +415,7 @@ def _hear(
             if slots.see_trade(state, word):
                 risk.cool_down(state, rules.risk, word.symbol, word.trade)
         case SignalSeen():
-            ranking.hear(state, word)
+            ranking.hear(state, word, rules.risk)
             wanted = rules.signals or word.report.source  # a plug-in in the configuration was asked for by that
             if wanted and word.report.fresh and word.report.stage == "prime":
                 _admit_signal(state, word, stamp, rules, outputs)

@@ -168,6 +168,8 @@ class Ranking(msgspec.Struct):
     symbols: dict[str, Ranked] = {}
     shortlisted: list[str] = []
     due: bool = False  # words have come since the last ranking
+    bar_ms: int = 0  # the newest bar of which a symbol has spoken
+    waiting: int = 0  # how many symbols have spoken of an older bar only
     held: list[str] = []  # as told last, like the shortlist
     told: list[str] = []
     told_ms: int = -1

@@ -1,10 +1,11 @@
 """
 The only place that ranks all symbols after a closed bar and keeps the shortlist (domain section 7): no REST, one pass.
 
-Decide reports every symbol's score once a closed bar; the newest words stand in the state, and with the tick after the
-last of them they are ranked by |E|. The best ``rules.shortlist`` are shortlisted (they get aggTrade, depth and a faster
-open interest); who is in leaves only when another is better by more than a tenth (hysteresis). Ties go by name, so that
-the same words give the same list. A symbol that decide no longer speaks of, or with too little coverage, is not ranked.
+Decide reports every symbol's score once a closed bar; the newest words stand in the state. They are ranked by |E| with
+the last word of a bar (every symbol that was known has spoken of it), else with the next tick. The best
+``rules.shortlist`` are shortlisted (they get aggTrade, depth and a faster open interest); who is in leaves only when
+another is better by more than a tenth (hysteresis). Ties go by name, so that the same words give the same list. A
+symbol that decide no longer speaks of, or with too little coverage, is not ranked.
 """
 
 from __future__ import annotations
@@ -23,11 +24,19 @@ TOLD_MS: Final = 60_000  # tiers are told again after this, so that a reader of 
 COVERAGE_PERMILLE: Final = 600  # domain 4.12: below it a symbol is not tradable
 
 
-def hear(state: AccountState, seen: SignalSeen) -> None:
-    """Keep the newest word of a symbol, without its gates (people read them in the topic); the next tick ranks."""
+def hear(state: AccountState, seen: SignalSeen, rules: RiskRules) -> None:
+    """Keep the newest word of a symbol, without its gates (people read them in the topic); the last of a bar ranks."""
+    ranking = state.ranking
     report = msgspec.structs.replace(seen.report, gates=[])
-    state.ranking.symbols[seen.symbol] = Ranked(report, state.log_ms)
-    state.ranking.due = True
+    known = ranking.symbols.get(seen.symbol)
+    if report.bar_ms > ranking.bar_ms:
+        ranking.bar_ms, ranking.waiting = report.bar_ms, len(ranking.symbols)
+    ranking.symbols[seen.symbol] = Ranked(report, state.log_ms)
+    ranking.due = True
+    if known is not None and known.report.bar_ms < report.bar_ms == ranking.bar_ms:
+        ranking.waiting -= 1
+        if not ranking.waiting:
+            rank(state, rules)
 
 
 def rank(state: AccountState, rules: RiskRules) -> None:
@@ -37,7 +46,7 @@ def rank(state: AccountState, rules: RiskRules) -> None:
         return
     ranking.due = False
     for symbol in [s for s, r in ranking.symbols.items() if state.log_ms - r.heard_ms > SILENT_MS]:
-        del ranking.symbols[symbol]
+        ranking.waiting -= ranking.symbols.pop(symbol).report.bar_ms < ranking.bar_ms
     before = ranking.shortlisted
     scored: list[tuple[int, str]] = []
     for symbol, ranked in ranking.symbols.items():

@@ -10,6 +10,7 @@ from pipeline.core.account_state import RiskRules
 from pipeline.core.account_words import AccountTicked, TiersTold
 from pipeline.core.events import Side
 from pipeline.core.ranking import SILENT_MS
+from pipeline.core.units import Milliseconds
 from tests.pipeline.core.test_account import RULES, Account, entry, ready
 from tests.pipeline.core.test_risk import signal
 
@@ -72,6 +73,36 @@ def test_nothing_is_ranked_without_a_word() -> None:
     before = account.state.ranking.shortlisted
     assert [] == tiers(ticked(account))
     assert before is account.state.ranking.shortlisted
+
+
+def test_the_last_word_of_a_bar_ranks_at_once() -> None:
+    """When every known symbol has spoken of the newer bar nobody waits for the tick; a new symbol waits for none."""
+    account = desk(1)
+    ranked(account, {"A": 50_000, "B": 40_000})
+    bar = Milliseconds(600_000)
+    account.fold(signal("B", bar_ms=bar, score=60_000))
+    account.fold(signal("C", bar_ms=bar, score=99_000))
+    before = account.state.ranking.shortlisted
+    account.fold(signal("A", bar_ms=bar, score=10_000))
+
+    assert (["A"], ["C"]) == (before, account.state.ranking.shortlisted)
+    assert [["C"]] == tiers(account.tiers)
+
+
+def test_who_has_gone_silent_is_waited_for_by_the_tick_alone() -> None:
+    """Without the word of one symbol the next tick ranks; once it is forgotten the others are complete again."""
+    account = desk(1)
+    ranked(account, {"A": 50_000, "B": 40_000, "C": 30_000})
+    for number in (2, 3, 4):
+        bar = Milliseconds(number * 300_000)
+        account.now += SILENT_MS // 2
+        account.fold(signal("B", bar_ms=bar, score=10_000 * number))
+        account.fold(signal("C", bar_ms=bar, score=5_000))
+        if number < 4:
+            ticked(account)
+
+    assert ["B"] == account.state.ranking.shortlisted
+    assert (0, False) == (account.state.ranking.waiting, account.state.ranking.due)
 
 
 SCORES = st.dictionaries(st.sampled_from([f"S{number}" for number in range(12)]), st.integers(-60_000, 60_000))
