@@ -314,7 +314,7 @@ class Rails:
         await self.doubt_ended(position, order, outcome)
 
     async def doubt_ended(self, position: Guarded, order: LiveOrder, outcome: RequestEnded) -> None:
-        """A doubtful rail was found: keep it if nothing else covers its place, cancel it as one too many otherwise."""
+        """A doubtful rail was found: it is one too many if others no looser cover its place, else it is kept."""
         if outcome.verdict is Verdict.ABSENT:
             position.orders.pop(order.client_id, None)
             return
@@ -323,14 +323,20 @@ class Rails:
             if position.swept and seen is not None and not seen.ended:  # it came behind its sweep
                 await self._canceller.cancel(position, order, intent=outcome.intent)
             return  # cancelled or triggered meanwhile
-        others = [o for o in position.live(order.leg) if o.client_id != order.client_id]
+        sign = position.side.sign
+
+        def others() -> list[LiveOrder]:
+            """Cover in its place: what it tightened stays looser than it, and must not be left alone again."""
+            live = [o for o in position.live(order.leg) if o.client_id != order.client_id]
+            return [o for o in live if order.leg is Leg.FAR or o.trigger * sign >= order.trigger * sign]
+
         order.doubtful = False
         wanted = position.wanted.get(order.leg)
-        if others and wanted is not None and wanted.sent:
+        if others() and wanted is not None and wanted.sent:
             async with self._desk.chain(position.symbol, order.leg):
-                others = [o for o in position.live(order.leg) if o.client_id != order.client_id]
-                enough = order.leg is Leg.FAR or sum(o.lots for o in others) >= wanted.lots
-                if order.client_id in position.orders and others and enough:
+                cover = others()
+                enough = order.leg is Leg.FAR or sum(o.lots for o in cover) >= wanted.lots
+                if order.client_id in position.orders and cover and enough:
                     await self._canceller.cancel(position, order, intent=outcome.intent)
 
     async def _adopt(self, position: Guarded, wanted: WantedRail) -> LiveOrder | None:

@@ -112,6 +112,44 @@ async def test_a_stop_move_in_doubt_keeps_the_old_stop_until_a_new_one_is_confir
 
 
 @scenario
+async def test_a_tighter_stop_found_late_is_not_one_too_many_beside_the_old_one() -> None:
+    """
+    The move took effect, its answer was lost, its second try does not come through and a newer wish takes its place:
+    what was found is the tightest stop, and stays until the newer one rests (virtual chaos, seed 3810).
+    """
+    world = World()
+    world.stream = False
+    executor = await started(world)
+    record = await opened(world, executor)
+    move, newer = moved(2, record.id, 995_000), moved(3, record.id, 995_000, lots=6)
+
+    unread = True
+
+    def fault(request: Request) -> str:
+        if isinstance(request, Read) and request.path.endswith("/algoOrder") and unread:
+            return "-1001"
+        if not isinstance(request, AlgoOrder) or "-b" not in request.client_id:
+            return ""
+        return "after" if request.client_id == f"{move.id}-b1" else "before"
+
+    world.venue.fault = fault
+    executor.submit(move)
+    await asyncio.sleep(1.2)
+    unread = False
+    await asyncio.sleep(0.4)
+    executor.submit(newer)
+    await asyncio.sleep(3)
+    assert f"{move.id}-b1" in world.venue.open_algos(BTC)
+    world.venue.fault = lambda _: ""
+    await executor.desk.idle()
+    changes = [(what, client) for _, what, client in world.venue.ledger if what in ("algo", "cancel")]
+    placed = min(changes.index(change) for change in changes if change[1].startswith(newer.id) and change[0] == "algo")
+
+    assert placed < changes.index(("cancel", f"{move.id}-b1"))
+    assert [FAR, ("b", 995_000, 6)] == world.venue.rails(BTC)
+
+
+@scenario
 async def test_a_far_move_waits_for_a_working_stop() -> None:
     """FAR is cancelled only while WORKING is confirmed to rest: without one the move is refused."""
     world = World()
