@@ -1,6 +1,6 @@
 """
 The only place with the market situations that a guarded position meets: a trend, a crash with a cascade, walls eaten or
-pulled, a funding spike, a thin book, a halt. Each is a scenario with a past of its own.
+pulled, a funding spike, a thin book, a halt, a book too thin to enter. Each is a scenario with a past of its own.
 
 All of them begin alike: a day without direction, then two hours in which price and takers' buying rise, so that whoever
 reads the served candles finds a trend at once; it goes on for some minutes more. What is told apart happens after it.
@@ -29,7 +29,8 @@ RISING: Final = [
     Past(bars=20, drift_bps=7, noise_bps=1, usdt=400_000, taker_buy_percent=60),
     Past(bars=8, drift_bps=12, noise_bps=1, usdt=700_000, taker_buy_percent=64),
 ]
-RISE: Final = [Segment(24, 9, 0.3), Segment(306, 11, 0.3)]
+# Steepest while the first bar closes: whoever enters then finds no level of the day above the price.
+RISE: Final = [Segment(20, 4, 0.3), Segment(16, 10, 0.1), Segment(294, 6, 0.3)]
 CALM_BPS: Final = 0.6
 
 
@@ -123,4 +124,12 @@ HALT: Final = _situation(
     Happening(at=460, symbol=SYMBOL, kind="status", status="TRADING"),
     Happening(at=520, symbol=SYMBOL, kind="status", status="TRADING", delivery_seconds=3_000),
 )
-SITUATIONS: Final = {one.name: one for one in (TREND, CASCADE, WALL_EATEN, WALL_PULLED, FUNDING, THIN, HALT)}
+# Nobody may enter: the book is thin before the first bar closes.
+THIN_START: Final = _situation(
+    "thin-start",
+    [Segment(120, 0, CALM_BPS)],
+    Happening(at=1, symbol=SYMBOL, kind="thin", seconds=600, share=0.002),
+)
+SITUATIONS: Final = {
+    one.name: one for one in (TREND, CASCADE, WALL_EATEN, WALL_PULLED, FUNDING, THIN, HALT, THIN_START)
+}

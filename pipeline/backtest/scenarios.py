@@ -12,50 +12,27 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from connectors.exchange_simulator.instruments import default_instrument
 from connectors.exchange_simulator.situations import SITUATIONS, SYMBOL, past_bars
 from connectors.exchange_simulator.synthetic import SyntheticMarket
+from pipeline.backtest.expected import EXPECTED, Expected
 from pipeline.backtest.run import Backtest, EntryRule, Market, Trace
 from pipeline.core.commands import Decision, ReportTrade
 from pipeline.reporting import story
+from pipeline.reporting.ranking_view import RankingView, why_not
+from pipeline.reporting.words import outcome
 from pipeline.settings import Settings, load
 from pipeline.virtual.clock import START_MS, run, silence
 from pipeline.wire import lines, records
-from pipeline.wire.topics import ATTEMPTS, INPUTS
+from pipeline.wire.topics import ACCOUNT, ATTEMPTS, FACTORS, INPUTS
 
 RATE: Final = 1.0  # steps a second
+CONFIGURATION: Final = '{"policy": {"signals": true}}'
 NAKED_MS: Final = 2_000  # the bound of pain 1
-
-
-class Expected(msgspec.Struct, frozen=True):
-    """
-    What a situation must lead to.
-
-    *reason* and *outcome* of the trade, the *rules* that must have acted on the way, a text *noticed* among the notes
-    and alerts of the decisions, and a part of an input line that must be among the *causes* of the acting rule.
-    """
-
-    seconds: int
-    reason: str
-    outcome: str
-    rules: tuple[str, ...]
-    noticed: str = ""
-    cause: str = ""
-
-
-EXPECTED: Final[dict[str, Expected]] = {
-    "trend": Expected(640, "S_ch", "trailing_stop", ("S_be", "S_ch", "STOP"), cause="markPriceUpdate"),
-    "cascade": Expected(3_800, "X5", "cascade", ("X5",), cause="markPriceUpdate"),
-    "wall-eaten": Expected(850, "S_w", "tightened_stop", ("S_w", "X12", "STOP"), noticed="the wall was eaten"),
-    "wall-pulled": Expected(850, "S_w", "tightened_stop", ("S_w", "X12", "STOP"), noticed="the wall was pulled"),
-    "funding": Expected(1_750, "X13", "funding", ("X13",), cause="markPriceUpdate"),
-    "thin": Expected(800, "S0", "hard_stop", ("X11", "STOP"), noticed="X11"),
-    "halt": Expected(600, "X17", "instrument", ("X17",), noticed="TRADING_HALT"),
-}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -106,6 +83,9 @@ class Told(Backtest):
         if not self.trace.trades:
             return []
         chosen = story.concerning(self.decided, self.trace.trades[0][1].position)
+        signal = story.signal_of(self.decided, chosen)
+        if signal is not None and any(story.by_signal(self._raw(d.causes[0])) for d in chosen[:1]):
+            chosen = [signal, *chosen]
         attempts = [
             records.decode_attempt(record.value)
             for partition in range(ATTEMPTS.partitions)
@@ -113,12 +93,30 @@ class Told(Backtest):
         ]
         instrument = self._replay.instrument(self.trace.symbol)
         known = {self.trace.symbol: instrument} if instrument is not None else {}
-        return story.story_of(chosen, attempts=attempts, instruments=known, line_at=self._line)
+        published = [
+            records.decode_factors(record.value)
+            for partition in range(FACTORS.partitions)
+            for record in self._kafka.of(FACTORS.name, partition).records
+        ]
+        return story.story_of(chosen, attempts=attempts, instruments=known, line_at=self._line, factors=published)
+
+    def why_not(self) -> str:
+        """What ``explain SYMBOL`` says of the last bar's entry."""
+        view = RankingView()
+        for record in self._kafka.of(ACCOUNT.name, 0).records:
+            view.take_account(record.value)
+        row = next((row for row in view.rows() if row.symbol == self.trace.symbol), None)
+        return "" if row is None else why_not(row)
 
     def _line(self, place: str) -> str:
+        raw = self._raw(place)
+        return story.line_words(raw) if raw else "no longer in the log"
+
+    def _raw(self, place: str) -> bytes:
+        """The line at a place; empty when the log let it go."""
         partition, offset, number = (int(part) for part in place.split("/"))
         body = self._inputs.get((partition, offset))
-        return "no longer in the log" if body is None else story.line_words(lines.split(body)[number])
+        return b"" if body is None else lines.split(body)[number]
 
 
 def market_of(name: str, *, seed: int = 1) -> Market:
@@ -139,7 +137,7 @@ def market_of(name: str, *, seed: int = 1) -> Market:
 def settings_of(directory: Path) -> Settings:
     """The default configuration with signals on."""
     path = directory / "scenario.json"
-    path.write_text('{"policy": {"signals": true}}')
+    path.write_text(CONFIGURATION)
     return load({"PERPGUARD_SYMBOLS": SYMBOL, "PERPGUARD_ROLE": "all"}, path)
 
 
@@ -150,21 +148,50 @@ def carry_out(name: str, *, seed: int = 1, say: Callable[[str], None] = lambda t
         directory = Path(text)
         one = Told(market_of(name, seed=seed), settings_of(directory), disk=directory, seed=seed)
         trace = run(one.main)
-        return judge(name, trace, one.decided, one.tell())
+        return judge(name, trace, one.decided, one.tell(), one.why_not())
 
 
-def judge(name: str, trace: Trace, decided: list[Decision], steps: list[story.Step]) -> Verdict:
-    """Hold what was found against what is expected."""
+def judge(name: str, trace: Trace, decided: list[Decision], steps: list[story.Step], why: str = "") -> Verdict:
+    """Hold what was found against what is expected; *why* is what ``explain SYMBOL`` says of an entry that was none."""
     expected = EXPECTED[name]
     trades: list[ReportTrade] = [trade for _, trade in trace.trades]
+    told = story.told(steps) or why
+    missing = _refused(expected, trade_count=len(trades), why=why) if expected.refused_by else _missing(expected, steps)
+    promises = [
+        *([] if expected.refused_by else _ended(expected, trace, trades)),
+        (expected.noticed in _words(decided), f"nobody noticed {expected.noticed!r}"),
+        (trace.naked_ms < NAKED_MS, f"naked for {trace.naked_ms} ms"),
+        (trace.equal, f"the second fold differs: {trace.difference}"),
+        (not missing, f"explain does not tell: {', '.join(missing)}"),
+        (not trace.faults, f"faults: {trace.faults}"),
+        (trace.flat, "not flat at the end"),
+    ]
+    return Verdict(
+        scenario=name,
+        positions=len(trades),
+        by_signal=trace.rules.get("signal", 0),
+        reasons=[f"{trade.reason} ({trade.outcome})" for trade in trades],
+        expected=f"refused by {'/'.join(expected.refused_by)}"
+        if expected.refused_by
+        else f"{expected.reason} ({expected.outcome})",
+        naked_ms=trace.naked_ms,
+        equal=trace.equal,
+        explained=not missing,
+        lines=trace.lines,
+        decisions=trace.decisions,
+        failed=[text for holds, text in promises if not holds],
+        story=told,
+    )
+
+
+def _ended(expected: Expected, trace: Trace, trades: list[ReportTrade]) -> list[tuple[bool, str]]:
+    """A position from a signal, that ended as expected, by the rules expected."""
     first = trades[0] if trades else None
-    by_signal = trace.rules.get("signal", 0)
-    told = story.told(steps)
-    seen = _words(decided)
-    explained = _explains(expected, steps, told)
-    promises: list[tuple[bool, str]] = [
-        (first is not None, "no position was opened"),
-        (by_signal >= len(trades) > 0, f"{len(trades)} positions, {by_signal} signals: not all from a signal"),
+    signals = trace.rules.get("signal", 0)
+    declined = ", ".join(name for name in trace.rules if name.startswith("entry_declined"))
+    return [
+        (first is not None, f"no position was opened{' (' + declined + ')' if declined else ''}"),
+        (signals >= len(trades) > 0, f"{len(trades)} positions, {signals} signals: not all from a signal"),
         (
             first is not None and (first.reason, first.outcome) == (expected.reason, expected.outcome),
             f"ended by {first.reason} ({first.outcome})" if first is not None else "nothing ended",
@@ -173,27 +200,7 @@ def judge(name: str, trace: Trace, decided: list[Decision], steps: list[story.St
             all(rule in trace.rules for rule in expected.rules),
             f"rules {sorted(trace.rules)}, not all of {expected.rules}",
         ),
-        (expected.noticed in seen, f"nobody noticed {expected.noticed!r}"),
-        (trace.naked_ms < NAKED_MS, f"naked for {trace.naked_ms} ms"),
-        (trace.equal, f"the second fold differs: {trace.difference}"),
-        (explained, "the story does not name the cause"),
-        (not trace.faults, f"faults: {trace.faults}"),
-        (trace.flat, "not flat at the end"),
     ]
-    return Verdict(
-        scenario=name,
-        positions=len(trades),
-        by_signal=by_signal,
-        reasons=[f"{trade.reason} ({trade.outcome})" for trade in trades],
-        expected=f"{expected.reason} ({expected.outcome})",
-        naked_ms=trace.naked_ms,
-        equal=trace.equal,
-        explained=explained,
-        lines=trace.lines,
-        decisions=trace.decisions,
-        failed=[text for holds, text in promises if not holds],
-        story=told,
-    )
 
 
 def _words(decided: list[Decision]) -> str:
@@ -203,11 +210,43 @@ def _words(decided: list[Decision]) -> str:
     )
 
 
-def _explains(expected: Expected, steps: list[story.Step], told: str) -> bool:
-    """The story names each rule in words, and the kind of input that made the acting one act."""
-    acting = [step for step in steps for rule in expected.rules if any(r.partition(":")[0] == rule for r in step.rules)]
-    named = {rule.partition(":")[0] for step in acting for rule in step.rules}
-    if not set(expected.rules) <= named:
-        return False
-    causes: list[Any] = [words for step in acting for _, words in step.causes]
-    return f"({expected.reason})" in told and (not expected.cause or any(expected.cause in text for text in causes))
+def _missing(expected: Expected, steps: list[story.Step]) -> list[str]:
+    """
+    What of the true cause the story does not tell.
+
+    It must go from the signal with its factor values over the admission to the entry's intent, its order and fill; name
+    each rule expected with its words, with the kind of input that made it act; and say how the trade ended.
+    """
+    signal = next((step for step in steps if _named(step, "signal")), None)
+    entry = next((step for step in steps if _named(step, "entry_used")), None)
+    requests = [request for asked in entry.asked for request in asked.requests] if entry is not None else []
+    acting = [step for step in steps if any(_named(step, rule) for rule in expected.rules)]
+    told = story.told(steps)
+    links: dict[str, bool] = {
+        "the signal": signal is not None,
+        "the factors of the signal": signal is not None and signal.factors is not None and bool(signal.factors.values),
+        "that the signal asked for the entry": entry is not None
+        and any("asked for by a signal" in said for _, said in entry.causes),
+        "the entry's order": any("place entry" in request for request in requests),
+        "the entry's fill": any("filled" in request for request in requests),
+    }
+    for rule in expected.rules:
+        words = f"{rule}: {story.WORDS[rule]}"
+        links[words] = any(words in step.rules for step in acting)
+    if expected.cause:
+        links[f"a {expected.cause} as cause"] = any(
+            expected.cause in said for step in acting for _, said in step.causes
+        )
+    ended = f"{outcome(expected.outcome)} ({expected.reason})"
+    links |= {repr(text): text in told for text in (ended, *expected.words)}
+    return [what for what, found in links.items() if not found]
+
+
+def _named(step: story.Step, rule: str) -> bool:
+    return any(name.partition(":")[0] == rule for name in step.rules)
+
+
+def _refused(expected: Expected, *, trade_count: int, why: str) -> list[str]:
+    """What is wrong with "why not": no position may be there, and the gate that refused must be named."""
+    named = [gate for gate in expected.refused_by if f"gate {gate} refuses: found" in why]
+    return (["no entry was to be"] if trade_count else []) + ([] if named else [f"a gate of {expected.refused_by}"])

@@ -15,7 +15,8 @@ from pipeline.commands.context import Failed, config_option, json_option, run, s
 from pipeline.commands.exit_codes import ExitCode
 from pipeline.commands.scan import read
 from pipeline.console.log_access import Log, open_log
-from pipeline.reporting import factor_story, ranking_view
+from pipeline.core.commands import Decision
+from pipeline.reporting import factor_story, ranking_view, story
 from pipeline.reporting.account_view import AccountView
 from pipeline.reporting.story import Step, concerning, last_positions, line_words, story_of, told, without_repeats
 from pipeline.settings import Settings
@@ -24,7 +25,6 @@ from pipeline.wire.topics import ACCOUNT, ATTEMPTS, DECISIONS, FACTORS, INPUTS, 
 
 SYMBOL: Final = re.compile(r"[A-Z0-9]{3,20}")
 MOST_CAUSES: Final = 400
-FACTORS_MS: Final = 620_000  # the hard age of a closed bar (domain 3.3)
 
 
 @click.command()
@@ -63,7 +63,7 @@ def explain(*, what: str, count: int, config_path: Path | None, as_json: bool) -
 
 async def factors_of(settings: Settings, symbol: str) -> records.FactorsRecord | None:
     """The factors of *symbol* as they were last published, of the last two bars; None when nothing was."""
-    since_ms = time.time_ns() // 1_000_000 - FACTORS_MS
+    since_ms = time.time_ns() // 1_000_000 - story.FACTORS_MS
     async with open_log(settings) as log:
         found = await log.read(FACTORS, since_ms=since_ms, partitions=[partition_of(symbol)])
     own = [record.value for record in found if record.key == symbol.encode()]
@@ -84,13 +84,37 @@ async def tell(settings: Settings, what: str, *, count: int = 1) -> list[Step]:
         view = AccountView()
         for record in await log.read(ACCOUNT):
             view.take(record.append_ms, record.value)
-        said = await _lines(log, [place for decision in chosen for place in decision.causes])
+        places = [place for decision in chosen for place in decision.causes]
+        raw = await _lines(log, places)
+        if any(story.by_signal(line) for line in raw.values()):
+            chosen = await _with_signals(log, decisions, chosen, raw)
+        symbols = {decision.symbol for decision in chosen}
+        homes = sorted({partition_of(symbol) for symbol in symbols})
+        published = (
+            [records.decode_factors(r.value) for r in await log.read(FACTORS, partitions=homes)] if homes else []
+        )
     return story_of(
         chosen,
         attempts=attempts,
         instruments=view.instruments,
-        line_at=lambda place: said.get(place, "no longer in the log"),
+        line_at=lambda place: line_words(raw[place]) if place in raw else "no longer in the log",
+        factors=published,
     )
+
+
+async def _with_signals(
+    log: Log, decisions: list[Decision], chosen: list[Decision], raw: dict[str, bytes]
+) -> list[Decision]:
+    """The story with the signal before each entry that a signal asked for."""
+    told_of: list[Decision] = []
+    for decision in chosen:
+        if any(story.by_signal(raw[place]) for place in decision.causes[:1] if place in raw):
+            signal = story.signal_of(decisions, [decision])
+            if signal is not None and signal not in told_of:
+                told_of.append(signal)
+                raw |= await _lines(log, signal.causes)
+        told_of.append(decision)
+    return told_of
 
 
 def _partitions(what: str) -> list[int] | None:
@@ -101,12 +125,12 @@ def _partitions(what: str) -> list[int] | None:
     return [int(number)] if "/" in what and number in map(str, range(DECISIONS.partitions)) else None
 
 
-async def _lines(log: Log, places: list[str]) -> dict[str, str]:
-    """What stands at each place of ``inputs``, in words."""
-    said: dict[str, str] = {}
+async def _lines(log: Log, places: list[str]) -> dict[str, bytes]:
+    """What stands at each place of ``inputs``."""
+    said: dict[str, bytes] = {}
     for place in list(dict.fromkeys(places))[:MOST_CAUSES]:
         partition, offset, number = (int(part) for part in place.split("/"))
         record = await log.one(INPUTS, partition, offset)
         if record is not None:
-            said[place] = line_words(lines.split(record.value)[number])
+            said[place] = lines.split(record.value)[number]
     return said

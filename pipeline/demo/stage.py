@@ -50,6 +50,17 @@ class Options(msgspec.Struct, frozen=True):
     configuration: str = ""
 
 
+class Surroundings(msgspec.Struct, frozen=True):
+    """
+    Where a stage stands, when not in a world of its own: a broker that runs already and outlives it, the prefix of its
+    topics, and what makes the command that starts a part (by its name) out of the usual one.
+    """
+
+    kafka: EmbeddedKafka | None = None
+    prefix: str = PREFIX
+    launch: Callable[[str, list[str]], list[str]] = lambda name, command: command
+
+
 class Stage(msgspec.Struct):
     """Everything that runs, and how to reach it."""
 
@@ -87,11 +98,13 @@ class Stage(msgspec.Struct):
         self.hung += self.fleet.stop(*ROLES)
 
 
-def environment_of(directory: Path, symbols: tuple[str, ...], brokers: str, urls: dict[str, str]) -> dict[str, str]:
+def environment_of(
+    directory: Path, symbols: tuple[str, ...], brokers: str, urls: dict[str, str], *, prefix: str = PREFIX
+) -> dict[str, str]:
     """The environment of every part: nothing of the person's own configuration gets in."""
     return {
         "PERPGUARD_BROKERS": brokers,
-        "PERPGUARD_PREFIX": PREFIX,
+        "PERPGUARD_PREFIX": prefix,
         "PERPGUARD_DATA_DIRECTORY": str(directory / "data"),
         "PERPGUARD_REST_URL": urls["rest"],
         "PERPGUARD_WS_URL": urls["ws"],
@@ -116,7 +129,12 @@ def simulator_arguments(options: Options, symbols: tuple[str, ...], ledger: Path
 
 
 @asynccontextmanager
-async def set_stage(options: Options, symbols: tuple[str, ...], view: View) -> AsyncIterator[Stage]:
+async def set_stage(
+    options: Options,
+    symbols: tuple[str, ...],
+    view: View,
+    around: Surroundings = Surroundings(),  # noqa: B008 - frozen
+) -> AsyncIterator[Stage]:
     """
     Start everything, and end everything however the body ends.
 
@@ -124,33 +142,36 @@ async def set_stage(options: Options, symbols: tuple[str, ...], view: View) -> A
     """
     directory = Path(tempfile.mkdtemp(prefix="perpguard-demo-"))
     fleet = Fleet(directory, {})
-    kafka = EmbeddedKafka(directory=directory / "kafka", progress=view.step)
+    kafka = around.kafka or EmbeddedKafka(directory=directory / "kafka", progress=view.step)
+    launch = around.launch
     exchange: Exchange | None = None
     stage: Stage | None = None
     try:
         view.step(f"directory {directory}")
-        simulator = fleet.start(
-            "simulator", perpguard(*simulator_arguments(options, symbols, directory / "ledger.jsonl"))
-        )
+        simulated = perpguard(*simulator_arguments(options, symbols, directory / "ledger.jsonl"))
+        simulator = fleet.start("simulator", launch("simulator", simulated))
         urls, _ = await asyncio.gather(json_line(simulator, "rest"), asyncio.to_thread(kafka.start))
         exchange = Exchange(urls["rest"])
         if options.recording is not None:
             symbols = tuple((await exchange.status())["symbols"])  # whatever it holds
-        fleet.environment |= environment_of(directory, symbols, kafka.bootstrap, urls)
+        fleet.environment |= environment_of(directory, symbols, kafka.bootstrap, urls, prefix=around.prefix)
         if options.configuration:
             (directory / "configuration.json").write_text(options.configuration)
             fleet.environment["PERPGUARD_CONFIG"] = str(directory / "configuration.json")
-        log_identity = await ensure_topics(kafka.bootstrap, PREFIX)
+        log_identity = await ensure_topics(kafka.bootstrap, around.prefix)
         view.step(f"exchange on {urls['rest']}, topics made, log identity {log_identity}")
         for role in ROLES:
-            fleet.start(role, worker_command(), PERPGUARD_ROLE=role, PERPGUARD_METRICS_PORT=str(free_port()))
-        fleet.start("connector", perpguard("connector", "--json"), PERPGUARD_METRICS_PORT=str(free_port()))
+            command = launch(role, worker_command())
+            fleet.start(role, command, PERPGUARD_ROLE=role, PERPGUARD_METRICS_PORT=str(free_port()))
+        command = launch("connector", perpguard("connector", "--json"))
+        fleet.start("connector", command, PERPGUARD_METRICS_PORT=str(free_port()))
         settings = load(fleet.environment)
         stage = Stage(options, directory, kafka, fleet, exchange, settings, log_identity, view)
         yield stage
     finally:
         fleet.stop()
-        await asyncio.to_thread(kafka.stop)
+        if around.kafka is None:
+            await asyncio.to_thread(kafka.stop)
         if exchange is not None:
             await exchange.close()
         if stage is not None and not stage.kept:

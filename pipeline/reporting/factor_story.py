@@ -43,6 +43,17 @@ def told(record: FactorsRecord) -> str:
     return "\n".join([*rows, levels] if levels else rows)
 
 
+def briefly(record: FactorsRecord) -> str:
+    """The factors of one symbol in one line: together, then each that is ready with its quality, and who is missing."""
+    ready = [f"{letter} {row.value:+.0f} ({row.quality:.2f})" for letter, row in record.factors.items() if row.ready]
+    missing = [letter for letter, row in record.factors.items() if not row.ready]
+    return (
+        f"factors of {words.moment(record.at_ms)} (line {record.cause}):{together(record.scores)}; "
+        + ", ".join(ready)
+        + (f"; not ready: {' '.join(missing)}" if missing else "")
+    )
+
+
 def together(scores: Scores) -> str:
     """E, odds, coverage, labels and flags of the scores."""
     said = [

@@ -19,7 +19,7 @@ from pipeline.core.exits import RULES
 from pipeline.core.instruments import Instrument
 from pipeline.core.plugin_answers import words as plugin_words
 from pipeline.core.units import format_e8
-from pipeline.reporting import words
+from pipeline.reporting import factor_story, words
 from pipeline.wire import lines, records
 
 Json: TypeAlias = Any  # a JSON value for programs
@@ -42,6 +42,7 @@ WORDS: Final[Mapping[str, str]] = {rule.id: rule.text for rule in reversed(RULES
     "S_time": "stop tightened by time",
     "S_pl": "stop tightened by a plug-in",
     "PLUGIN": "a plug-in of the owner asked to close",
+    "signal": "a closed bar gave a signal",
     "ask_plugins": "plug-ins are asked",
     "entry_used": "an admitted entry",
     "entry_declined": "an entry that may not be",
@@ -53,6 +54,8 @@ WORDS: Final[Mapping[str, str]] = {rule.id: rule.text for rule in reversed(RULES
     "halt": "the symbol's fold failed",
 }
 FRAME_CHARACTERS: Final = 160
+FACTORS_MS: Final = 620_000  # the hard age of a closed bar (domain 3.3)
+JUDGING: Final = frozenset({"signal", *(rule.id for rule in RULES)})
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -64,6 +67,15 @@ class Asked(msgspec.Struct, frozen=True):
     requests: list[str]
 
 
+class Factors(msgspec.Struct, frozen=True):
+    """The factors as they were last published before a decision: letter → (value, quality); ``words`` say them."""
+
+    at_ms: int
+    cause: str
+    words: str
+    values: dict[str, tuple[float, float]]
+
+
 class Step(msgspec.Struct, frozen=True):
     """One decision of the story. ``causes`` are (place in the log, what stood there)."""
 
@@ -72,6 +84,7 @@ class Step(msgspec.Struct, frozen=True):
     rules: list[str]
     causes: list[tuple[str, str]]
     asked: list[Asked]
+    factors: Factors | None = None
 
 
 # --------------------------------------------------------------------------------------------------- which decisions
@@ -88,6 +101,37 @@ def concerning(decisions: Sequence[Decision], identity: str) -> list[Decision]:
     if not positions:
         return hits
     return [d for d in decisions if positions & set(_positions(d)) and not _only_reports(d)]
+
+
+def signal_of(decisions: Sequence[Decision], chosen: Sequence[Decision]) -> Decision | None:
+    """
+    The decision that told account of the signal from which the position of *chosen* was opened: the last fresh one of
+    the symbol and side before the entry. None when another position was opened since, or there was none.
+
+    Whether it was a signal that opened it stands in the admission's line (``by_signal``).
+    """
+    opening = next(((d, o) for d in chosen for o in d.outputs if isinstance(o, commands.OpenBracket)), None)
+    if opening is None:
+        return None
+    entry, bracket = opening
+    place = (entry.offset, entry.line)
+    before = [d for d in decisions if d.symbol == entry.symbol and (d.offset, d.line) < place]
+    for decision in reversed(before):
+        for output in decision.outputs:
+            if isinstance(output, commands.OpenBracket):
+                return None
+            if isinstance(output, commands.ReportSignal) and output.fresh and output.side is bracket.side:
+                return decision
+    return None
+
+
+def by_signal(raw: bytes) -> bool:
+    """Whether a line of ``inputs`` is an admission that a signal asked for."""
+    try:
+        line = lines.decode(raw)
+    except msgspec.DecodeError:
+        return False
+    return line.admission is not None and line.admission.signal
 
 
 def without_repeats(decisions: Iterable[Decision]) -> list[Decision]:
@@ -140,8 +184,13 @@ def story_of(
     attempts: Sequence[records.AttemptRecord],
     instruments: Mapping[str, Instrument],
     line_at: Callable[[str], str],
+    factors: Sequence[records.FactorsRecord] = (),
 ) -> list[Step]:
-    """Tell *decisions* in their order; *line_at* says what stood at a place of the log."""
+    """
+    Tell *decisions* in their order; *line_at* says what stood at a place of the log.
+
+    A signal and an exit rule are told with the newest of *factors* that the decision can have rested on.
+    """
     requests = _requests(attempts, instruments)
     return [
         Step(
@@ -155,9 +204,32 @@ def story_of(
                 )
                 for identity, output in zip(decision.ids, decision.outputs, strict=True)
             ],
+            factors=_factors(decision, factors),
         )
         for decision in decisions
     ]
+
+
+def _factors(decision: Decision, published: Sequence[records.FactorsRecord]) -> Factors | None:
+    """What the factors said when a signal or an exit rule acted; None when nothing that fresh was published."""
+    if not JUDGING & {rule.partition(":")[0] for rule in decision.rules}:
+        return None
+    place = f"{decision.partition}/{decision.offset}/{decision.line}"
+    known = [
+        record
+        for record in published
+        if record.symbol == decision.symbol
+        and (record.cause == place or decision.log_ms - FACTORS_MS <= record.at_ms <= decision.log_ms)
+    ]
+    if not known:
+        return None
+    record = max(known, key=lambda one: (one.at_ms, one.cause == place))
+    return Factors(
+        record.at_ms,
+        record.cause,
+        factor_story.briefly(record),
+        {letter: (row.value, row.quality) for letter, row in record.factors.items() if row.ready},
+    )
 
 
 def _plain(output: Output) -> Json:
@@ -247,7 +319,9 @@ def _requests(attempts: Sequence[records.AttemptRecord], instruments: Mapping[st
                 text = f"{words.moment(entry.at_ms)} {outcome.verdict.value.replace('_', ' ')}"
                 if outcome.filled_lots:
                     amount = _amount(outcome.filled_lots, instruments.get(entry.symbol))
-                    text += f", filled {amount} at {format_e8(outcome.average_price)}"
+                    text += f", filled {amount}"
+                    if outcome.average_price:  # a reply may not know it yet: the venue's own event does
+                        text += f" at {format_e8(outcome.average_price)}"
                 if outcome.code or outcome.message:
                     text += f" ({outcome.code or ''} {outcome.message})".replace("( ", "(")
                 found.setdefault(outcome.intent, []).append(f"{text}: {outcome.client_id}")
@@ -266,7 +340,8 @@ def line_words(raw: bytes) -> str:
         outcome = line.outcome
         return f"the executor: {LEGS[outcome.leg]} {outcome.verdict.value.replace('_', ' ')} {outcome.message}".rstrip()
     if line.admission is not None:
-        return f"account admitted {line.admission.side.value} {line.admission.admission}"
+        why = ", asked for by a signal" if line.admission.signal else ""
+        return f"account admitted {line.admission.side.value} {line.admission.admission}{why}"
     if line.close is not None:
         return f"close asked: {line.close.reason}"
     if line.state is not None:
@@ -290,6 +365,8 @@ def told(steps: Sequence[Step]) -> str:
         rules = "; ".join(step.rules) or "no rule"
         parts.append(f"{words.moment(step.at_ms)}  {rules}   [{step.place}]")
         parts += [f"    because {place}: {what}" for place, what in step.causes]
+        if step.factors is not None:
+            parts.append(f"    {step.factors.words}")
         for asked in step.asked:
             parts.append(f"    → {asked.words}   [{asked.id}]")
             parts += [f"        {request}" for request in asked.requests]

@@ -306,6 +306,15 @@ def the_stop_fills(s: Story) -> None:
     assert ("S0", "hard_stop") == s.ended
 
 
+@fires("STOP")
+def a_trailed_stop_fills(s: Story) -> None:
+    s.seconds(8, 240)
+    s.seconds(8, 300)
+    assert s.stop > 0
+    s.seconds(2, s.stop - 1)
+    assert ("S_ch", "trailing_stop") == s.ended
+
+
 @holds_back("STOP")
 def one_tick_above_the_stop(s: Story) -> None:
     s.seconds(5, -178)

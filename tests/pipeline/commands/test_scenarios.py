@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner
 
+from pipeline.backtest.processes import Played
 from pipeline.backtest.scenarios import Verdict
 from pipeline.commands import scenarios as command
+from pipeline.demo.fleet import PartFailed
+from pipeline.demo.view import View
 
 GOOD = Verdict(
     scenario="trend",
@@ -45,6 +49,47 @@ def test_promise_that_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert 1 == told.exit_code
     assert "trend: naked for 9 s" in told.output
+
+
+def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On processes what the machine needed is told too; progress goes elsewhere than the JSON."""
+    played = Played(
+        verdict=GOOD,
+        machine_seconds=40.0,
+        market_seconds=560.0,
+        pace=30.0,
+        held_seconds=9.0,
+        naked_by_episode=[20],
+        explained=["a story"],
+        memory_mb={"decide": 90.0},
+    )
+
+    async def play_all(
+        names: list[str], view: View, *, on_played: Callable[[Played], None], **_: object
+    ) -> list[Played]:
+        on_played(played)
+        return [played for _ in names]
+
+    monkeypatch.setattr(command, "play_all", play_all)
+    told = CliRunner().invoke(command.scenarios, ["trend", "--processes"])
+    plain = CliRunner().invoke(command.scenarios, ["trend", "--processes", "--json"])
+
+    assert (0, 0) == (told.exit_code, plain.exit_code)
+    assert "trend: 560 s of market in 40 s, 10 lines and 3 decisions replayed" in told.output
+    assert [(560.0, [20])] == [(row["market_seconds"], row["naked_ms_by_position"]) for row in json.loads(plain.stdout)]
+
+
+def test_processes_that_cannot_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends by itself is told with its last words, and the exit code is 3."""
+
+    async def play_all(names: list[str], view: View, **_: object) -> list[Played]:
+        raise PartFailed("decide ended with code 1: no such table")
+
+    monkeypatch.setattr(command, "play_all", play_all)
+    told = CliRunner().invoke(command.scenarios, ["trend", "--processes"])
+
+    assert 3 == told.exit_code
+    assert "no such table" in told.output
 
 
 def test_unknown_situation() -> None:
