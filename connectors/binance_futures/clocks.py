@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 OFFSET_SAMPLES: Final = 600  # a minute of one sample per tick
-CLOCK_STEP_NS: Final = 1_000_000_000  # a wall clock that differs by more was set; a small drift is followed slowly
+SLOWEST_NS: Final = 10_000_000  # a tenth of the 100 ms between two corrections: set back by 1 s, it is right after 10 s
 _EVENT_TIME: Final = re.compile(rb'"E":(\d{10,16})')
 
 
@@ -18,7 +18,8 @@ class ReceiveClock:
     """
     Unix time in ns that never runs back: the monotonic clock on a base that follows the wall clock.
 
-    A wall clock that is set back must not give frames of this minute older stamps than those of the last one.
+    A wall clock that is set back must not give frames of this minute older stamps than those of the last one: the base
+    goes back bit by bit, and a stamp never lies before the one that was given last.
     """
 
     def __init__(
@@ -27,15 +28,20 @@ class ReceiveClock:
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
         self._base = wall_ns() - monotonic_ns()
+        self._last = 0
 
     def now_ns(self) -> int:
         """The stamp for a frame that was just read."""
-        return self._base + self._monotonic_ns()
+        now = self._base + self._monotonic_ns()
+        if now < self._last:
+            return self._last
+        self._last = now
+        return now
 
     def correct(self) -> None:
-        """Follow the wall clock: forwards at once, backwards by at most 1 ms a call (call it every 100 ms)."""
-        difference = self._wall_ns() - self.now_ns()
-        self._base += max(difference, -1_000_000) if difference < CLOCK_STEP_NS else difference
+        """Follow the wall clock: forwards at once, backwards by at most 10 ms a call (call it every 100 ms)."""
+        difference = self._wall_ns() - self._base - self._monotonic_ns()
+        self._base += max(difference, -SLOWEST_NS)
 
 
 class Offsets:

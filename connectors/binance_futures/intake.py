@@ -102,7 +102,10 @@ class Intake:
         return known
 
     def lost(self, at_ns: int, symbol: str, stream: str, reason: str) -> None:
-        """Write a ``lost`` line: *stream* of *symbol* may have a hole up to here."""
+        """
+        Write a ``lost`` line: *stream* of *symbol* may have a hole up to here. One of a market stream may give way to
+        the memory bound, into the words of the one that names the frames around it; one of the user stream never.
+        """
         self.holes += 1
         numbered = self.numbered(symbol)
         numbered.last += 1
@@ -114,7 +117,8 @@ class Intake:
             sym=symbol,
             lost=FeedLost(stream=stream, reason=reason),
         )
-        self._sink.line(numbered.partition, lines.encode(line), None)
+        origin = Origin(symbol, stream) if stream != USER_STREAM else None
+        self._sink.line(numbered.partition, lines.encode(line), origin)
 
     def _write(self, at_ns: int, numbered: Numbered, frame: bytes, origin: Origin | None) -> None:
         numbered.last += 1

@@ -34,7 +34,8 @@ RETRY_SECONDS: Final = 0.2
 LONGEST_RETRY_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 1.0
 RECORDS_AT_ONCE: Final = 50  # of topics whose records are single messages
-QUARANTINE_QUEUE_BYTES: Final = 8 * 1024 * 1024
+QUARANTINE_QUEUE_BYTES: Final = 24 * 1024 * 1024  # holds the longest frame of a socket, 16 MB, as base64
+ALERTS_QUEUE_BYTES: Final = 1024 * 1024  # a day without a broker; the process's own log has them all
 ALERT_SPACING_MS: Final = 10_000  # of one code: a flood of bad frames is one alert with a count
 
 log: Any = structlog.get_logger("perpguard.connector")  # Any: structlog binds its types at run time
@@ -51,7 +52,7 @@ class AlertGate:
     def passes(self, code: str, now_ms: int) -> int | None:
         """How many of this code were held back before this one; None when this one is held back too."""
         last = self._last.get(code)
-        if last is not None and now_ms - last < self._spacing_ms:
+        if last is not None and 0 <= now_ms - last < self._spacing_ms:  # a clock that was set back hushes nobody
             self._held_back[code] = self._held_back.get(code, 0) + 1
             return None
         self._last[code] = now_ms
@@ -67,23 +68,26 @@ class _Queue:
         self.wake = asyncio.Event()
         self.sending = 0
         self.refused = 0
-        self._bytes = 0
+        self.bytes = 0  # waiting and in flight
         self._max_bytes = max_bytes
 
     def put(self, record: bytes) -> bool:
-        if self._max_bytes and self._bytes + len(record) > self._max_bytes:
+        if self._max_bytes and self.bytes + len(record) > self._max_bytes:
             self.refused += 1
             return False
-        self._bytes += len(record)
+        self.bytes += len(record)
         self.waiting.append(record)
         self.wake.set()
         return True
 
     def take(self) -> list[bytes]:
         taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), RECORDS_AT_ONCE))]
-        self._bytes -= sum(map(len, taken))
         self.sending = len(taken)
         return taken
+
+    def acknowledged(self, taken: list[bytes]) -> None:
+        self.bytes -= sum(map(len, taken))
+        self.sending = 0
 
     @property
     def is_empty(self) -> bool:
@@ -126,7 +130,7 @@ class Publisher:
         self._patience: asyncio.TimerHandle | None = None
         self._account = _Queue(ACCOUNT)
         self._quarantine = _Queue(QUARANTINE, QUARANTINE_QUEUE_BYTES)
-        self._alerts = _Queue(ALERTS)
+        self._alerts = _Queue(ALERTS, ALERTS_QUEUE_BYTES)
         self._queues = (self._account, self._quarantine, self._alerts)
         self._gate = AlertGate()
         self._alert_number = 0
@@ -151,8 +155,10 @@ class Publisher:
     def quarantine(self, record: records.QuarantineRecord) -> None:
         """Queue refused bytes and tell people, at most every 10 s per source."""
         kept = self._quarantine.put(records.encode(record))
-        text = f"{record.source}: {record.reason}" + ("" if kept else " (bytes not kept: quarantine is behind)")
+        text = f"{record.source}: {record.reason}"
         self.alert("frame_quarantined", text, severity="warning", gate=f"frame_quarantined {record.source}")
+        if not kept:
+            self.alert("quarantine_full", f"bytes not kept, quarantine is behind: {text}", severity="critical")
 
     def alert(self, code: str, text: str, *, severity: str = "warning", gate: str = "") -> None:
         """Queue a word for people, unless one of the same *gate* (default: code) went out less than 10 s ago."""
@@ -204,6 +210,27 @@ class Publisher:
         self._tasks = [loop.create_task(self._send_lines(p)) for p in range(INPUT_PARTITIONS)]
         self._tasks += [loop.create_task(self._send_records(queue)) for queue in self._queues]
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that Kafka has not acknowledged: lines, words to account, refused bytes, alerts."""
+        return self.batcher.size + sum(queue.bytes for queue in self._queues)
+
+    @property
+    def not_kept(self) -> int:
+        """Records of quarantine and alerts that found their queue full."""
+        return sum(queue.refused for queue in self._queues)
+
+    def waiting(self) -> str:
+        """What Kafka has not acknowledged, in words; empty when there is nothing."""
+        if not self.waiting_bytes:
+            return ""
+        queued, firm = self.batcher.waiting
+        singles = [(len(queue.waiting) + queue.sending, f"records of {queue.topic.name}") for queue in self._queues]
+        counts = [(queued - firm, "market lines"), (firm, "lines of user events and holes"), *singles]
+        flying = f", {self.batcher.in_flight} records of lines on their way" if self.batcher.in_flight else ""
+        named = ", ".join(f"{count} {name}" for count, name in counts if count)
+        return f"{self.waiting_bytes} bytes: {named or 'no more lines'}{flying}"
+
     async def flush(self, seconds: float) -> bool:
         """Wait until everything queued is acknowledged; False when *seconds* were not enough."""
         deadline = time.monotonic() + seconds
@@ -251,7 +278,7 @@ class Publisher:
             queue.wake.clear()
             while taken := queue.take():
                 await self._produce(queue.topic, taken, 0)
-                queue.sending = 0
+                queue.acknowledged(taken)
 
     async def _produce(self, topic: Topic, values: list[bytes], partition: int) -> None:
         """Produce *values* in order until all are acknowledged."""
@@ -260,7 +287,8 @@ class Publisher:
             done, error = await self._attempt(name, values, partition)
             self.acknowledged_records += done
             self.acknowledged_bytes += sum(map(len, values[:done]))
-            self.last_acknowledged = time.monotonic()
+            if done:
+                self.last_acknowledged = time.monotonic()
             values = values[done:]
             if error is not None:
                 # Retriable errors stay inside aiokafka; what comes out has broken the producer's sequence of numbers.

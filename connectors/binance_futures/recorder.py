@@ -112,12 +112,13 @@ class Recorder:
         self._lines.write(line)
         self.acknowledged_records += 1
         self.acknowledged_bytes += len(line)
-        if origin is not None:
+        place = line.find(_FRAME) if origin is not None else -1
+        if origin is not None and place >= 0:
             file = self._frames.get(origin.symbol)
             if file is None:
                 file = self._frames[origin.symbol] = _Rotating(self._directory, origin.symbol, ".gz", self._now)
             at = line[6 : line.index(b",", 6)]
-            frame = line[line.index(_FRAME) + len(_FRAME) : -1]
+            frame = line[place + len(_FRAME) : -1]
             file.write(at + b" " + frame)
             if origin.stream.endswith(DEPTH_STREAM):
                 self._follow_book(origin.symbol, frame)

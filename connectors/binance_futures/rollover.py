@@ -8,13 +8,15 @@ Rules:
 1. A group has one serving connection, and beside it at most one successor. The predecessor is retired when the
    successor is live, not before (pains 15), and is then read to its end, which a stalled one reaches late: up to four
    stand at a time, each with a name of source (``slot``) of its own, so that lines of one source never mix two of them.
-2. A connection that was lost is opened again after a back-off of 1–60 s with jitter, doubled by each failure; a
-   connection that was live for 60 s ends the series of failures.
+2. A connection that was lost is opened again after a back-off of 1–60 s with jitter, doubled by each failure; one that
+   became live after the last failure, and was so for 60 s, ends the series. How healthy a predecessor still is says
+   nothing about that.
 3. A hole is marked where it is, for every stream: on the watch of whoever serves next, in front of its next frame.
    There is none when the predecessor was read to its closing handshake (the successor was subscribed before), nor when
    both have frames and the venue's times in them overlap: the last one here is younger than the first one there.
 4. A stream that is silent on the replacement too is excused for a minute, doubled each time, up to an hour; it is
-   forgiven when it flows on a healthy connection.
+   forgiven when it flows on a healthy connection. On one connection a stream is blamed once for one silence, however
+   many others go silent after it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ HEALTHY_MS: Final = 60_000
 FIRST_EXCUSE_MS: Final = 60_000
 LONGEST_EXCUSE_MS: Final = 3_600_000
 BURST_OPENINGS: Final = 20
-OPENING_MS: Final = 1_000  # a second of patience buys one more
+OPENING_MS: Final = 1_200  # so much patience buys one more: with the burst 270 in five minutes
 SLOTS: Final = "abcd"
 STARTED: Final = "connector started"
 SUBSCRIBED: Final = "subscribed"
@@ -62,9 +64,10 @@ class Backoff(msgspec.Struct):
 
 class OpeningBudget:
     """
-    How many connections may be begun, over all groups: a burst at the start, then one a second.
+    How many connections may be begun, over all groups: a burst at the start, then one every 1.2 s.
 
     The venue states no limit for these hosts; 300 in five minutes per address is Spot's, and safe (venue sheet 1.5).
+    The thirty that are left are the order socket's, and those of a process that is started again.
     """
 
     def __init__(self, *, burst: int = BURST_OPENINGS) -> None:
@@ -124,10 +127,12 @@ class Rollover:
         budget: OpeningBudget,
         started: str = STARTED,
         covered: Callable[[Session], bool] = lambda session: False,
+        before: Rollover | None = None,
     ) -> None:
         """
         *started* is the hole in front of everything: what an earlier process missed; empty for a stream that another
         group brings too. *covered* says whether another group had all that *session*, which just ended, may have lost.
+        *before* had the same group's name and was stopped: its connections may still be read.
         """
         self.group = group
         self.serving: Session | None = None
@@ -138,7 +143,9 @@ class Rollover:
         self._open_at_ms: int | None = 0
         self._excuses: dict[str, int] = {}
         self._suspected: dict[str, int] = {}  # stream → how often it asked for a replacement
-        self._retired: list[Session] = []
+        self._failed_ms = 0  # when the last failure of the series was
+        self._gaps: dict[str, int] = {}  # rates of streams whose connection is gone
+        self._retired: list[Session] = [] if before is None else before.standing()
         self._served: list[Session] = []  # retired ones that were read meanwhile: what they lose is a hole
         self._covered = covered
         self._holes = dict.fromkeys(group.streams, started) if started else {}
@@ -216,13 +223,14 @@ class Rollover:
                 orders += self._follow(session, session.tick(now_ms), now_ms)
                 if draining and session.state is State.DEAD:
                     self._torn(session, "torn off before its end")
-        if self.serving is not None and self.serving.live_for_ms(now_ms) >= HEALTHY_MS:
-            self._backoff.healthy()
+        if self.serving is not None and (live_ms := self.serving.live_for_ms(now_ms)) >= HEALTHY_MS:
+            if now_ms - live_ms >= self._failed_ms:
+                self._backoff.healthy()
             for stream in [s for s in self._suspected if self.serving.flows(s, now_ms)]:
                 del self._suspected[stream]
                 self._excuses.pop(stream, None)
         due = self._open_at_ms is not None and now_ms >= self._open_at_ms and not self._stopping
-        free = len(SLOTS) - len(self._standing())
+        free = len(SLOTS) - len(self.standing())
         if due and free and self._budget.take(now_ms):
             orders.append(self._open(now_ms))
         return orders
@@ -246,7 +254,8 @@ class Rollover:
             if self.serving is not None:
                 self.serving.reason = reason
 
-    def _standing(self) -> list[Session]:
+    def standing(self) -> list[Session]:
+        """Whatever is not dead: connections that serve, prove themselves, or are read to their end."""
         every = (self.serving, self.successor, *self._retired)
         return [session for session in every if session is not None and session.state is not State.DEAD]
 
@@ -258,8 +267,10 @@ class Rollover:
             watch.hole = self._holes.get(stream, "")
             if self.serving is not None and stream in self.serving.watches:
                 watch.gap_ms = self.serving.watches[stream].gap_ms
+            else:
+                watch.gap_ms = self._gaps.get(stream, 0)
         self._open_at_ms = None
-        taken = {standing.slot for standing in self._standing()}
+        taken = {standing.slot for standing in self.standing()}
         session.slot = next(slot for slot in SLOTS if slot not in taken)
         if self.serving is None:
             self.serving = session
@@ -302,16 +313,17 @@ class Rollover:
 
     def _replace(self, session: Session, now_ms: int) -> list[Order]:
         silent = session.silent(now_ms)
-        for stream in silent:
+        for stream in session.fresh:
             times = self._suspected[stream] = self._suspected.get(stream, 0) + 1
             if times > 1:
                 self._excuses[stream] = now_ms + min(LONGEST_EXCUSE_MS, FIRST_EXCUSE_MS << min(times - 2, 10))
             self._mark_hole(session.watches[stream], session.reason)
         if session is self.serving and self.successor is None and self._open_at_ms is None:
             # The first successor at once; a series of them with the same back-off as lost connections.
-            self._open_at_ms = now_ms if not self._backoff.failures else now_ms + self._delay_ms()
-            self._backoff.failures = max(self._backoff.failures, 1) if silent else self._backoff.failures
-        if not silent:
+            self._open_at_ms = now_ms if not self._backoff.failures else now_ms + self._delay_ms(now_ms)
+            if session.fresh or session.distrusted:
+                self._failed_ms, self._backoff.failures = now_ms, max(self._backoff.failures, 1)
+        if not session.fresh:
             return []
         named = ", ".join(silent[:LISTED_STREAMS]) + (" …" if len(silent) > LISTED_STREAMS else "")
         text = f"{self.group.name}: {len(silent)} of {len(session.watches)} streams silent: {named}"
@@ -321,15 +333,18 @@ class Rollover:
         self._retired.append(session)
         if session is self.successor:
             self.successor = None
-            self._open_at_ms = now_ms + self._delay_ms()
+            self._open_at_ms = now_ms + self._delay_ms(now_ms)
         elif session is self.serving:
             covered = self._covered(session)
             for watch in session.watches.values():
                 if watch.hole or not covered:
                     self._mark_hole(watch, session.reason)
+            self._gaps = {stream: watch.gap_ms for stream, watch in session.watches.items() if watch.gap_ms}
             self.serving, self.successor = self.successor, None
             if self.serving is None:
-                self._open_at_ms = now_ms + self._delay_ms()
+                self._open_at_ms = now_ms + self._delay_ms(now_ms)
+            else:
+                self.serving.rival = None  # half of it is better than none now
         if self._stopping:
             return []
         text = f"{self.group.name}: connection lost: {session.reason or 'closed by the venue'}"
@@ -360,5 +375,6 @@ class Rollover:
         elif not watch.hole:
             watch.hole = reason
 
-    def _delay_ms(self) -> int:
+    def _delay_ms(self, now_ms: int) -> int:
+        self._failed_ms = now_ms
         return self._backoff.next_delay_ms(self._draw())

@@ -8,8 +8,9 @@ Rules:
 1. A connection lives ``connecting → probing → live → draining → dead``. Frames are taken in every state that has a
    socket: what the venue sent is wanted, proven or not.
 2. *Probing*: every watched stream owes its first frame within 10 s, and every subscription its answer. All came: live.
+   Trades and candles owe one, too, when an earlier connection had them so often that none within 10 s is no chance.
    Some came: live, and a replacement is asked for (half a socket is better than none), unless the connection it was to
-   replace has more: then it is given up. None came: the route is wrong or dead, the socket is given up.
+   replace still stands and has more: then it is given up. None came: the route is wrong or dead, so is this one.
 3. *Live*: a stream is silent when it misses more time than its kind and its mean gap of late allow; a replacement is
    asked for, the old socket goes on reading until that one is live (pains 14). The same at the age of rotation (pains
    15). A stream that is subscribed later owes its first frame from then on.
@@ -34,6 +35,7 @@ HANDSHAKE_MS: Final = 10_000
 DRAIN_MS: Final = 60_000  # a stalled socket may still bring what the venue had sent
 MIN_ROTATION_MS: Final = 22 * 3_600_000  # the venue cuts at 24 h (venue sheet 1.5)
 MAX_ROTATION_MS: Final = 23 * 3_600_000 + 1_800_000
+FIRST_GAPS: Final = 20  # a stream that comes by chance: that many of its mean gaps without a frame are none
 GAP_SAMPLES: Final = 10  # frames before a stream's own mean gap is trusted
 GAP_WINDOW_NS: Final = 30_000_000_000  # the mean gap is that of the last half to whole minute: markets sleep and wake
 MEASURE_MS: Final = 1_000
@@ -56,7 +58,7 @@ class Signal(StrEnum):
 
     OPENED: handshake done. PROVEN: all watched streams have come. WANTING: some watched streams are silent beyond
     their time. MUTE: nothing came at all within the first deadline. INFERIOR: some came, but the connection that serves
-    has more. AGED: the age of rotation is reached. REFUSED: the
+    has more. AGED: the age of rotation is reached, or it is known not to stand for long. REFUSED: the
     venue refused a control message. OVERDUE: handshake or drain took too long. RETIRE: it is not needed any more.
     CLOSED: the socket is gone.
     """
@@ -178,6 +180,13 @@ class Watch(msgspec.Struct):
             return kind.longest_ms
         return min(max(kind.silence_ms, kind.silence_factor * self.gap_ms), kind.longest_ms)
 
+    def first_limit_ms(self) -> int:
+        """How soon its first frame is owed; 0: never. Without a deadline of its kind it owes by its known rate."""
+        kind = self.kind
+        if kind.first_ms or not self.gap_ms or not kind.silence_ms:
+            return kind.first_ms
+        return FIRST_FRAME_MS if FIRST_GAPS * self.gap_ms <= FIRST_FRAME_MS else self.silence_limit_ms()
+
 
 class Session:
     """
@@ -197,6 +206,8 @@ class Session:
         self.asking = False  # set by the owner: control messages are not all sent and answered
         self.rival: Callable[[str, int], bool] | None = None  # what flows on the connection this one is to replace
         self.slot = ""  # the owner's name for it, part of its lines' source
+        self.fresh: list[str] = []  # what the last WANTING told for the first time
+        self.distrusted = False  # the next one is to be no sooner than after another failure
         self._since_ms = now_ms
         self._opened_ms = 0
         self._live_ms = 0
@@ -204,6 +215,7 @@ class Session:
         self._excuses: Mapping[str, int] = excuses if excuses is not None else {}
         self._reported: set[str] = set()
         self._aged = False
+        self._leaving = ""
         self._measured_ms = now_ms
 
     def add(self, streams: Iterable[str], now_ms: int) -> None:
@@ -215,6 +227,11 @@ class Session:
         """Expect nothing more of these streams."""
         for stream in streams:
             self.watches.pop(stream, None)
+
+    def leave(self, reason: str, *, distrusted: bool = False) -> None:
+        """It will not stand for long, or is not to be trusted: once it is live, a replacement is asked for."""
+        self._leaving = reason
+        self.distrusted = distrusted
 
     def signal(self, signal: Signal, now_ms: int, reason: str = "") -> tuple[Action, ...]:
         """Move by the table; *reason* is kept for people."""
@@ -268,15 +285,17 @@ class Session:
         if self._excused(watch.stream, now_ms):
             return False
         if watch.count == 0:
-            return 0 < watch.kind.first_ms <= now_ms - max(self._opened_ms, watch.asked_ms)
+            return 0 < watch.first_limit_ms() <= now_ms - max(self._opened_ms, watch.asked_ms)
         return not self.flows(watch.stream, now_ms)
 
     def _probe(self, now_ms: int) -> tuple[Action, ...]:
         watches = self.watches.values()
         overdue = now_ms - self._opened_ms >= FIRST_FRAME_MS
-        if not any(w.count == 0 and w.kind.first_ms and not self._excused(w.stream, now_ms) for w in watches) and (
-            not self.asking or overdue
-        ):
+        awaited = any(
+            w.count == 0 and 0 < w.first_limit_ms() <= FIRST_FRAME_MS and not self._excused(w.stream, now_ms)
+            for w in watches
+        )
+        if not awaited and (not self.asking or overdue):
             return self.signal(Signal.PROVEN, now_ms)
         silent = self.silent(now_ms)
         if self.behind or not silent or not overdue:
@@ -289,6 +308,7 @@ class Session:
             if len(given_up) > len(won):
                 return self.signal(Signal.INFERIOR, now_ms, f"silent here, not there: {', '.join(given_up)}")
         self._reported.update(silent)
+        self.fresh = silent
         return self.signal(Signal.WANTING, now_ms, f"no first frame: {', '.join(silent)}")
 
     def _watch(self, now_ms: int) -> tuple[Action, ...]:
@@ -300,10 +320,14 @@ class Session:
         fresh = [] if self.behind else [stream for stream in self.silent(now_ms) if stream not in self._reported]
         if fresh:
             self._reported.update(fresh)
+            self.fresh = fresh
             return self.signal(Signal.WANTING, now_ms, f"silent: {', '.join(fresh)}")
         if not self._aged and now_ms - self._opened_ms >= self._rotation_ms:
             self._aged = True
-            return self.signal(Signal.AGED, now_ms, "age of rotation")
+            self._leaving = self._leaving or "age of rotation"
+        if self._leaving:
+            reason, self._leaving, self.fresh = self._leaving, "", []
+            return self.signal(Signal.AGED, now_ms, reason)
         return ()
 
 

@@ -14,9 +14,10 @@ Rules:
 3. All queues together are bounded by bytes. Over the bound, the oldest lines that were added with an ``Origin`` (market
    frames) give way: those of symbols nobody holds first, then the others. Lines without an origin never give way, even
    if the bound is exceeded by them.
-4. What gave way is named: one ``lost`` line per source, symbol and stream stands where the first line stood that is
-   missing, carries its running number, and counts the missing in its reason. The running numbers of the others stay
-   missing, so that the fold sees the hole by them too.
+4. What gave way is named: one ``lost`` line per symbol and stream stands where the first line stood that is missing,
+   carries its running number, and counts the missing frames of all sources in its reason. The running numbers of the
+   others stay missing, so that the fold sees the hole by them too. A ``lost`` line that gave way itself is in its
+   words. So there are never more of them than streams, however often connections come while the broker is away.
 
 Nothing here sends: the owner calls ``take``, produces the record (again and again until it is acknowledged) and calls
 ``acknowledged``.
@@ -38,6 +39,7 @@ from pipeline.wire.topics import INPUT_PARTITIONS
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 LINE_OVERHEAD: Final = 128  # what Python adds to a queued line: the bytes object, its tuple, its place in the queue
 LOST_LINE_BYTES: Final = 512  # what a ``lost`` line is reckoned at: it is encoded only when it is taken
+LOST_REASON_LENGTH: Final = 120
 FREED_SHARE: Final = 64  # over the bound, this part of it is freed at once: the search is rare, and a pause is short
 
 
@@ -49,22 +51,28 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Lost(msgspec.Struct):
-    """Lines of one stream that gave way and are not yet reported; takes the first one's place and running number."""
+    """
+    Lines of one stream that gave way and are not yet reported; takes the first one's place and running number.
+    ``hole`` is the last reason of the ``lost`` lines among them.
+    """
 
     first: lines.Line
     stream: str
     last_at: int
-    count: int = 1
+    count: int = 0
+    hole: str = ""
 
     def line(self) -> bytes:
         first = self.first
         reason = f"{self.count} frames gave way to the memory bound, received from {first.at} to {self.last_at} ns"
+        if self.hole:
+            reason = f"{reason}, among them a hole: {self.hole}" if self.count else self.hole
         lost = FeedLost(stream=self.stream, reason=reason)
         return lines.encode(lines.Line(at=first.at, src=first.src, inc=first.inc, n=first.n, sym=first.sym, lost=lost))
 
 
 _Entry = tuple[int, bytes | _Lost, Origin | None]  # (order of arrival over all partitions, line, origin)
-_LostKey = tuple[int, str, str, Origin]  # (partition, source, incarnation, origin)
+_LostKey = tuple[int, Origin]
 
 
 class Batcher:
@@ -91,13 +99,24 @@ class Batcher:
 
     @property
     def given_way(self) -> int:
-        """How many lines have given way since the start."""
+        """How many frames have given way since the start."""
         return self._given_way
 
     @property
     def is_empty(self) -> bool:
         """True when nothing is queued and nothing is in flight."""
         return not any(self._in_flight) and not any(self._queues)
+
+    @property
+    def in_flight(self) -> int:
+        """Records that are not acknowledged yet."""
+        return sum(size > 0 for size in self._in_flight)
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many lines wait, over all partitions, and how many of them may never give way."""
+        firm = sum(entry[2] is None for queue in self._queues for entry in queue)
+        return sum(map(len, self._queues)), firm
 
     def queued(self, partition: int) -> int:
         """How many lines wait in *partition* (in flight ones not counted)."""
@@ -167,7 +186,7 @@ class Batcher:
                 self._bytes -= len(line) + LINE_OVERHEAD
             else:
                 assert origin is not None, "a lost line keeps the origin of the lines it stands for"
-                del self._lost[(partition, payload.first.src, payload.first.inc, origin)]
+                del self._lost[(partition, origin)]
                 self._bytes -= LOST_LINE_BYTES
             taken.append(line)
             size += 1 + len(line)
@@ -241,17 +260,20 @@ class Batcher:
         sequence, payload, origin = entry
         assert isinstance(payload, bytes) and origin is not None
         self._bytes -= len(payload) + LINE_OVERHEAD
-        self._given_way += 1
         line = lines.decode(payload)
-        key = (partition, line.src, line.inc, origin)
-        standing = self._lost.get(key)
-        if standing is not None:
-            standing.count += 1
-            standing.last_at = line.at
-            return None
-        self._lost[key] = lost = _Lost(first=_without_frame(line), stream=origin.stream, last_at=line.at)
-        self._bytes += LOST_LINE_BYTES
-        return sequence, lost, origin
+        key = (partition, origin)
+        known = self._lost.get(key)
+        lost = known
+        if lost is None:
+            self._lost[key] = lost = _Lost(first=_without_frame(line), stream=origin.stream, last_at=line.at)
+            self._bytes += LOST_LINE_BYTES
+        lost.last_at = line.at
+        if line.lost is None:
+            lost.count += 1
+            self._given_way += 1
+        else:
+            lost.hole = line.lost.reason[:LOST_REASON_LENGTH]
+        return (sequence, lost, origin) if known is None else None
 
 
 def _sequence(entry: _Entry) -> int:

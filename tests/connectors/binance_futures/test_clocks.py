@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from connectors.binance_futures.clocks import Offsets, ReceiveClock
 
 SECOND = 1_000_000_000
@@ -29,7 +32,7 @@ def test_offsets_are_event_time_less_receive_time_per_kind() -> None:
 
 
 def test_a_wall_clock_that_is_set_back_is_followed_slowly_and_forwards_at_once() -> None:
-    """Set back by ten seconds: one millisecond a correction, so that the stamps go on rising; set on: at once."""
+    """Set back by ten seconds: ten milliseconds a correction, so that the stamps go on rising; set on: at once."""
     wall, monotonic = [100 * SECOND], [5 * SECOND]
     clock = ReceiveClock(lambda: wall[0], lambda: monotonic[0])
     before = clock.now_ns()
@@ -41,7 +44,23 @@ def test_a_wall_clock_that_is_set_back_is_followed_slowly_and_forwards_at_once()
         clock.correct()
         stamps.append(clock.now_ns())
     assert [before, *stamps] == sorted([before, *stamps])
-    assert 10 * SECOND - 20 * 1_000_000 == stamps[-1] - wall[0]
+    assert 10 * SECOND - 20 * 10_000_000 == stamps[-1] - wall[0]
     wall[0] += 60 * SECOND
     clock.correct()
     assert wall[0] == clock.now_ns()
+
+
+@given(st.lists(st.tuples(st.integers(0, 200_000_000), st.integers(-(10**12), 10**12), st.booleans()), max_size=200))
+def test_no_stamp_lies_before_the_one_that_was_given_last(steps: list[tuple[int, int, bool]]) -> None:
+    """Right before and right after a correction, too: a frame in between went back by up to a millisecond."""
+    wall, monotonic, stamps = [10**18], [0], []
+    clock = ReceiveClock(lambda: wall[0], lambda: monotonic[0])
+    for passed, step, corrected in steps:
+        monotonic[0] += passed
+        wall[0] += passed + step
+        stamps.append(clock.now_ns())
+        if corrected:
+            clock.correct()
+            stamps.append(clock.now_ns())
+
+    assert sorted(stamps) == stamps

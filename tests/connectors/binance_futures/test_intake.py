@@ -98,7 +98,7 @@ def test_a_frame_becomes_a_line_of_its_symbol_byte_for_byte() -> None:
 
 
 def test_a_hole_is_told_in_front_of_the_first_frame_behind_it() -> None:
-    """Once, numbered like any line, and it never gives way."""
+    """Once, numbered like any line; under the memory bound it becomes part of what names the frames around it."""
     sink = Kept()
     intake, _ = market(sink, hole="connection lost")
     intake.frame(5, TRADE)
@@ -106,7 +106,8 @@ def test_a_hole_is_told_in_front_of_the_first_frame_behind_it() -> None:
     intake.frame(7, DEPTH)
     told = [(line.n, line.lost, origin) for _, line, origin in sink.lines if line.sym == "ETHUSDT"]
 
-    assert (1, FeedLost(stream="ethusdt@depth@100ms", reason="connection lost"), None) == told[0]
+    origin = Origin("ETHUSDT", "ethusdt@depth@100ms")
+    assert (1, FeedLost(stream="ethusdt@depth@100ms", reason="connection lost"), origin) == told[0]
     assert [1, 2, 3] == [number for number, _, _ in told]
     assert 1 == sum(line.lost is not None for _, line, _ in sink.lines)
 

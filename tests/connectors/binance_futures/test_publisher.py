@@ -7,7 +7,9 @@ import itertools
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
+from connectors.binance_futures.intake import MarketIntake
 from connectors.binance_futures.publisher import AlertGate, Publisher
 from pipeline.core.units import Milliseconds
 from pipeline.embedded_kafka import EmbeddedKafka
@@ -123,6 +125,15 @@ def test_a_flood_of_one_alert_is_one_alert_with_a_count() -> None:
     assert 0 == gate.passes("a", 20_000)
 
 
+def test_a_clock_that_is_set_back_hushes_no_alert() -> None:
+    """An hour back was an hour without a word."""
+    gate = AlertGate()
+
+    assert 0 == gate.passes("a", 7_200_000)
+    assert 0 == gate.passes("a", 3_600_000)
+    assert gate.passes("a", 3_600_001) is None
+
+
 class Broker:
     """A plain fake of a producer: acknowledges at once, keeps what it was given."""
 
@@ -187,3 +198,66 @@ async def test_what_collected_in_all_partitions_goes_in_one_moment() -> None:
         assert ([b"1", b"2"], 1) == (sorted(broker.records), len({*broker.turns}))
     finally:
         await publisher.stop()
+
+
+async def test_the_longest_frame_of_a_socket_is_kept_whole_and_what_is_not_kept_is_told() -> None:
+    """
+    Sixteen megabytes come in pieces at once: the queue took only half of them, and the word of it was held back as one
+    more alert of the same connection.
+    """
+    broker = Broker()
+    publisher = Publisher(arguments={}, prefix=PREFIX, incarnation="i", make_producer=lambda **_: broker)
+    intake = MarketIntake(
+        source="connector/public-0.a", incarnation="i", symbols=[], sink=publisher, watches=[],
+        answered=lambda reply: None,
+    )  # fmt: skip
+    frame = b"x" * 16 * 1024 * 1024
+    intake.frame(1, frame)
+    assert 0 == publisher.not_kept
+    intake.frame(2, frame[: 4 * 1024 * 1024])
+    assert publisher.not_kept > 0
+    await publisher.start()
+    assert await publisher.flush(60)
+    await publisher.stop()
+    refused, told = [], []
+    for record in broker.records:
+        if b'"payload"' in record:
+            refused.append(records.decode_quarantine(record).payload)
+        else:
+            told.append(records.decode_alert(record).code)
+
+    assert b"".join(refused).startswith(frame)
+    assert ["frame_quarantined", "quarantine_full"] == told
+    assert 0 == publisher.waiting_bytes
+
+
+class Away(Broker):
+    """A broker that refuses everything."""
+
+    async def send(self, _topic: str, value: bytes, *, partition: int) -> asyncio.Future[None]:
+        """As aiokafka after its deadline."""
+        self.records.append(value)
+        raise KafkaTimeoutError
+
+
+async def test_an_attempt_that_failed_is_no_acknowledgement_and_what_waits_has_a_name() -> None:
+    """The metric said that Kafka had answered just now, for as long as it was away."""
+    broker = Away()
+    publisher = Publisher(arguments={}, prefix=PREFIX, incarnation="i", make_producer=lambda **_: broker)
+    before = publisher.last_acknowledged
+    await publisher.start()
+    publisher.line(0, b"1", None)
+    publisher.line(1, b"2", Origin("AUSDT", "x"))
+    publisher.account(b"fill")
+    async with asyncio.timeout(10):
+        while publisher.retries < 2:  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.01)
+    assert not await publisher.flush(0)
+    text, waiting = publisher.waiting(), publisher.waiting_bytes
+    await publisher.stop()
+
+    assert before == publisher.last_acknowledged
+    assert waiting >= publisher.batcher.size + len(b"fill")
+    assert f"{waiting} bytes: " in text
+    assert "1 records of account" in text
+    assert "records of lines on their way" in text

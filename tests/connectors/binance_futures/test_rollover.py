@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import defaultdict
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from connectors.binance_futures.intake import MarketIntake
 from connectors.binance_futures.rollover import SLOTS, Backoff, Do, OpeningBudget, Order, Rollover
+from connectors.binance_futures.routing import Route
 from connectors.binance_futures.session import Session, Signal, State
 from connectors.binance_futures.subscriptions import Group, plan
 from pipeline.wire import lines, records
@@ -32,8 +34,8 @@ def test_backoff_stays_within_one_and_sixty_seconds_and_grows(fractions: list[fl
 
 
 @given(st.lists(st.integers(0, 5_000), min_size=1, max_size=300))
-def test_openings_are_a_burst_and_then_one_a_second(waits: list[int]) -> None:
-    """Over any span of time no more than the burst and one a second are begun."""
+def test_openings_are_a_burst_and_then_one_every_so_often(waits: list[int]) -> None:
+    """Over any span of time no more than the burst and one every 1.2 s are begun."""
     budget = OpeningBudget(burst=5)
     now, begun = 0, []
     for wait in waits:
@@ -43,8 +45,16 @@ def test_openings_are_a_burst_and_then_one_a_second(waits: list[int]) -> None:
 
     for first, at in enumerate(begun):
         for last in range(first, len(begun)):
-            assert last - first + 1 <= 5 + (begun[last] - at) / 1_000
+            assert last - first + 1 <= 5 + (begun[last] - at) / 1_200
     assert waits[0] == begun[0]
+
+
+def test_no_five_minutes_see_more_openings_than_an_address_may_have() -> None:
+    """300, the order socket and another start of the process included (venue sheet 1.5); it was 320."""
+    budget = OpeningBudget()
+    begun = [now for now in range(0, 900_000, 100) if budget.take(now)]
+
+    assert 270 >= max(sum(at <= other < at + 300_000 for other in begun) for at in begun)
 
 
 class Connection:
@@ -326,3 +336,156 @@ def test_stop_retires_everything_and_opens_nothing() -> None:
 
     assert [] == subject.connections
     assert [] == subject.alerts
+
+
+def alone(streams: tuple[str, ...] = ("btcusdt@bookTicker", "btcusdt@depth@100ms", "ethusdt@bookTicker")) -> Rollover:
+    """A roll-over whose connections the test opens and feeds itself."""
+    return Rollover(Group("public-0", Route.PUBLIC, streams), draw=lambda: 0.0, budget=OpeningBudget(burst=1_000))
+
+
+def opened(rollover: Rollover, now_ms: int) -> Session:
+    """The connection that it orders now, with its handshake done."""
+    session = next(order.session for order in rollover.tick(now_ms) if order.do is Do.OPEN)
+    rollover.signal(session, Signal.OPENED, now_ms)
+    return session
+
+
+def told(session: Session, now_ms: int, streams: tuple[str, ...] = ()) -> None:
+    for stream in streams or tuple(session.watches):
+        session.watches[stream].saw(now_ms * 1_000_000)
+
+
+def served(rollover: Rollover, until_ms: int, *, every_ms: int = 100) -> int:
+    """A first connection on which every stream flows until *until_ms*, which is returned."""
+    session = opened(rollover, 1_000)
+    for now_ms in range(1_100, until_ms + 1, every_ms):
+        told(session, now_ms)
+        rollover.tick(now_ms)
+    assert rollover.live
+    return until_ms
+
+
+def test_streams_that_go_silent_one_after_the_other_are_blamed_once_each() -> None:
+    """
+    A half-dead socket: each stream is noticed at its own time. The first ones were blamed again at each of the others,
+    and excused for up to an hour: the successor needed no frame of just the streams that were missed first.
+    """
+    rollover = alone(tuple(f"s{number}usdt@bookTicker" for number in range(20)))
+    now_ms = served(rollover, 5_000)
+    first = rollover.serving
+    assert first is not None
+    for late in range(20):  # one more falls silent every 100 ms
+        now_ms += 100
+        told(first, now_ms, tuple(first.watches)[late:])
+        rollover.tick(now_ms)
+    orders = []
+    for _ in range(40):
+        now_ms += 100
+        orders += rollover.tick(now_ms)
+
+    assert {1} == set(rollover._suspected.values())
+    assert {} == rollover._excuses
+    assert 20 == len(first.silent(now_ms))
+    assert [Do.OPEN] == [order.do for order in orders if order.do is not Do.ALERT]
+
+
+def test_a_healthy_predecessor_does_not_end_the_series_of_its_successors_failures() -> None:
+    """The venue takes no new connections for an hour: attempts are a minute apart, not one or two seconds."""
+    rollover = alone()
+    now_ms = served(rollover, 70_000)
+    rollover.replace(now_ms, "age")
+    attempts = []
+    while now_ms < 3_600_000:
+        now_ms += 100
+        assert rollover.serving is not None
+        told(rollover.serving, now_ms)
+        for order in rollover.tick(now_ms):
+            if order.do is Do.OPEN:
+                attempts.append(now_ms)
+                rollover.signal(order.session, Signal.CLOSED, now_ms, "refused")
+
+    assert len(attempts) < 130
+    assert all(later - earlier >= 30_000 for earlier, later in itertools.pairwise(attempts[6:]))
+    successor = opened(rollover, now_ms + 60_000)
+    for at_ms in range(now_ms + 60_100, now_ms + 125_000, 100):
+        told(successor, at_ms)
+        rollover.tick(at_ms)
+    assert 0 == rollover._backoff.failures
+
+
+def test_half_a_successor_serves_when_its_predecessor_is_gone() -> None:
+    """It was given up for what had flowed on the dead one: nothing served until a third was proven."""
+    rollover = alone()
+    now_ms = served(rollover, 30_000, every_ms=1_000)  # a calm feed: its silence is believed for 20 s
+    first = rollover.serving
+    rollover.replace(now_ms, "age")
+    second = opened(rollover, now_ms + 100)
+    assert first is not None
+    told(first, now_ms + 9_000)
+    rollover.signal(first, Signal.CLOSED, now_ms + 9_000, "reset")
+    orders = []
+    for at_ms in range(now_ms + 9_100, now_ms + 10_500, 100):
+        told(second, at_ms, ("btcusdt@bookTicker",))
+        orders += rollover.tick(at_ms)
+
+    assert second is rollover.serving
+    assert State.LIVE is second.state
+    assert Do.CLOSE not in {order.do for order in orders}
+
+
+def test_the_rate_of_a_stream_outlives_its_connection() -> None:
+    """Trades that came all the time are missed on the next connection, too, when the first one was torn."""
+    rollover = alone(("btcusdt@markPrice@1s", "btcusdt@aggTrade"))
+    now_ms = served(rollover, 10_000)
+    first = rollover.serving
+    assert first is not None
+    rollover.signal(first, Signal.CLOSED, now_ms, "reset")
+    second = opened(rollover, now_ms + 2_000)
+    orders = []
+    for at_ms in range(now_ms + 2_100, now_ms + 13_000, 100):
+        told(second, at_ms, ("btcusdt@markPrice@1s",))
+        orders += rollover.tick(at_ms)
+
+    assert 100 == second.watches["btcusdt@aggTrade"].gap_ms
+    assert ["stream_silent"] == [order.code for order in orders if order.do is Do.ALERT]
+
+
+def test_a_group_that_comes_back_keeps_clear_of_the_sources_that_are_still_read() -> None:
+    """Two connections under one source at once: the fold would see a hole at every change between them."""
+    rollover = alone()
+    now_ms = served(rollover, 5_000)
+    first = rollover.serving
+    assert first is not None
+    rollover.stop(now_ms)
+    assert State.DRAINING is first.state
+    again = Rollover(rollover.group, draw=lambda: 0.0, budget=OpeningBudget(), before=rollover)
+    second = opened(again, now_ms + 100)
+
+    assert ("a", "b") == (first.slot, second.slot)
+
+
+def test_a_connection_that_is_not_trusted_is_replaced_at_once_and_the_next_ones_later() -> None:
+    """Bad frames from every connection must not churn sockets."""
+    rollover = alone()
+    now_ms, begun = served(rollover, 5_000), []
+    while len(begun) < 4:
+        assert rollover.serving is not None
+        rollover.serving.leave("bad frames", distrusted=True)
+        while rollover.successor is None:
+            now_ms += 100
+            told(rollover.serving, now_ms)
+            for order in rollover.tick(now_ms):
+                if order.do is Do.OPEN:
+                    begun.append(now_ms)
+                    rollover.signal(order.session, Signal.OPENED, now_ms)
+        while rollover.successor is not None:
+            now_ms += 100
+            told(rollover.successor, now_ms)
+            told(rollover.serving, now_ms)
+            rollover.tick(now_ms)
+
+    assert begun[0] <= 5_200
+    assert sorted(later - earlier for earlier, later in itertools.pairwise(begun)) == [
+        later - earlier for earlier, later in itertools.pairwise(begun)
+    ]
+    assert begun[-1] - begun[-2] >= 4_000

@@ -259,3 +259,40 @@ def test_rotation_comes_once_at_its_age() -> None:
 def test_rotation_age_is_within_its_range(fraction: float) -> None:
     """22 to 23.5 hours."""
     assert MIN_ROTATION_MS <= rotation_age_ms(fraction) <= MAX_ROTATION_MS
+
+
+TRADES = "btcusdt@aggTrade"
+
+
+@pytest.mark.parametrize(("gap_ms", "owed_ms"), [(100, FIRST_FRAME_MS), (5_000, 250_000), (0, 0)])
+def test_trades_owe_a_first_frame_when_an_earlier_connection_had_them(gap_ms: int, owed_ms: int) -> None:
+    """
+    Trades that come ten times a second and not at all on the successor are muted there: nobody noticed, for a kind
+    without a deadline was never judged before its first frame. Thin ones have their own time, unknown ones all of it.
+    """
+    subject = session()
+    subject.watches[TRADES].gap_ms = gap_ms
+    subject.signal(Signal.OPENED, 0)
+    feed(subject, 10, *WATCHED)
+    proven_at_once = subject.tick(20) == (Action.ANNOUNCE,)
+    for at_ms in range(100, 260_000, 100):
+        feed(subject, at_ms, *WATCHED)
+        if subject.tick(at_ms):
+            break
+
+    assert proven_at_once is (owed_ms != FIRST_FRAME_MS)
+    assert State.LIVE is subject.state
+    assert (owed_ms if owed_ms else 259_900) == at_ms
+    assert ([TRADES] if owed_ms else []) == subject.fresh
+
+
+def test_a_connection_that_will_not_stand_asks_for_its_replacement_once_it_is_live() -> None:
+    """A notice of shutdown while it still proves itself is not forgotten; nothing is blamed for it."""
+    subject = session()
+    subject.signal(Signal.OPENED, 0)
+    subject.leave("shutdown")
+    assert () == subject.tick(10)
+    feed(subject, 20, *WATCHED)
+
+    assert [(Action.ANNOUNCE,), (Action.REPLACE,), ()] == [subject.tick(at_ms) for at_ms in (30, 40, 50)]
+    assert ("shutdown", []) == (subject.reason, subject.fresh)

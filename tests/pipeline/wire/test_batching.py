@@ -224,6 +224,49 @@ def test_held_market_lines_give_way_when_nothing_else_can() -> None:
     assert 29 == batcher.given_way + len(found) - 1
 
 
+def lost_line(symbol: str, number: int, incarnation: str) -> bytes:
+    lost = FeedLost(stream="x", reason=f"connection lost {incarnation}")
+    return lines.encode(lines.Line(at=number, src="c/x", inc=incarnation, n=number, sym=symbol, lost=lost))
+
+
+def test_connections_that_come_and_go_while_the_broker_is_away_leave_one_mark_a_stream() -> None:
+    """
+    Each connection had marks of its own, which never gave way: a broker and a venue that were both away and back all
+    the time filled the memory without a bound. Frames are counted over all connections, from the first to the last.
+    """
+    bound = 100_000
+    batcher = Batcher(1, max_bytes=bound)
+    for connection in range(2_000):
+        source = f"connector/public-0.{'ab'[connection % 2]}{connection}"
+        for symbol in SYMBOLS:
+            batcher.add(0, lost_line(symbol, 1, source), Origin(symbol, "x"))
+            batcher.add(0, frame_line(symbol, 2 + connection, source=source, size=100), Origin(symbol, "x"))
+        assert batcher.size <= bound
+    found = [lines.decode(line) for line in drain(batcher)]
+    marks = [line for line in found if line.lost is not None and "gave way" in line.lost.reason]
+    counts = {line.sym: int(line.lost.reason.split()[0]) for line in marks if line.lost is not None}
+
+    assert set(SYMBOLS) == {line.sym for line in found[:3]} == {line.sym for line in marks}
+    for symbol in SYMBOLS:
+        kept = sum(line.sym == symbol and line.lost is None for line in found)
+        assert 2_000 == counts[symbol] + kept
+    assert all("among them a hole: connection lost" in line.lost.reason for line in marks if line.lost is not None)
+    assert 0 == batcher.size
+
+
+def test_a_hole_that_gave_way_alone_keeps_its_words() -> None:
+    """No frame is missing but those it names."""
+    batcher = Batcher(1, max_bytes=900)
+    batcher.add(0, lost_line("AUSDT", 1, "i"), Origin("AUSDT", "x"))
+    batcher.add(0, tick_line(1))
+    batcher.add(0, tick_line(2) + b" " * 400)
+    batcher.add(0, tick_line(3) + b" " * 400)
+    found = [lines.decode(line) for line in drain(batcher)]
+
+    assert FeedLost(stream="x", reason="connection lost i") == found[0].lost
+    assert (0, 4) == (batcher.given_way, len(found))
+
+
 actions = st.lists(
     st.one_of(
         st.tuples(st.just("frame"), st.integers(0, 2), st.integers(0, 1), st.integers(0, 900)),
