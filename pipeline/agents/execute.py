@@ -225,6 +225,7 @@ def register(app: WorkerApp, settings: Settings) -> Execute:
                     message.ack(app.consumer)
                     continue
                 role.executor.submit(record).add_done_callback(partial(_acknowledge, app, message))
+                await asyncio.sleep(0)  # its road begins before Faust looks for the next one
 
     @app.agent(source(app, DATA_INTENTS), name="execute.data", concurrency=1)  # type: ignore[untyped-decorator]
     async def data(stream: Any) -> None:  # Any: Faust's StreamT

@@ -207,7 +207,8 @@ class JournalIndex:
         return numbers[leg]
 
     def _attempted(self, record: Attempted) -> None:
-        self.know(record.intent, "" if record.record is None else digest(record.record))
+        if not self.intents.get(record.intent):
+            self.know(record.intent, "" if record.record is None else digest(record.record))
         if record.record is not None and record.leg in RAILS and record.intent == record.position:
             self._settled.pop(record.intent, None)  # its entry filled after it had been given up: open again
         if record.record is not None and record.intent not in self._settled:

@@ -26,6 +26,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pipeline.core.units import Milliseconds
+from pipeline.execution.express import Express, Record, express_of, hand_on
 from pipeline.execution.ports import JournalCorrupt, JournalUnavailable
 from pipeline.wire.records import AttemptRecord, LeaseRenewed, decode_attempt, encode
 
@@ -74,9 +75,11 @@ class KafkaJournal:
         self._tail: asyncio.Task[None] | None = None
         self._forwarder: asyncio.Task[None] | None = None
         self._spilling = asyncio.Lock()
-        self._waiting: deque[tuple[bytes, asyncio.Future[None]]] = deque()  # not handed to the producer yet
+        self._waiting: deque[Record] = deque()  # not handed to the producer yet
+        self._express: Express | None = None
         self._sending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
         self.spilled = 0
 
     async def start(self) -> None:
@@ -85,6 +88,7 @@ class KafkaJournal:
             **self._arguments, acks="all", enable_idempotence=True, linger_ms=0, request_timeout_ms=10_000
         )
         await self._producer.start()
+        self._express = express_of(self._producer, self._partition, free=self._flush)
         self._consumer = AIOKafkaConsumer(
             **self._arguments,
             group_id=None,
@@ -217,12 +221,16 @@ class KafkaJournal:
         """
         value = encode(record)
         written = self._enqueue(value, patient=patient)
-        done, _ = await asyncio.wait({written}, timeout=(SPILL_AFTER_MS if spill else APPEND_MS) / 1_000)
-        if done and written.exception() is None:
+        patience_ms = SPILL_AFTER_MS if spill else APPEND_MS
+        deadline = asyncio.get_running_loop().call_later(patience_ms / 1_000, _too_late, written, patience_ms)
+        try:
+            await written
             return
-        if not spill:
-            reason = repr(written.exception()) if done else f"no acknowledgement in {APPEND_MS} ms"
-            raise JournalUnavailable(reason)
+        except (KafkaError, _TooLate) as error:
+            if not spill:
+                raise JournalUnavailable(repr(error)) from error
+        finally:
+            deadline.cancel()
         try:
             async with self._spilling:
                 await asyncio.to_thread(self._write_spill, value)
@@ -239,15 +247,38 @@ class KafkaJournal:
         if not patient:
             self._flush()
         elif self._timer is None:
-            self._timer = loop.call_later(COMPANY_S, self._flush)
+            self._timer = loop.call_later(COMPANY_S, self._flush_words)
         return written
 
     def _flush(self) -> None:
+        """Hand over what waits: at once while nothing is under way, else with all that comes in this turn."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and (self._sending is None or self._sending.done()):
+        if self._express is not None and self._express.busy:
+            if self._soon is None:
+                self._soon = asyncio.get_running_loop().call_soon(self._hand_over)
+        elif self._soon is None:
+            self._hand_over()
+
+    def _flush_words(self) -> None:
+        """No company came: they go alone, but never beside a request that is under way; its end is their company."""
+        self._timer = None
+        if self._express is None or not self._express.busy:
+            self._flush()
+
+    def _hand_over(self) -> None:
+        self._soon = None
+        express = self._express
+        while self._waiting and not self._ordinary and express is not None and express.open():
+            express.send(self._waiting)
+        if self._waiting and not self._ordinary and not (express is not None and express.busy):
             self._sending = asyncio.get_running_loop().create_task(self._send(), name="send attempts")
+
+    @property
+    def _ordinary(self) -> bool:
+        """True while records go the producer's own road: none may overtake them."""
+        return self._sending is not None and not self._sending.done()
 
     async def _send(self) -> None:
         """Hand everything in line to the producer, in order; it makes as few batches of it as it can."""
@@ -257,9 +288,10 @@ class KafkaJournal:
             try:
                 acknowledged = await self._producer.send(self._partition.topic, value=value, partition=0)
             except KafkaError as error:
-                written.set_exception(error)
+                if not written.done():
+                    written.set_exception(error)
                 continue
-            acknowledged.add_done_callback(partial(_hand_on, written))
+            acknowledged.add_done_callback(partial(hand_on, written))
 
     async def _follow(self, seen: Callable[[AttemptRecord], None]) -> None:
         assert self._consumer is not None
@@ -329,20 +361,17 @@ class KafkaJournal:
                     return
 
 
-def _hand_on(written: asyncio.Future[None], acknowledged: asyncio.Future[Any]) -> None:  # Any: RecordMetadata
-    """Carry the producer's verdict over to whoever waits for the record."""
-    if written.done():
-        return
-    if acknowledged.cancelled():
-        written.set_exception(KafkaError("the producer was stopped"))
-    elif (error := acknowledged.exception()) is not None:
-        written.set_exception(error)
-    else:
-        written.set_result(None)
+class _TooLate(Exception):
+    """Nobody waits for the record any more; it may still be written."""
+
+
+def _too_late(written: asyncio.Future[None], patience_ms: int) -> None:
+    if not written.done():
+        written.set_exception(_TooLate(f"no acknowledgement in {patience_ms} ms"))
 
 
 def _not_written(written: asyncio.Future[None]) -> None:
-    if not written.cancelled() and (error := written.exception()) is not None:
+    if not written.cancelled() and isinstance(error := written.exception(), KafkaError):
         log.warning("attempt_not_written", error=repr(error))
 
 

@@ -100,6 +100,7 @@ async def test_a_broker_that_hangs_is_waited_for_only_by_those_who_must(
             await answered.wait()
             await send()
 
+        monkeypatch.setattr(first, "_express", None)
         monkeypatch.setattr(first, "_send", hangs)
         await first.append(record(1), spill=True)
         with pytest.raises(JournalUnavailable):
