@@ -34,7 +34,7 @@ from pipeline.wire.records import IntentRecord
 SECOND_READ_MS: Final = 1_000
 PAUSE_MS: Final = 100
 SLICE_PAUSE_MS: Final = 1_000  # between two slices of a partial close: the book fills up again
-EVIDENCE_MS: Final = 100  # reduce-only cannot flip: after an answer that did not come another goes out soon
+EVIDENCE_MS: Final = 300  # behind its sending a close that was not answered has shown itself, or another goes out
 FALLBACK_TRIES: Final = 3  # the venue may take market orders again meanwhile
 LOOK_MS: Final = 300  # a market close waits this long for a read or a cancelled target, however busy the venue is
 REFUSALS_BEFORE_FALLBACK: Final = 4
@@ -180,11 +180,12 @@ class Closer:
                 refusals = 0
                 continue
             for piece in requests.slices(desk.instruments[symbol], abs(lots)):
+                sent_ms = desk.clock.now_ms()
                 sent = await self._slice(position, intent, piece)
                 closed += sent.outcome.filled_lots
                 patient = sent.outcome.filled_lots >= piece or sent.reaction is Reaction.NO_POSITION
                 if sent.outcome.verdict is Verdict.IN_DOUBT:
-                    await desk.evidence.wait(sent.outcome.client_id, EVIDENCE_MS)
+                    await self._evidence(sent, EVIDENCE_MS - (desk.clock.now_ms() - sent_ms))
                     break  # read again: reduce-only cannot flip, another goes out under a new id
                 if sent.outcome.verdict is not Verdict.ACCEPTED:
                     refusals += 1
@@ -231,6 +232,11 @@ class Closer:
         if sent.outcome.verdict is Verdict.IN_DOUBT and sent.attempted is not None:
             self._desk.spawn(self._end_doubt(sent), f"doubt {sent.outcome.client_id}")
         return sent
+
+    async def _evidence(self, sent: Sent, milliseconds: int) -> None:
+        """Wait for our stream to show a close that was not answered, unless it has, or long enough was waited for."""
+        if milliseconds > 0 and self._desk.evidence.of(sent.outcome.client_id, "order") is None:
+            await self._desk.evidence.wait(sent.outcome.client_id, milliseconds)
 
     async def _end_doubt(self, sent: Sent) -> None:
         assert sent.attempted is not None

@@ -114,6 +114,13 @@ class Entries:
         if sighting.filled:
             self.filled(position, sighting.filled)
 
+    def may_speak_of(self, position: Guarded, event_ms: int) -> bool:
+        """False for a word on the account that is older than the entry: late, it tells of an earlier position."""
+        journal = self._desk.index.positions.get(position.id)
+        orders = () if journal is None else journal.orders.values()
+        sent = [placed.attempted.at_ms for placed in orders if placed.attempted.leg is Leg.ENTRY]
+        return bool(sent) and event_ms - self._desk.venue.server_ahead_ms >= min(sent)
+
     def late(self, sighting: Sighting) -> None:
         """A word on an entry that had ended without a fill: if it filled after all, its rails go out at once."""
         name = identity.intent_of(sighting.client_id) or ""

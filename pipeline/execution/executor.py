@@ -380,7 +380,7 @@ class Executor:
         self._adopter.told(symbol, lots)
         for position in self.desk.of_symbol(symbol):
             signed = lots * position.side.sign
-            if signed > position.filled and not position.entry_over:
+            if signed > position.filled and not position.entry_over and self._entries.may_speak_of(position, event_ms):
                 self._entries.filled(position, signed)
             elif (
                 lots == 0

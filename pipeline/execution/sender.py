@@ -39,7 +39,8 @@ from pipeline.wire.records import Attempted, AttemptEnded, IntentSettled
 
 log = structlog.get_logger(__name__)
 
-ANSWER_MS: Final = {Lane.PROTECT: 700, Lane.CLOSE: 700, Lane.CANCEL: 1_000, Lane.ENTRY: 2_000}
+# A close is given up soonest: another under a new id cannot flip, and while it waits nothing else ends the risk.
+ANSWER_MS: Final = {Lane.PROTECT: 700, Lane.CLOSE: 400, Lane.CANCEL: 1_000, Lane.ENTRY: 2_000}
 READ_MS: Final = 3_000
 BACKOFF_MS: Final = (0, 50, 100, 200, 400, 800)
 NOT_EXECUTED: Final = frozenset(

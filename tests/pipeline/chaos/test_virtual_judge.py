@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,6 +68,25 @@ def order(at_ms: int, client_id: str = ENTRY) -> dict[str, Any]:
 def test_excused_is_the_union_of_the_spells(spells: list[Spell], excused: int) -> None:
     """No moment is counted twice, nothing outside the interval."""
     assert excused == judges.overlap(spells, 100, 200)
+
+
+@pytest.mark.parametrize(
+    ("fired_ms", "end_ms", "broken"), [(None, 6_000, 0), (None, 6_100, 1), (1_000, 9_000, 0), (1_000, 9_100, 1)]
+)
+def test_naked_time_counts_from_when_a_stop_that_went_off_has_failed(
+    fired_ms: int | None, end_ms: int, broken: int
+) -> None:
+    """
+    Five seconds are allowed. A stop in TRIGGERING is failed after three by X2 (domain 6.3), not before: they are the
+    exchange's, and what X2 asks for has its time from then on (seeds 4783, 5212).
+    """
+    stop = {"kind": "algo", "symbol": "BTCUSDT", "state": "TRIGGERING", "type": "STOP_MARKET", "at": fired_ms}
+    traces = SimpleNamespace(
+        plan=SimpleNamespace(faults=[1]), spells=[], ledger=SimpleNamespace(lines=[] if fired_ms is None else [stop])
+    )
+    episode = {"symbol": "BTCUSDT", "naked": {"any": {"intervals": [(1_000, end_ms)]}}}
+
+    assert broken == len(judges.never_naked([episode], traces))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("at_ms", "broken"), [(3_800, 0), (5_000, 1)])

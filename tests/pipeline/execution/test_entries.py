@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -40,6 +41,40 @@ async def test_a_partial_fill_arms_the_rails_with_what_was_filled() -> None:
     executor = await started(world)
     await opened(world, executor)
 
+    assert [FAR, ("b", 990_000, 4)] == world.venue.rails(BTC)
+
+
+@scenario
+async def test_a_late_word_on_the_position_before_is_no_fill() -> None:
+    """
+    ACCOUNT_UPDATE of an earlier position comes while the entry is in doubt: no rail goes out for it, and the entry
+    that proves absent leaves nothing (virtual chaos, seed 6170). A word of behind the entry is evidence.
+    """
+    world = World()
+    executor = await started(world)
+    world.venue.fault = once(is_entry, "before")
+
+    def word(event_ms: int) -> None:
+        frame = {"e": "ACCOUNT_UPDATE", "E": event_ms, "a": {"P": [{"s": BTC, "pa": "0.004", "ps": "BOTH"}]}}
+        executor.desk.evidence.frame(msgspec.json.encode(frame))
+
+    await asyncio.sleep(5)
+    now = world.venue.clock.now_ms()
+    record = intent(1, bracket())
+    executor.submit(record)
+    await asyncio.sleep(0.5)
+    word(now - 500)
+    await asyncio.sleep(0.5)
+    assert [] == world.venue.rails(BTC)
+    await executor.desk.idle()
+    assert {} == executor.desk.positions
+    assert ["e:in_doubt", "e:absent"] == world.outbox.verdicts(record.id)
+
+    world.venue.fault = once(is_entry, "before")
+    executor.submit(intent(2, bracket()))
+    await asyncio.sleep(0.5)
+    word(world.venue.clock.now_ms())
+    await asyncio.sleep(0.5)
     assert [FAR, ("b", 990_000, 4)] == world.venue.rails(BTC)
 
 
