@@ -25,8 +25,16 @@ from connectors.binance_futures.recorder import Recorder
 from connectors.binance_futures.rollover import STARTED, Do, OpeningBudget, Order, Rollover
 from connectors.binance_futures.routing import Reply, Route, stream_of
 from connectors.binance_futures.session import Session, Signal, State
-from connectors.binance_futures.subscriptions import USER_STREAM, Group, Subscriptions, Tier, user_groups
-from connectors.binance_futures.transport import READ_AHEAD, ConnectionClosed, InvalidHandshake
+from connectors.binance_futures.subscriptions import (
+    USER_STREAM,
+    Group,
+    Subscriptions,
+    Tier,
+    kind_of,
+    streams_of,
+    user_groups,
+)
+from connectors.binance_futures.transport import READ_AHEAD, ConnectionClosed, InvalidHandshake, InvalidURI
 from connectors.binance_futures.user_stream import KeepAlive, ListenKeyError, ListenKeys, Watchdog
 
 TICK_SECONDS: Final = 0.1
@@ -38,6 +46,7 @@ FALLBACK_MS: Final = 5_000
 LIFE_EVERY_MS: Final = 5_000  # user stream: the pong is its only sign of life on an idle account
 DEAD_AFTER_MS: Final = 15_000
 OFFSET_EVERY_MS: Final = 60_000
+SPOILT_FRAMES: Final = 10  # bytes that are no frame, from one connection: it is not trusted any more
 
 log: Any = structlog.get_logger("perpguard.connector")  # Any: structlog binds its types at run time
 
@@ -51,6 +60,7 @@ class Described(msgspec.Struct, frozen=True):
     age_s: int
     frames: int
     refused: int
+    holes: int
     silent: list[str]
     quiet_ms: int
     unread: int
@@ -69,6 +79,8 @@ class _Connection:
         self.opened_ms = 0
         self.life_ms = 0  # user stream: when it was surely alive
         self.asked_life_ms = 0
+        self.key = ""  # user stream: the listen key in its address
+        self.judged = False  # its bad frames have been held against it
 
     @property
     def behind(self) -> bool:
@@ -108,6 +120,7 @@ class Connector:
         self.opened = 0
         self.frames = 0  # of connections that are gone
         self.refused = 0
+        self.holes = 0
         self.watchdog = Watchdog()
         self._ws_url = ws_url
         self._incarnation = incarnation
@@ -129,6 +142,8 @@ class Connector:
         self._ticked_ms = 0
         self._judge_from_ms = 0  # no silence is judged before
         self._offsets_at_ms = 0
+        self._stopped: dict[str, Rollover] = {}  # groups that ended, by name: their connections may still be read
+        self._keys_gone: dict[str, str] = {}  # listen keys that the venue knows no more, and how we heard of it
         self._user_down_ms = 0  # when it was said last that no user stream stands
         self._fallback_ms = fallback_ms
         self._instance = f"{instance}-" if instance else ""
@@ -149,7 +164,7 @@ class Connector:
 
     async def run(self) -> None:
         """Run until ``stop``; raises what ended the publisher or a reader unexpectedly: that is a fault of ours."""
-        self._ticked_ms = self._now_ms()
+        self._ticked_ms = self._user_down_ms = self._now_ms()
         self._offsets_at_ms = self._ticked_ms + OFFSET_EVERY_MS
         while not self._stop.is_set():
             self._tick()
@@ -173,6 +188,10 @@ class Connector:
         """Retire all connections, reading what the venue still sends, then let ``run`` return."""
         self._stop.set()
 
+    def beside(self, work: Any) -> None:  # Any: a coroutine that returns nothing
+        """Do *work* until the end; should it raise, so does ``run``."""
+        self._spawn(work)
+
     def want(self, owner: str, symbol: str, tier: Tier | None) -> None:
         """*owner* wants *symbol* at *tier* (None: no more); applied to the living sockets with the next tick."""
         if self.subscriptions.want(owner, symbol, tier):
@@ -184,8 +203,7 @@ class Connector:
         True when the user stream stands and every real-time stream of every held symbol flows. While nothing is held:
         when every group has a connection that is live.
         """
-        users = [r for r in self.rollovers if r.group.route is Route.PRIVATE]
-        if users and not any(user.ready for user in users):
+        if self._listen_keys is not None and not self._user_stands(self._now_ms()):
             return False
         held = self.subscriptions.held
         if not held:
@@ -193,20 +211,18 @@ class Connector:
         return not self.missing(held)
 
     def missing(self, symbols: Iterable[str]) -> list[str]:
-        """The real-time streams of *symbols* that do not flow now."""
-        now_ms, wanted = self._now_ms(), frozenset(symbols)
-        return [
-            watch.stream
-            for rollover in self.rollovers
-            for watch in (rollover.serving.watches.values() if rollover.serving is not None else ())
-            if watch.symbol in wanted and watch.kind.first_ms and not rollover.flows(watch.stream, now_ms)
-        ] + [
-            stream
-            for rollover in self.rollovers
-            if rollover.serving is None
-            for stream in rollover.group.streams
-            if stream.partition("@")[0].upper() in wanted
-        ]
+        """
+        What *symbols* need while they are held and do not have now: real-time streams that do not flow, others that no
+        connection carries. A symbol without any connection misses all of them.
+        """
+        now_ms = self._now_ms()
+
+        def has(stream: str) -> bool:
+            if kind_of(stream).first_ms:
+                return any(rollover.flows(stream, now_ms) for rollover in self.rollovers)
+            return any(r.serving is not None and stream in r.serving.watches for r in self.rollovers)
+
+        return [stream for symbol in symbols for stream in streams_of(symbol, Tier.HELD) if not has(stream)]
 
     def describe(self) -> list[Described]:
         """Each connection as it is now, for people and metrics."""
@@ -219,11 +235,12 @@ class Connector:
                 age_s=(now_ms - connection.opened_ms) // 1_000 if connection.opened_ms else 0,
                 frames=connection.intake.frames,
                 refused=connection.intake.refused,
+                holes=connection.intake.holes,
                 silent=connection.session.silent(now_ms) if connection.session.state is State.LIVE else [],
                 quiet_ms=now_ms - max((w.last_ns for w in watches), default=0) // 1_000_000,
                 unread=transport.unread(connection.socket) if connection.socket is not None else 0,
             )
-            for connection in list(self._connections.values())
+            for connection in self._connections.values()
             for watches in [list(connection.session.watches.values())]
         ]
 
@@ -234,8 +251,13 @@ class Connector:
 
     @property
     def intakes(self) -> list[Intake]:
-        """The intakes of the connections that exist now."""
-        return [connection.intake for connection in list(self._connections.values())]
+        """The intakes of the connections that exist now, and the one that speaks when none does."""
+        return [*(connection.intake for connection in self._connections.values()), self._own]
+
+    def silent(self, rollover: Rollover) -> int:
+        """How many streams of the group's live connection owe a frame now."""
+        session = rollover.serving
+        return len(session.silent(self._now_ms())) if session is not None and session.state is State.LIVE else 0
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // 1_000_000
@@ -245,7 +267,8 @@ class Connector:
         now_ms = self._now_ms()
         since_ms, self._ticked_ms = now_ms - self._ticked_ms, now_ms
         if since_ms > FROZEN_MS:
-            self.publisher.alert("connector_frozen", f"this process stood still for {since_ms / 1_000:.1f} s")
+            text = f"this process stood still for {since_ms / 1_000:.1f} s, or its clock was set forward"
+            self.publisher.alert("connector_frozen", text)
             self._judge_from_ms = now_ms + GRACE_MS
         if self._moved:
             self._resubscribe(now_ms)
@@ -256,7 +279,9 @@ class Connector:
             for rollover in self.rollovers:
                 self._obey(rollover, rollover.tick(now_ms))
         for connection in list(self._connections.values()):
+            self._judge(connection)
             self._attend(connection, now_ms)
+        self._replace_deaf(now_ms)
         if self._listen_keys is not None and self._keep_alive.due(now_ms):
             self._spawn(self._keep_key_alive(self._listen_keys))
         self._watch_orders(now_ms)
@@ -275,16 +300,31 @@ class Connector:
         for change in self.subscriptions.settle():
             rollover = known.get(change.group.name)
             if rollover is None:
-                rollover = Rollover(change.group, draw=self._draw, budget=self._budget)
+                before = self._stopped.pop(change.group.name, None)
+                rollover = Rollover(change.group, draw=self._draw, budget=self._budget, before=before)
                 self.rollovers.append(rollover)
             elif not change.group.streams:
                 self._obey(rollover, rollover.stop(now_ms))
                 self.rollovers.remove(rollover)
+                self._stopped[change.group.name] = rollover
             else:
                 self._obey(rollover, rollover.change(change.add, change.remove, now_ms))
         self._symbols.clear()  # the same object: the intakes have it
         self._symbols.update(dict.fromkeys(self.subscriptions.symbols))
         self.publisher.hold_all(self.subscriptions.held)
+
+    def _judge(self, connection: _Connection) -> None:
+        """A connection that is announced to end, or brings bytes that are no frames, is replaced while it stands."""
+        intake, session, name = connection.intake, connection.session, connection.rollover.group.name
+        if intake.notice:
+            session.leave(intake.notice)
+            self.publisher.alert("server_shutdown", f"{name}: {intake.notice}", gate=f"server_shutdown {name}")
+            intake.notice = ""
+        if intake.spoilt >= SPOILT_FRAMES and not connection.judged:
+            connection.judged = True
+            text = f"{intake.spoilt} spoilt frames"
+            session.leave(text, distrusted=True)
+            self.publisher.alert("connection_spoilt", f"{name}: {text}", gate=f"connection_spoilt {name}")
 
     def _attend(self, connection: _Connection, now_ms: int) -> None:
         intake, session = connection.intake, connection.session
@@ -325,7 +365,8 @@ class Connector:
         rollover, session = connection.rollover, connection.session
         if connection.socket is None or session.state is not State.LIVE:
             return
-        if now_ms - connection.life_ms > DEAD_AFTER_MS and rollover.serving is session and not rollover.replacing:
+        dead = now_ms - connection.life_ms > DEAD_AFTER_MS and now_ms >= self._judge_from_ms
+        if dead and rollover.serving is session and not rollover.replacing:
             # Replaced, and read on for a while: a stalled connection may still bring what the venue had sent.
             hole = not self._covered(session)
             rollover.replace(now_ms, f"no pong for {DEAD_AFTER_MS // 1_000} s", hole=hole)
@@ -353,10 +394,19 @@ class Connector:
             if rollover.group.route is Route.PRIVATE:
                 rollover.replace(now_ms, "orders without an event", hole=True)
 
+    def _user_stands(self, now_ms: int) -> bool:
+        """True while a user connection is live by its pongs, too: a half-dead one is live by its state for a minute."""
+        return any(
+            isinstance(connection.intake, UserIntake)
+            and connection.session.state is State.LIVE
+            and connection.key not in self._keys_gone
+            and (now_ms - connection.life_ms <= DEAD_AFTER_MS or now_ms < self._judge_from_ms)
+            for connection in self._connections.values()
+        )
+
     def _tell_user_down(self, now_ms: int) -> None:
         """REST fallback of the position: a lost line for each held symbol, again and again until a stream stands."""
-        users = [c for c in self._connections.values() if isinstance(c.intake, UserIntake)]
-        if self._listen_keys is None or not self._is_ready or any(user.session.state is State.LIVE for user in users):
+        if self._listen_keys is None or self._user_stands(now_ms):
             self._user_down_ms = now_ms
         elif now_ms - self._user_down_ms >= self._fallback_ms:
             self._user_down_ms = now_ms
@@ -369,16 +419,31 @@ class Connector:
             if await keys.keep_alive():
                 self._keep_alive.obtained(now_ms)
             else:
-                self._replace_users("listen key unknown to the venue")
+                self._key_gone(keys.key, "listen key unknown to the venue")
         except ListenKeyError as error:
             self._keep_alive.failed(now_ms)
             self.publisher.alert("listen_key", f"keep-alive failed: {error}")
 
-    def _replace_users(self, reason: str) -> None:
-        """The key is no more: both connections are deaf, whichever was told."""
-        for rollover in self.rollovers:
-            if rollover.group.route is Route.PRIVATE and rollover.successor is None:
-                rollover.replace(self._now_ms(), reason, hole=True)
+    def _key_gone(self, key: str, reason: str) -> None:
+        """The key is no more: every connection that stands on one is deaf, whichever was told. The same word twice."""
+        if key not in self._keys_gone:
+            self._keys_gone.update({c.key: reason for c in self._connections.values() if c.key})
+            self._keys_gone[key] = reason
+
+    def _replace_deaf(self, now_ms: int) -> None:
+        """
+        A connection with a key that is no more is replaced as soon as it serves, and its events are missing until then.
+        One that was being opened when the key ended comes to serve with the dead key.
+        """
+        if not self._keys_gone:
+            return
+        users = [connection for connection in self._connections.values() if connection.key in self._keys_gone]
+        for connection in users:
+            rollover, session = connection.rollover, connection.session
+            if session.state is State.LIVE and rollover.serving is session and not rollover.replacing:
+                rollover.replace(now_ms, self._keys_gone[connection.key], hole=True)
+        if not users:
+            self._keys_gone.clear()  # nobody stands on them any more
 
     # ------------------------------------------------------------------------------------------- what rollover says
 
@@ -438,7 +503,7 @@ class Connector:
                 symbols=self._symbols,
                 sink=self.publisher,
                 watch=session.watches[USER_STREAM],
-                key_expired=lambda: self._replace_users("listen key expired"),
+                key_expired=lambda: self._key_gone(self._connections[session].key, "listen key expired"),
                 concerns=self.publisher.hold,
                 happened=self.watchdog.heard,
             )
@@ -472,7 +537,7 @@ class Connector:
         reason, clean = "closed by the venue", False
         route = connection.rollover.group.route
         try:
-            url = await self._url(connection.rollover.group)
+            url = await self._url(connection)
             async with self._dial(url, route) as socket:
                 connection.socket = socket
                 now_ns = self._clock.now_ns()
@@ -492,7 +557,7 @@ class Connector:
                     await asyncio.sleep(0)
         except ConnectionClosed as error:
             reason, clean = str(error), transport.clean(error)
-        except (OSError, InvalidHandshake, TimeoutError, ListenKeyError) as error:
+        except (OSError, InvalidHandshake, InvalidURI, TimeoutError, ListenKeyError) as error:
             reason = f"{type(error).__name__}: {error}"
         except asyncio.CancelledError:
             reason = connection.session.reason or "aborted"
@@ -504,6 +569,7 @@ class Connector:
         self._connections.pop(session, None)
         self.frames += connection.intake.frames
         self.refused += connection.intake.refused
+        self.holes += connection.intake.holes
         if self._listen_keys is not None:
             reason = self._listen_keys.without_key(reason)
         if session.state is not State.DEAD:
@@ -512,11 +578,13 @@ class Connector:
         self._obey(rollover, rollover.signal(session, Signal.CLOSED, self._now_ms(), reason, clean=clean))
         self._ended_users = {}
 
-    async def _url(self, group: Group) -> str:
+    async def _url(self, connection: _Connection) -> str:
+        group: Group = connection.rollover.group
         if group.route is not Route.PRIVATE:
             return f"{self._ws_url}/{group.route}/stream"
         assert self._listen_keys is not None
-        key = await self._listen_keys.fetch()
+        connection.key = key = await self._listen_keys.fetch()
+        self._keys_gone.pop(key, None)  # the venue says that it lives
         self._keep_alive.obtained(self._now_ms())
         return f"{self._ws_url}/{group.route}/ws/{key}"
 

@@ -61,15 +61,15 @@ class Following:
                 self._order(records.decode_attempt(value))
             else:
                 self._lists(_tiers(value))
-        except (msgspec.DecodeError, UnknownStream) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UnknownStream) as error:
             log.warning("record_not_followed", topic=topic, error=str(error)[:200])
 
     def _position(self, message: records.AccountMessage) -> None:
         match message:
-            case records.PositionReported(symbol=symbol):
-                self._connector.want(POSITION, symbol, Tier.HELD)
-            case records.TradeReported(symbol=symbol):
-                self._connector.want(POSITION, symbol, None)
+            case records.PositionReported(symbol=symbol, report=report):
+                self._connector.want(f"{POSITION} {report.position}", symbol, Tier.HELD)
+            case records.TradeReported(symbol=symbol, trade=trade):
+                self._connector.want(f"{POSITION} {trade.position}", symbol, None)
             case _:
                 pass
 
@@ -84,9 +84,13 @@ class Following:
         wanted = dict.fromkeys(lists.shortlisted, Tier.SHORTLISTED) | dict.fromkeys(lists.held, Tier.HELD)
         for symbol in self._listed.keys() - wanted.keys():
             self._connector.want(TIERS, symbol, None)
+        self._listed = {}
         for symbol, tier in wanted.items():
-            self._connector.want(TIERS, symbol, tier)
-        self._listed = wanted
+            try:
+                self._connector.want(TIERS, symbol, tier)
+                self._listed[symbol] = tier
+            except UnknownStream as error:  # this one entry: the others are wanted all the same
+                log.warning("record_not_followed", topic=TIERS, error=str(error)[:200])
 
     async def run(self) -> None:
         """Read the topics that exist; a broker that goes away is asked again."""
@@ -99,8 +103,8 @@ class Following:
 
     async def _read(self) -> None:
         consumer = AIOKafkaConsumer(**self._arguments, enable_auto_commit=False)
-        await consumer.start()
         try:
+            await consumer.start()
             present = await consumer.topics()
             names = [name for name in (ACCOUNT.name, ATTEMPTS.name, TIERS) if f"{self._prefix}{name}" in present]
             partitions = [TopicPartition(f"{self._prefix}{name}", 0) for name in names]

@@ -8,19 +8,24 @@ per symbol: a scrape stays small with 500 symbols.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import msgspec
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from connectors.binance_futures.client import Connector, Described
-from connectors.binance_futures.session import State
+
+ANSWER_SECONDS: Final = 2.0
+Answer = tuple[HTTPStatus, str, bytes]
 
 
 class ConnectorMetrics(Collector):
@@ -35,13 +40,16 @@ class ConnectorMetrics(Collector):
         intakes = connector.intakes
         yield _counter("frames", "Frames received.", connector.frames + sum(i.frames for i in intakes))
         yield _counter("quarantined", "Frames refused.", connector.refused + sum(i.refused for i in intakes))
+        holes = connector.holes + sum(i.holes for i in intakes)
+        yield _counter("holes", "Lost lines written: a stream of a symbol may have missed something.", holes)
+        yield _counter("not_kept", "Quarantine records and alerts that found their queue full.", publisher.not_kept)
         yield _counter("connections_opened", "Connections begun.", connector.opened)
         yield _counter("records", "Records acknowledged by Kafka.", publisher.acknowledged_records)
         yield _counter("record_bytes", "Bytes acknowledged by Kafka.", publisher.acknowledged_bytes)
         yield _counter("produce_retries", "Records produced again after an error.", publisher.retries)
         yield _counter("given_way", "Frames that gave way to the memory bound.", publisher.batcher.given_way)
-        yield _gauge("queued_bytes", "Bytes waiting for Kafka.", publisher.batcher.size)
-        age = 0.0 if publisher.batcher.is_empty else time.monotonic() - publisher.last_acknowledged
+        yield _gauge("queued_bytes", "Bytes waiting for Kafka.", publisher.waiting_bytes)
+        age = 0.0 if not publisher.waiting_bytes else time.monotonic() - publisher.last_acknowledged
         yield _gauge("unacknowledged_seconds", "Age of the last acknowledgement while something waits.", age)
         yield _gauge("ready", "1 when every real-time stream of what is held flows.", float(connector.ready))
         yield _gauge("proven", "1 when every real-time stream is proven.", float(connector.proven))
@@ -49,12 +57,9 @@ class ConnectorMetrics(Collector):
         yield _gauge("held", "Symbols held.", float(len(connector.subscriptions.held)))
         live = GaugeMetricFamily("perpguard_connector_live", "1 while the group is live.", labels=["group"])
         silent = GaugeMetricFamily("perpguard_connector_silent", "Streams that owe a frame.", labels=["group"])
-        now_ms = time.time_ns() // 1_000_000
         for rollover in connector.rollovers:
-            session = rollover.serving
-            is_live = session is not None and session.state is State.LIVE
-            live.add_metric([rollover.group.name], float(is_live))
-            silent.add_metric([rollover.group.name], float(len(session.silent(now_ms)) if session and is_live else 0))
+            live.add_metric([rollover.group.name], float(rollover.live))
+            silent.add_metric([rollover.group.name], float(connector.silent(rollover)))
         yield live
         yield silent
         offset = GaugeMetricFamily(
@@ -80,6 +85,7 @@ class Status(msgspec.Struct, frozen=True):
     opened: int
     frames: int
     quarantined: int
+    holes: int
     queued_bytes: int
     given_way: int
     produce_retries: int
@@ -100,7 +106,8 @@ def status(connector: Connector) -> Status:
         opened=connector.opened,
         frames=connector.frames + sum(intake.frames for intake in intakes),
         quarantined=connector.refused + sum(intake.refused for intake in intakes),
-        queued_bytes=publisher.batcher.size,
+        holes=connector.holes + sum(i.holes for i in intakes),
+        queued_bytes=publisher.waiting_bytes,
         given_way=publisher.batcher.given_way,
         produce_retries=publisher.retries,
         offsets_ms=connector.offsets.summary(),
@@ -116,20 +123,41 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 
 def serve(connector: Connector, port: int, host: str = "0.0.0.0") -> int:
-    """Serve metrics and readiness from a thread until the process ends; returns the port (0 takes a free one)."""
+    """
+    Serve metrics, readiness and status from a thread until the process ends; returns the port (0 takes a free one).
+
+    Call it in the connector's loop: that is where it is looked at. A loop that does not come to it is an answer, too.
+    """
     registry = CollectorRegistry()
     registry.register(ConnectorMetrics(connector))
-    metrics = make_wsgi_app(registry)
+    loop = asyncio.get_running_loop()
+
+    def ready() -> Answer:
+        if connector.ready:
+            return HTTPStatus.OK, "text/plain", b"ready\n"
+        return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"not every stream of what is held is proven\n"
+
+    pages: dict[str, Callable[[], Answer]] = {
+        "/ready": ready,
+        "/status": lambda: (HTTPStatus.OK, "application/json", msgspec.json.encode(status(connector))),
+        "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)),
+    }
+
+    async def look(page: Callable[[], Answer]) -> Answer:
+        return page()
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:  # Any: WSGI's own
-        if environ["PATH_INFO"] == "/status":
-            start("200 OK", [("Content-Type", "application/json")])
-            return [msgspec.json.encode(status(connector))]
-        if environ["PATH_INFO"] != "/ready":
-            return metrics(environ, start)  # type: ignore[no-any-return]  # prometheus_client types it as Any
-        ready = connector.ready
-        start("200 OK" if ready else "503 Service Unavailable", [("Content-Type", "text/plain")])
-        return [b"ready\n" if ready else b"not every stream of what is held is proven\n"]
+        code, kind, body = HTTPStatus.NOT_FOUND, "text/plain", b"/metrics, /ready, /status\n"
+        page = pages.get(environ["PATH_INFO"])
+        if page is not None:
+            asked = asyncio.run_coroutine_threadsafe(look(page), loop)
+            try:
+                code, kind, body = asked.result(ANSWER_SECONDS)
+            except TimeoutError:
+                asked.cancel()
+                code, body = HTTPStatus.SERVICE_UNAVAILABLE, b"the connector stands still\n"
+        start(f"{code.value} {code.phrase}", [("Content-Type", kind)])
+        return [body]
 
     server = make_server(host, port, answer, WSGIServer, _Silent)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

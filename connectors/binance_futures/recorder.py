@@ -93,6 +93,7 @@ class Recorder:
         """*symbols*: whose filters are kept among the lines; empty for those of every symbol."""
         directory.mkdir(parents=True, exist_ok=True)
         self.batcher = Batcher()  # stays empty: a file does not give way
+        self.waiting_bytes = self.not_kept = 0
         self.retries = self.acknowledged_records = self.acknowledged_bytes = 0
         self.last_acknowledged = 0.0
         self._directory = directory

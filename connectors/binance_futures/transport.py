@@ -12,12 +12,22 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from connectors.binance_futures.routing import Route
 from connectors.binance_futures.session import DRAIN_MS, HANDSHAKE_MS
 
-__all__ = ["CLOSE_SECONDS", "READ_AHEAD", "ConnectionClosed", "Dial", "InvalidHandshake", "Socket", "dial", "unread"]
+__all__ = [
+    "CLOSE_SECONDS",
+    "READ_AHEAD",
+    "ConnectionClosed",
+    "Dial",
+    "InvalidHandshake",
+    "InvalidURI",
+    "Socket",
+    "dial",
+    "unread",
+]
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # a frame of 10 MB is to be quarantined, not to end the connection
 READ_AHEAD: Final = (512, 128)  # frames: where reading from the socket pauses and goes on; stamps wait as long
@@ -43,7 +53,7 @@ class Socket(Protocol):
 
 
 class Dial(Protocol):
-    """Opens a socket; entering raises OSError, InvalidHandshake or TimeoutError."""
+    """Opens a socket; entering raises OSError, InvalidHandshake, InvalidURI (a redirect's, too) or TimeoutError."""
 
     def __call__(self, url: str, route: Route) -> AbstractAsyncContextManager[Socket]:
         """The socket to *url*, closed at the end of the context."""

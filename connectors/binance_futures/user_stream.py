@@ -109,6 +109,11 @@ class ListenKeys:
             base_url=rest_url, headers={"X-MBX-APIKEY": api_key}, timeout=TIMEOUT_SECONDS, transport=transport
         )
 
+    @property
+    def key(self) -> str:
+        """The key that was fetched last; empty before."""
+        return self._key
+
     async def fetch(self) -> str:
         """The account's key, extended by 60 minutes (a POST gives the same key while one is active)."""
         answer = await self._call("POST")

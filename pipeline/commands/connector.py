@@ -90,7 +90,7 @@ def connector(context: click.Context, /, config_path: Path | None, as_json: bool
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         left = runner.run(_serve(settings, subscriptions, as_json=as_json))
     if left:
-        raise Failed(f"Kafka took not everything before the end: {left} bytes were not written", ExitCode.UNREACHABLE)
+        raise Failed(f"Kafka took not everything before the end; not written: {left}", ExitCode.UNREACHABLE)
 
 
 @connector.command()
@@ -132,21 +132,22 @@ def table_of(told: Status, before: Status | None = None, seconds: float = 0.0) -
     table = Table(
         title=f"{state}: {told.symbols} symbols, held: {', '.join(told.held) or 'none'}",
         caption=f"{told.frames} frames, {told.quarantined} quarantined, {told.queued_bytes >> 10} kB wait, "
-        f"{told.given_way} gave way, {told.produce_retries} retries, offsets {offsets or 'unknown'}",
+        f"{told.holes} holes marked, {told.given_way} gave way, {told.produce_retries} retries, "
+        f"offsets {offsets or 'unknown'}",
     )
-    for name in ("connection", "state", "streams", "age", "frames", "per s", "quiet ms", "unread", "silent"):
+    for name in ("connection", "state", "streams", "age", "frames", "per s", "holes", "quiet ms", "unread", "silent"):
         table.add_column(name, justify="left" if name in ("connection", "state", "silent") else "right")
     for one in sorted(told.connections, key=lambda one: one.source):
         rate = f"{(one.frames - known[one.source]) / seconds:.0f}" if one.source in known and seconds else ""
         silent = ", ".join(one.silent[:3]) + (" …" if len(one.silent) > 3 else "")
         quiet = "" if one.quiet_ms > 10**9 else str(one.quiet_ms)
-        row = (one.state, str(one.streams), f"{one.age_s} s", str(one.frames), rate, quiet, str(one.unread), silent)
-        table.add_row(one.source.removeprefix("connector/"), *row)
+        counts = (str(one.streams), f"{one.age_s} s", str(one.frames), rate, str(one.holes), quiet, str(one.unread))
+        table.add_row(one.source.removeprefix("connector/"), one.state, *counts, silent)
     return table
 
 
-async def _serve(settings: Settings, subscriptions: Subscriptions, *, as_json: bool) -> int:
-    """Run until a signal; returns how many bytes could not be written at the end."""
+async def _serve(settings: Settings, subscriptions: Subscriptions, *, as_json: bool) -> str:
+    """Run until a signal; returns what could not be written at the end, in words."""
     started = time.monotonic()
     incarnation = f"{time.time_ns() // 1_000_000:x}"
     publisher = Publisher(arguments=client_arguments(settings), prefix=settings.prefix, incarnation=incarnation)
@@ -193,15 +194,13 @@ async def _serve(settings: Settings, subscriptions: Subscriptions, *, as_json: b
     starting = loop.create_task(_start(settings, publisher))
     waiting = loop.create_task(ending.wait())
     await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
-    left = 0
+    left = ""
     if starting.done():
         starting.result()
-        reading = loop.create_task(following.run())
+        subject.beside(following.run())
         await subject.run()
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        flushed = await publisher.flush(FLUSH_SECONDS)
-        left = 0 if flushed else max(1, publisher.batcher.size)
+        await publisher.flush(FLUSH_SECONDS)
+        left = publisher.waiting()
         await publisher.stop()
     starting.cancel()
     waiting.cancel()

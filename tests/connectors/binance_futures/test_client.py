@@ -15,8 +15,10 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from connectors.binance_futures.client import Connector
-from connectors.binance_futures.subscriptions import Subscriptions, Tier
+from connectors.binance_futures.client import DEAD_AFTER_MS, SPOILT_FRAMES, Connector
+from connectors.binance_futures.intake import UserIntake
+from connectors.binance_futures.session import State
+from connectors.binance_futures.subscriptions import PER_SYMBOL, Subscriptions, Tier
 from connectors.binance_futures.transport import READ_AHEAD
 from connectors.binance_futures.user_stream import ListenKeys
 from pipeline.wire import lines, records
@@ -134,7 +136,7 @@ async def running(venue: Venue, *, keys: ListenKeys | None = None) -> AsyncItera
         )
         task = asyncio.create_task(subject.run())
         try:
-            yield SimpleNamespace(subject=subject, log=log, ready=ready, server=server)
+            yield SimpleNamespace(subject=subject, log=log, ready=ready, server=server, task=task)
         finally:
             subject.stop()
             await asyncio.wait_for(task, PATIENCE_SECONDS)
@@ -422,3 +424,157 @@ async def test_a_reader_that_is_behind_is_seen() -> None:
             connection.socket.recv_messages.frames.put(SimpleNamespace(opcode=1, data=b"{}", fin=True))
         assert connection.behind
         connection.socket.recv_messages.frames.queue.clear()
+
+
+def keys_of(answer: Callable[[httpx.Request], httpx.Response] | None = None) -> ListenKeys:
+    transport = httpx.MockTransport(answer or (lambda request: httpx.Response(200, json={"listenKey": "key"})))
+    return ListenKeys(rest_url="http://venue", api_key="k", transport=transport)
+
+
+def private_sockets(venue: Venue) -> list[ServerConnection]:
+    return [s for s in venue.sockets if s.request is not None and "private" in s.request.path]
+
+
+async def test_a_connection_that_the_venue_says_it_will_close_is_replaced_before() -> None:
+    """Make before break for a shutdown that is announced; of the market and of the user stream, without a hole."""
+    venue = Venue()
+    async with running(venue, keys=keys_of()) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        await until(lambda: run.subject.proven, "both user streams")
+        public = run.subject.rollovers[0]
+        first = public.serving
+        market = next(s for s in venue.sockets if s.request is not None and "public" in s.request.path)
+        await market.send('{"e":"serverShutdown","E":1795595786144}')
+        await private_sockets(venue)[0].send('{"e":"serverShutdown","E":1795595786144}')
+        await until(lambda: public.serving is not first and public.live, "the successor")
+        await until(lambda: len(private_sockets(venue)) == 3, "the other user stream")
+        await until(lambda: run.subject.proven, "all of it")
+    found = run.log.frames("btcusdt@bookTicker")
+
+    assert set(range(1, max(found) + 1)) == set(found)
+    assert {"connector started"} == {line.lost.reason for line in run.log.lines if line.lost is not None}
+    assert ["server_shutdown", "server_shutdown"] == run.log.codes
+    assert [] == run.log.refused
+
+
+async def test_a_connection_that_brings_bad_bytes_is_judged() -> None:
+    """A few are quarantined; ten, and another connection takes its place."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        public = run.subject.rollovers[0]
+        first = public.serving
+        socket = next(s for s in venue.sockets if s.request is not None and "public" in s.request.path)
+        for number in range(SPOILT_FRAMES):
+            assert public.serving is first
+            await socket.send(b"\xff" if number % 2 else b"[" * 5_000)
+        await until(lambda: public.serving is not first and public.live, "the successor")
+
+    assert SPOILT_FRAMES == len(run.log.refused)
+    assert ["connection_spoilt"] == run.log.codes
+
+
+async def test_a_user_stream_without_pongs_does_not_stand() -> None:
+    """Half dead, it is live by its state for a minute: held symbols are told to read the venue, nothing is ready."""
+    venue = Venue()
+    async with running(venue, keys=keys_of()) as run:
+        subject = run.subject
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        subject.want("position", "BTCUSDT", Tier.HELD)
+        await until(lambda: subject.ready and subject.proven, "everything")
+        subject._fallback_ms = 100
+        subject._dial = lambda url, route: serve(venue.handle, "256.0.0.1", 0)  # nobody gets in any more: OSError
+
+        def deaf() -> bool:
+            for connection in subject._connections.values():
+                if isinstance(connection.intake, UserIntake):
+                    connection.life_ms = subject._now_ms() - DEAD_AFTER_MS - 1
+            return "no user stream stands" in {line.lost.reason for line in run.log.lines if line.lost}
+
+        await until(deaf, "the word to the held symbol")
+        assert not subject.ready
+
+    assert {"BTCUSDT"} == {ln.sym for ln in run.log.lines if ln.lost and ln.lost.reason == "no user stream stands"}
+
+
+async def test_a_user_stream_that_never_came_to_stand_is_told_too() -> None:
+    """The key is refused from the start: positions of an earlier process are read by REST all the same."""
+    venue = Venue()
+    keys = keys_of(lambda request: httpx.Response(401, json={"code": -2015, "msg": "Invalid API-key"}))
+    async with running(venue, keys=keys) as run:
+        run.subject._fallback_ms = 200
+        run.subject.want("position", "BTCUSDT", Tier.HELD)
+        told = lambda: [line for line in run.log.lines if line.lost and line.lost.stream == "user"]  # noqa: E731
+        await until(lambda: len(told()) >= 2, "the word, again and again")
+        assert not run.subject.ready
+
+    assert not run.ready.is_set()
+
+
+async def test_a_successor_that_was_opened_with_a_dead_key_is_replaced_when_it_serves() -> None:
+    """The key ends while a roll-over is under way: the one that comes to serve would be deaf for ever."""
+    venue = Venue()
+    fetched: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        fetched.append("old" if len(fetched) < 3 else "new")
+        return httpx.Response(200, json={"listenKey": fetched[-1]})
+
+    async with running(venue, keys=keys_of(answer)) as run:
+        subject = run.subject
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        await until(lambda: subject.proven and len(private_sockets(venue)) == 2, "both")
+        first = next(r for r in subject.rollovers if r.group.name == "user-0")
+        first.replace(subject._now_ms(), "age")
+        await until(lambda: len(fetched) == 3, "the successor has its key")
+        subject._key_gone("old", "listen key expired")
+        users = lambda: [c for c in subject._connections.values() if isinstance(c.intake, UserIntake)]  # noqa: E731
+        await until(lambda: {c.key for c in users() if c.session.state is State.LIVE} == {"new"}, "the new key")
+        await until(lambda: len(users()) == 2, "the end of the others")
+
+    assert "listen key expired" in {line.lost.reason for line in run.log.lines if line.lost}
+    assert {"new"} == set(fetched[3:])
+
+
+async def test_what_a_held_symbol_needs_is_missing_until_it_flows() -> None:
+    """Also before its streams are on any socket, and when a whole route of it has none."""
+    venue = Venue()
+    async with running(venue) as run:
+        await asyncio.wait_for(run.ready.wait(), PATIENCE_SECONDS)
+        run.subject.subscriptions.want("position", "XRPUSDT", Tier.HELD)
+        assert not run.subject.ready
+        assert [f"xrpusdt@{kind}" for kind in PER_SYMBOL] == run.subject.missing(["XRPUSDT"])
+        assert [] == run.subject.missing(["BTCUSDT"])
+        run.subject._moved = True
+        await until(lambda: run.subject.ready, "all of it")
+
+
+async def test_a_redirect_to_nowhere_is_an_attempt_that_failed() -> None:
+    """Not the end of the process."""
+    log = KeptLog()
+    subject = Connector(
+        ws_url="http://127.0.0.1:1",
+        subscriptions=Subscriptions(["BTCUSDT"]),
+        publisher=log,  # type: ignore[arg-type]  # only what is used of it
+        incarnation="i",
+        draw=lambda: 0.0,
+    )
+    task = asyncio.create_task(subject.run())
+    await until(lambda: "connection_lost" in log.codes, "the alert")
+    subject.stop()
+    await asyncio.wait_for(task, PATIENCE_SECONDS)
+
+    assert any("InvalidURI" in text for _, text in log.alerts)
+
+
+async def test_what_runs_beside_ends_the_connector_when_it_fails() -> None:
+    """Reading the topics ended in silence: whatever was held later was not known."""
+
+    async def broken() -> None:
+        raise ValueError("not read any more")
+
+    venue = Venue()
+    with pytest.raises(ValueError, match="not read any more"):
+        async with running(venue) as run:
+            run.subject.beside(broken())
+            await until(run.task.done, "the end")

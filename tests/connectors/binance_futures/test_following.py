@@ -37,6 +37,31 @@ def test_a_reported_position_is_held_until_its_trade_is_told() -> None:
     assert () == connector.subscriptions.held
 
 
+def test_the_end_of_one_position_leaves_another_of_the_same_symbol_held() -> None:
+    """The next one may be told before the last one's trade is."""
+    following, connector = follower()
+    zero = Milliseconds(0)
+    for name in ("p1", "p2"):
+        report = ReportPosition(name, "OPEN", Lots(1), E8(1), Ticks(1), E8(0))
+        following.take("account", records.encode(records.PositionReported(symbol="XRPUSDT", cause="c", report=report)))
+    trade = ReportTrade(
+        "p1", Side.BUY, Lots(1), E8(1), E8(1), zero, zero, E8(0), E8(0), Ticks(1), Ticks(1), 0, "X7", "target"
+    )
+    following.take("account", records.encode(records.TradeReported(symbol="XRPUSDT", cause="c", trade=trade)))
+
+    assert ("XRPUSDT",) == connector.subscriptions.held
+
+
+def test_a_bad_name_in_a_list_costs_nothing_but_itself() -> None:
+    """Those behind it are wanted, and those before it are given up when a later list is without them."""
+    following, connector = follower()
+    following.take("tiers", msgspec.json.encode({"held": ["AUSDT"], "shortlisted": ["CUSDT", "B/D", "DUSDT"]}))
+    assert {"AUSDT", "BTCUSDT", "CUSDT", "DUSDT"} == set(connector.subscriptions.symbols)
+    following.take("tiers", msgspec.json.encode({"held": [], "shortlisted": []}))
+
+    assert ("BTCUSDT",) == connector.subscriptions.symbols
+
+
 def test_the_lists_of_tiers_replace_each_other() -> None:
     """The newest record counts; what is configured stays."""
     following, connector = follower()

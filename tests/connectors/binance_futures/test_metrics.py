@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -52,3 +54,27 @@ async def test_readiness_is_every_stream_proven_and_not_the_process_up() -> None
     assert (503, "not every stream of what is held is proven\n") == (ready.status_code, ready.text)
     assert 200 == metrics.status_code
     assert "perpguard_connector_ready 0.0" in metrics.text
+
+
+async def test_a_loop_that_stands_still_is_not_ready() -> None:
+    """The pages are looked at where the connector lives: a thread of their own would say what was true before."""
+    connector = Connector(
+        ws_url="ws://127.0.0.1:1",
+        subscriptions=Subscriptions(["S1USDT"]),
+        publisher=Publisher(arguments={}, prefix="p.", incarnation="i"),
+        incarnation="i",
+        draw=lambda: 0.5,
+    )
+    port = serve(connector, 0, "127.0.0.1")
+
+    def ask(page: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{port}{page}", trust_env=False, timeout=30)
+
+    # Blocking, and on purpose: nothing of the loop runs meanwhile.
+    answers = [ask(page) for page in ("/ready", "/nothing")]
+    later = await asyncio.to_thread(ask, "/status")
+
+    assert [(503, "the connector stands still\n"), (404, "/metrics, /ready, /status\n")] == [
+        (answer.status_code, answer.text) for answer in answers
+    ]
+    assert 200 == later.status_code

@@ -58,10 +58,10 @@ def test_the_real_venue_asks_the_connector_for_the_key_but_never_for_the_secret(
 
 def test_status_shows_each_connection_and_what_is_missing() -> None:
     """One row a connection with its rate; the title says whether what is held flows."""
-    one = Described("connector/public-0.a", "live", 4, 60, 1_500, 0, ["btcusdt@bookTicker"], 40, 0)
+    one = Described("connector/public-0.a", "live", 4, 60, 1_500, 0, 2, ["btcusdt@bookTicker"], 40, 0)
     told = Status(
         ready=False, proven=True, symbols=2, held=["BTCUSDT"], missing=["btcusdt@bookTicker"], connections=[one],
-        opened=1, frames=1_500, quarantined=0, queued_bytes=0, given_way=0, produce_retries=0, offsets_ms={},
+        opened=1, frames=1_500, quarantined=0, holes=2, queued_bytes=0, given_way=0, produce_retries=0, offsets_ms={},
     )  # fmt: skip
     before = structs.replace(told, connections=[structs.replace(one, frames=500)])
     console = Console(width=200, record=True, file=io.StringIO())
@@ -69,7 +69,7 @@ def test_status_shows_each_connection_and_what_is_missing() -> None:
     text = console.export_text()
 
     assert "NOT READY (1 streams of held symbols missing): 2 symbols, held: BTCUSDT" in text
-    assert ["public-0.a", "live", "4", "60", "s", "1500", "100", "40", "0", "btcusdt@bookTicker"] == [
+    assert ["public-0.a", "live", "4", "60", "s", "1500", "100", "2", "40", "0", "btcusdt@bookTicker"] == [
         word
         for word in next(line for line in text.splitlines() if "public-0" in line).replace("│", " ").split()
         if word
