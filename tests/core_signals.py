@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from pipeline.core.book import BookStatus
 from pipeline.core.events import Side
 from pipeline.core.scores import Scores
@@ -37,6 +39,8 @@ def ready(side: Side = Side.BUY, **changes: Any) -> Session:
     """A session whose symbol passes every gate for *side*."""
     session = Session()
     session.ready(price=PRICE)
+    bars = session.state.bars.bars
+    bars[:] = [msgspec.structs.replace(bar, trades=100) for bar in bars]
     book = session.state.book
     book.status = BookStatus.SYNCED
     book.bids = {PRICE - 1 - level: 200 for level in range(50)}

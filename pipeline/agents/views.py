@@ -113,7 +113,8 @@ def market_rows(state: SymbolState) -> Iterator[View]:
 
 
 def _factor_rows(factors: FactorState, *, now_ms: int) -> dict[str, FactorRow]:
-    return factor_rows(factor_values.values(factors, now_ms=now_ms, parameters=parameters_of(factors.overrides)))
+    vector = factor_values.values(factors, now_ms=now_ms, parameters=parameters_of(factors.overrides))
+    return factor_rows(vector.factors)
 
 
 def position_view(state: SymbolState) -> PositionView | None:

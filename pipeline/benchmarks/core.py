@@ -256,7 +256,7 @@ def _turns(state: FactorState, now_ms: int, count: int) -> int:
                 cause="0/0/0",
                 at_ms=Milliseconds(at_ms),
                 price=E8(0),
-                factors=factor_rows(vector),
+                factors=factor_rows(vector.factors),
                 scores=found,
             )
         )

@@ -37,6 +37,7 @@ from pipeline.core.events import (
     Stamp,
 )
 from pipeline.core.factor_feed import REFERENCES, is_due
+from pipeline.core.factor_values import provisional
 from pipeline.core.factors.parameters import parameters_of
 from pipeline.core.identity import cause
 from pipeline.core.instruments import Instrument
@@ -416,14 +417,18 @@ def _published(state: SymbolState, stamp: Stamp) -> FactorsRecord:
     """The record of the scores that were just computed."""
     factors, scores, shown = state.factors, state.scores, state.shown
     assert factors is not None and scores is not None and shown is not None, state.symbol
-    vector = vector_of(factors, now_ms=scores.at_ms, parameters=parameters_of(factors.overrides))
+    parameters = parameters_of(factors.overrides)
+    vector = vector_of(factors, now_ms=scores.at_ms, parameters=parameters)
+    forming = state.forming
+    early = {} if forming is None else provisional(factors, forming, now_ms=scores.at_ms, parameters=parameters)
     return FactorsRecord(
         symbol=state.symbol,
         cause=cause(partition=stamp.partition, offset=stamp.offset, line=stamp.line),
         at_ms=Milliseconds(scores.at_ms),
         price=E8(shown.price_e8),
-        factors=factor_rows(vector),
+        factors=factor_rows(vector.factors),
         scores=scores,
+        provisional=factor_rows(early),
     )
 
 

@@ -164,6 +164,31 @@ class GateRow(msgspec.Struct, frozen=True, array_like=True):
     reason: str
 
 
+class SignalPlan(msgspec.Struct, frozen=True):
+    """
+    What a prime signal proposes (domain section 5), prices in E8: enter between ``low`` and ``high`` at the touch or
+    up to the slippage allowed, ``first_share`` (per mille) off at ``target``. ``ratio`` is the first target's distance
+    over the stop's, ``data_quality`` per mille; ``swings`` are (low, high), 0: none; ``zones`` (kind, low, high) the
+    nearest walls and bands. Its size is account's word, in the admission.
+    """
+
+    valid_until_ms: Milliseconds
+    low: E8
+    high: E8
+    stop: E8
+    target: E8
+    last_target: E8
+    first_share: int
+    ratio: int
+    atr_1h: E8
+    data_quality: int
+    regime: str
+    swings: tuple[E8, E8]
+    zones: list[tuple[str, E8, E8]]
+    basis_millibps: int
+    funding_8h: E8
+
+
 class ReportSignal(msgspec.Struct, frozen=True, tag="report_signal"):
     """
     Tell account what a closed 5m bar says about the symbol (domain section 5): it ranks them all and admits the prime.
@@ -171,7 +196,8 @@ class ReportSignal(msgspec.Struct, frozen=True, tag="report_signal"):
     ``stage`` is prime | watch | none; a ``fresh`` prime asks for an entry, a maintained one does not. Scores are
     thousandths: ``score`` is E, ``strength`` 0 to 100,000; ``odds`` are millionths, P of the side. ``liquidity`` and
     ``independence`` are factors L and I in whole points, −1 when they are not ready. ``price`` is the touch.
-    ``refused`` names the gates that refuse; ``gates`` are all of them, in the order of the table.
+    ``refused`` names the gates that refuse; ``gates`` are all of them, in the order of the table. ``plan`` comes with
+    a prime signal whose levels exist.
     """
 
     bar_ms: Milliseconds
@@ -188,6 +214,7 @@ class ReportSignal(msgspec.Struct, frozen=True, tag="report_signal"):
     refused: list[str]
     gates: list[GateRow] = []
     source: str = ""  # the plug-in that gave the signal; empty: decide's own
+    plan: SignalPlan | None = None
 
 
 class ReportTrade(msgspec.Struct, frozen=True, tag="report_trade"):

@@ -32,6 +32,8 @@ REFUSE: Final = "refuse"
 UNKNOWN: Final = "unknown"
 LEVELS_SEEN: Final = 200  # of the local book, for the impact of the order
 FEEDS: Final = 6
+UNIVERSE: Final = "universe"
+DAY_BARS: Final = 288
 MISMATCH_BPS: Final = 50  # mark and middle farther apart than this disagree
 
 
@@ -301,8 +303,24 @@ def _levels(view: View, policy: Policy) -> Found:
     return _atleast(ratio, limit, 1_000, " D", missing=REFUSE)
 
 
+def _universe(view: View, policy: Policy) -> Found:
+    """
+    24 h of quote volume and trades (domain section 7) from the closed bars at hand: the venue's ticker/24hr is the same
+    sum, asked for by REST. Fewer bars speak for the day; ``feeds`` refuses until there are enough of them.
+    """
+    limit = f"≥ {policy.gate_day_quote_usdt / 1e6:g} M USDT and {policy.gate_day_trades} trades a day"
+    bars = view.state.bars.bars[-DAY_BARS:]
+    if not bars:
+        return "not known", limit, REFUSE
+    quote = sum(bar.quote_volume for bar in bars) * DAY_BARS // len(bars) // ONE_E8
+    trades = sum(bar.trades for bar in bars) * DAY_BARS // len(bars)
+    inside = quote >= policy.gate_day_quote_usdt and trades >= policy.gate_day_trades
+    return f"{quote / 1e6:.1f} M USDT, {trades} trades", limit, PASS if inside else REFUSE
+
+
 GATES: Final[tuple[Gate, ...]] = (
     Gate("feeds", "every feed of the symbol is whole and fresh", _feeds),
+    Gate(UNIVERSE, "the symbol is traded enough", _universe),
     Gate("position", "one position a symbol", _position),
     Gate("coverage", "enough of the factors speak", _coverage),
     Gate("data_quality", "the data are complete, in order, fresh and agree", _data_quality),

@@ -125,7 +125,9 @@ def bar(turn: Turn, event: Bar) -> bool:
     """Fold a bar of the stream; returns True when it was the next closed one."""
     state = turn.state
     if not event.closed:
+        state.forming = event
         return False
+    state.forming = None
     whole = not state.bars.gapped
     added = add_closed(state.bars, event)
     if added:

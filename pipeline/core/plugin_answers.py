@@ -16,6 +16,7 @@ FACTOR: Final = "factor"
 SIGNAL: Final = "signal"
 EXIT: Final = "exit"
 KINDS: Final = (FACTOR, SIGNAL, EXIT)
+CLOSE_RULE: Final = "PLUGIN"  # the rule that a close by an exit plug-in is told as
 
 
 class SaysNothing(msgspec.Struct, frozen=True, tag="nothing", gc=False):

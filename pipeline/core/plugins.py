@@ -21,6 +21,7 @@ from pipeline.core.exits.acts import close, tighten
 from pipeline.core.exits.rule import Fired, Phase, closable, phase_of
 from pipeline.core.plugin_answers import (
     ALLOWED,
+    CLOSE_RULE,
     EXIT,
     PluginAnswered,
     SaysClose,
@@ -39,7 +40,6 @@ from pipeline.core.stops import Candidate
 from pipeline.core.turn import Turn
 from pipeline.core.units import E8, Lots, Milliseconds, Ticks
 
-CLOSE_RULE: Final = "PLUGIN"
 OUTCOME: Final = "plugin"
 SILENT_QUESTIONS: Final = 3  # unanswered in a row: people are told once
 TIGHTEN_MS: Final = 60_000  # a plug-in moves a stop at most so often: the ratchet's moves a minute are the guards'

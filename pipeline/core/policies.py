@@ -184,5 +184,7 @@ class Policy(msgspec.Struct, frozen=True):
     gate_basis_bps: int = 100
     gate_funding_window_ms: Milliseconds = Milliseconds(300_000)
     gate_room_atr_permille: int = 600
+    gate_day_quote_usdt: int = 5_000_000
+    gate_day_trades: int = 10_000
     gate_wall_r_permille: int = 1_000
     gate_order_usdt: int = 10_000  # order size that impact is judged for: the largest of domain section 5

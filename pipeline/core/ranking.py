@@ -5,7 +5,7 @@ Decide reports every symbol's score once a closed bar; the newest words stand in
 the last word of a bar (every symbol that was known has spoken of it), else with the next tick. The best
 ``rules.shortlist`` are shortlisted (they get aggTrade, depth and a faster open interest); who is in leaves only when
 another is better by more than a tenth (hysteresis). Ties go by name, so that the same words give the same list. A
-symbol that decide no longer speaks of, or with too little coverage, is not ranked.
+symbol that decide no longer speaks of, with too little coverage, or outside the universe (a gate) is not ranked.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 from pipeline.core.account_state import AccountState, Ranked, RiskRules
 from pipeline.core.account_words import AccountOutput, SignalSeen, TiersTold
 from pipeline.core.bars import BAR_MS
+from pipeline.core.gates import UNIVERSE
 
 STAY_PERMILLE: Final = 900  # domain section 7: hysteresis to leave 10 %
 SILENT_MS: Final = 2 * BAR_MS + BAR_MS // 5  # decide has missed two bars of the symbol
@@ -51,7 +52,7 @@ def rank(state: AccountState, rules: RiskRules) -> None:
     scored: list[tuple[int, str]] = []
     for symbol, ranked in ranking.symbols.items():
         report = ranked.report
-        if report.coverage >= COVERAGE_PERMILLE and report.score:
+        if report.coverage >= COVERAGE_PERMILLE and report.score and UNIVERSE not in report.refused:
             strength = abs(report.score) * 1_000
             scored.append((-(strength // STAY_PERMILLE if symbol in before else strength // 1_000), symbol))
     scored.sort()

@@ -68,6 +68,7 @@ def rescale(state: SymbolState, new: Instrument) -> None:
     state.bars.gapped = gapped or state.bars.gapped
     state.bars.ahead = ahead
     state.open_interest_lots = grid.lots(state.open_interest_lots)
+    state.forming = None
     state.walls = None  # they stand in a grid of buckets; the book is asked for again anyway
     if state.foreign is not None:
         state.foreign.lots = grid.lots(state.foreign.lots)

@@ -15,7 +15,7 @@ from typing import Final
 
 from pipeline.core import gates, wall_watch
 from pipeline.core.bars import BAR_MS
-from pipeline.core.commands import GateRow, ReportSignal
+from pipeline.core.commands import GateRow, ReportSignal, SignalPlan
 from pipeline.core.events import Side
 from pipeline.core.level_factors import LevelFactors, level_factors
 from pipeline.core.policies import Policy
@@ -34,6 +34,8 @@ BARS_STRONG: Final = 2
 ODDS_FROM_PPM: Final = 600_000  # strength: 40 · clip((P − 0.60)/0.15, 0, 1) …
 ODDS_SPAN_PPM: Final = 150_000
 ODDS_PART: Final = 40_000
+VALID_MS: Final = 4 * 3_600_000
+ZONES_TOLD: Final = 4
 FACTOR_PARTS: Final = ("C", "V", "O")  # … + 20 · max(0, side · x)/100 of each
 
 
@@ -90,6 +92,36 @@ def _report(
         refused=gates.refusals(rows),
         gates=rows,
         source=source,
+        plan=_plan(state, scores, side) if stage == PRIME else None,
+    )
+
+
+def _plan(state: SymbolState, scores: Scores, side: Side) -> SignalPlan | None:
+    """What a prime signal proposes; None while its levels cannot be placed."""
+    planned, instrument, policy = _planned(state, side), state.instrument, state.policy
+    if isinstance(planned, str) or instrument is None or state.quote is None:
+        return None
+    touch, sign = state.quote.ask if side is Side.BUY else state.quote.bid, side.sign
+    middle = instrument.price_e8(touch)
+    nearest = sorted(
+        wall_watch.zones_of(state), key=lambda zone: (abs(zone.low_e8 + zone.high_e8 - 2 * middle), zone.low_e8)
+    )
+    return SignalPlan(
+        valid_until_ms=Milliseconds(state.log_ms + VALID_MS),
+        low=instrument.price_e8(min(touch, planned.limit)),
+        high=instrument.price_e8(max(touch, planned.limit)),
+        stop=instrument.price_e8(planned.stop),
+        target=instrument.price_e8(touch + sign * planned.target_distance),
+        last_target=instrument.price_e8(touch + sign * planned.last_target_distance),
+        first_share=policy.first_target_share_permille,
+        ratio=planned.target_distance * 1_000 // planned.stop_distance,
+        atr_1h=E8(state.bars.one_hour.e8(instrument.tick_e8)),
+        data_quality=gates.data_quality(state),
+        regime=scores.regime,
+        swings=(instrument.price_e8(scores.swing_low), instrument.price_e8(scores.swing_high)),
+        zones=[(zone.kind.value, E8(zone.low_e8), E8(zone.high_e8)) for zone in nearest[:ZONES_TOLD]],
+        basis_millibps=scores.basis_millibps,
+        funding_8h=E8(scores.funding_8h_e8),
     )
 
 
@@ -124,30 +156,35 @@ def _stage(
 
 def judge(state: SymbolState, side: Side) -> list[GateRow]:
     """Every gate of an entry on *side* now; scores must be known."""
-    scores, policy, instrument = state.scores, state.policy, state.instrument
+    scores, policy = state.scores, state.policy
     assert scores is not None, state.symbol
-    plan: Plan | str = "no instrument, quote or bars"
-    if instrument is not None and state.quote is not None and state.bars.ready:
-        found = plan_entry(
-            Wanted(side=side, lots=0, notional_e8=policy.gate_order_usdt * ONE_E8),
-            quote=state.quote,
-            instrument=instrument,
-            policy=policy,
-            atr_e8=state.bars.one_hour.e8(instrument.tick_e8),
-            factors=factors_of(state, side),
-            brackets=state.brackets,
-        )
-        plan = found.reason if isinstance(found, Refused) else found
     view = gates.View(
         state=state,
         scores=scores,
         side=side,
-        plan=plan,
+        plan=_planned(state, side),
         zones=wall_watch.zones_of(state),
         funding=(state.signal.last_funding_ms, state.signal.next_funding_ms),
         order_e8=policy.gate_order_usdt * ONE_E8,
     )
     return gates.judge(view, policy)
+
+
+def _planned(state: SymbolState, side: Side) -> Plan | str:
+    """The levels of an entry on *side* now, or why there are none."""
+    policy, instrument = state.policy, state.instrument
+    if instrument is None or state.quote is None or not state.bars.ready:
+        return "no instrument, quote or bars"
+    found = plan_entry(
+        Wanted(side=side, lots=0, notional_e8=policy.gate_order_usdt * ONE_E8),
+        quote=state.quote,
+        instrument=instrument,
+        policy=policy,
+        atr_e8=state.bars.one_hour.e8(instrument.tick_e8),
+        factors=factors_of(state, side),
+        brackets=state.brackets,
+    )
+    return found.reason if isinstance(found, Refused) else found
 
 
 def factors_of(state: SymbolState, side: Side) -> LevelFactors:

@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline.core.bars import BarHistory
 from pipeline.core.book import Book, BookImage
-from pipeline.core.events import MarkPrice, Quote, Stamp, TradingMode
+from pipeline.core.events import Bar, MarkPrice, Quote, Stamp, TradingMode
 from pipeline.core.factor_set import FactorState
 from pipeline.core.identity import symbol_tag
 from pipeline.core.instruments import Instrument
@@ -81,6 +81,7 @@ class SymbolState(msgspec.Struct):
     mark_stamp: Stamp | None = None
     book: Book = msgspec.field(default_factory=Book)
     bars: BarHistory = msgspec.field(default_factory=BarHistory)
+    forming: Bar | None = None  # the open bar: shown to people as provisional values, never decided on
     open_interest_lots: int = 0
     open_interest_ms: int = 0
     asks: dict[str, DataAsk] = msgspec.field(default_factory=dict)

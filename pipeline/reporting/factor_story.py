@@ -39,6 +39,9 @@ def told(record: FactorsRecord) -> str:
         together(record.scores),
         *(f"  {letter} {NAMES[letter]:<15}{row_told(row)}" for letter, row in record.factors.items()),
     ]
+    if record.provisional:
+        values = ", ".join(f"{letter} {row.value:+.1f}" for letter, row in record.provisional.items() if row.ready)
+        rows.append(f"  if the forming bar closed now: {values} (provisional: nothing decides on it)")
     levels = _levels(record.scores)
     return "\n".join([*rows, levels] if levels else rows)
 

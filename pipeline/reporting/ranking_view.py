@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.core.commands import GateRow
+from pipeline.core.commands import GateRow, SignalPlan
 from pipeline.core.events import Side
+from pipeline.core.units import format_e8
+from pipeline.reporting import words
 from pipeline.wire import records
 
 LETTERS: Final = ("T", "M", "S", "V", "C", "O", "B", "Q", "L", "I", "F")
@@ -47,6 +49,7 @@ class RankRow(msgspec.Struct, frozen=True):
     factors: dict[str, FactorCell]
     refused: list[str]
     gates: list[GateRow]
+    plan: SignalPlan | None = None
 
 
 class RankingView:
@@ -127,6 +130,7 @@ class RankingView:
             factors=_cells(found),
             refused=list(report.refused) if report is not None else [],
             gates=list(report.gates) if report is not None else [],
+            plan=report.plan if report is not None else None,
         )
 
 
@@ -154,7 +158,18 @@ def why_not(row: RankRow) -> str:
     ]
     if not row.refused:
         lines.append("  no gate refuses")
+    if row.plan is not None:
+        lines.append(f"  proposed: {plan_told(row.plan)}")
     return "\n".join(lines)
+
+
+def plan_told(plan: SignalPlan) -> str:
+    """Entry, stop and targets of a prime signal in one line."""
+    return (
+        f"enter {format_e8(plan.low)}–{format_e8(plan.high)}, stop {format_e8(plan.stop)}, targets "
+        f"{format_e8(plan.target)} ({plan.first_share / 10:g} %) and {format_e8(plan.last_target)}, "
+        f"{plan.ratio / 1_000:.2f} R to the first, until {words.moment(plan.valid_until_ms)}"
+    )
 
 
 def payload(rows: Iterable[RankRow], *, now_ms: int) -> dict[str, Any]:

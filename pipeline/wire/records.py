@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import msgspec
 
 from pipeline.core.commands import Decision, Intent, ReportPosition, ReportSignal, ReportTrade, RequestData
 from pipeline.core.events import Leg, RequestEnded, Side
-from pipeline.core.factor_values import FactorVector
+from pipeline.core.factors.factor import Factor
 from pipeline.core.scores import Scores
 from pipeline.core.units import E8, Lots, Milliseconds
 
@@ -135,8 +136,8 @@ class FactorRow(msgspec.Struct, frozen=True):
     detail: dict[str, float | str | bool]
 
 
-def factor_rows(vector: FactorVector) -> dict[str, FactorRow]:
-    """The rows of a vector by letter."""
+def factor_rows(factors: Mapping[str, Factor]) -> dict[str, FactorRow]:
+    """The rows of factors by letter."""
     return {
         letter: FactorRow(
             value=factor.value,
@@ -146,7 +147,7 @@ def factor_rows(vector: FactorVector) -> dict[str, FactorRow]:
             input_version=factor.input_version,
             detail=factor.detail,
         )
-        for letter, factor in vector.factors.items()
+        for letter, factor in factors.items()
     }
 
 
@@ -154,8 +155,9 @@ class FactorsRecord(msgspec.Struct, frozen=True):
     """
     All factors of a symbol as of the line ``cause`` (topic ``factors``, key = symbol), and the scores decisions read.
 
-    Published when a bar has closed or the price (``price``, E8) moved by 0.1 %. ``detail`` of a factor that is not
-    ready says why under ``missing``. Nothing decides on this record: the fold reads its own state.
+    Published when a bar has closed or the price (``price``, E8) moved by 0.1 %; between two closes with what the
+    forming bar would make of T M V C (``provisional``, domain 3.1), which nothing decides on. ``detail`` of a factor
+    that is not ready says why under ``missing``. Nothing decides on this record: the fold reads its own state.
     """
 
     symbol: str
@@ -164,6 +166,7 @@ class FactorsRecord(msgspec.Struct, frozen=True):
     price: E8
     factors: dict[str, FactorRow]
     scores: Scores
+    provisional: dict[str, FactorRow] = {}  # T M V C as they would stand if the forming bar closed now
 
 
 # -------------------------------------------------------------------------------------------------- account

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pipeline.core.account_state import Tier
 from pipeline.core.exits import RULES
+from pipeline.core.plugin_answers import CLOSE_RULE
 from pipeline.core.positions import Basis
 from pipeline.core.wall_state import WallVerdict
 from tests.sessions import test_adopted, test_exit_rules, test_levels
@@ -34,6 +35,14 @@ def rows() -> dict[str, tuple[str, list[str], list[str]]]:
     for name in test_adopted.STORIES:
         if "level" in name:
             found["LEVEL"][1].append(name)
+    plugins = "tests/pipeline/core/test_plugins.py"
+    found[CLOSE_RULE] = (
+        "an exit plug-in of the owner's says so",
+        tested(plugins, "test_an_exit_plug_in_closes"),
+        tested(
+            plugins, "test_a_shadow_says_what_it_would_do", "test_what_the_built_in_rules_have_begun_is_not_touched"
+        ),
+    )
     walls, risk = "tests/pipeline/core/test_walls.py", "tests/pipeline/core/test_risk.py"
     stops = "tests/sessions/test_stops.py"
     levels = {

@@ -12,7 +12,7 @@ from pipeline.core import state as states
 from pipeline.core.commands import Note, ShareBars
 from pipeline.core.events import Side
 from pipeline.wire.records import decode_factors, encode
-from tests.factor_log import BITCOIN, OTHER, Market, new_fold
+from tests.factor_log import BITCOIN, OTHER, Market, candle, new_fold
 from tests.pipeline.binance.frames import combined
 
 
@@ -246,3 +246,27 @@ def test_a_cascade_of_liquidations_moves_q(market: Market) -> None:
 
     assert record.factors["Q"].ready
     assert record.factors["Q"].detail["longs"] > record.factors["Q"].detail["shorts"]  # type: ignore[operator]
+
+
+def test_the_forming_bar_is_published_as_provisional_and_decides_nothing() -> None:
+    """Domain 3.1: T M V C as if it closed now stand in the record; scores and decisions are those without it."""
+    told, plain = Market(), Market()
+    for market in (told, plain):
+        market.busy(2)
+    told.frame(OTHER, candle(told.bars[OTHER][told.next_bar], OTHER, closed=False))
+    for market in (told, plain):
+        market.mark(OTHER, market.bars[OTHER][market.next_bar].open * 102 // 100)
+        market.tick(turns=(OTHER,))
+        market.flush()
+    early, without = told.published[-1], plain.published[-1]
+
+    assert (OTHER, OTHER) == (early.symbol, without.symbol)
+    assert (["T", "M", "V", "C"], {}) == (list(early.provisional), without.provisional)
+    assert early.provisional["T"] != early.factors["T"]
+    assert (without.factors, without.scores) == (early.factors, early.scores)
+    assert told.fold.states[OTHER].forming is not None
+    for market in (told, plain):
+        market.close_bar(OTHER, market.next_bar)
+        market.flush()
+    assert told.fold.states[OTHER].forming is None
+    assert told.fold.states[OTHER].factors == plain.fold.states[OTHER].factors

@@ -13,6 +13,7 @@ import msgspec
 from pipeline.core.exits import acts, endings, factors, market, protection, walls
 from pipeline.core.exits.rule import ExitRule, Fired, Unit, amount_of
 from pipeline.core.exits.table import RULES
+from pipeline.core.plugin_answers import CLOSE_RULE
 from pipeline.core.policies import Policy
 from pipeline.core.turn import Turn
 
@@ -53,7 +54,7 @@ class Row(msgspec.Struct, frozen=True):
 
 def effective(policy: Policy) -> list[Row]:
     """The table in its order."""
-    return [
+    rows = [
         Row(
             id=rule.id,
             condition=rule.text,
@@ -66,6 +67,29 @@ def effective(policy: Policy) -> list[Row]:
         )
         for rule in RULES
     ]
+    return [*rows, _plugins(policy)]
+
+
+def _plugins(policy: Policy) -> Row:
+    """
+    The row of the owner's own exit rules, below all others: no row of the table, for an answer asks, no event (it comes
+    as a line of its own, ``core.plugins``).
+    """
+    asked = [row for row in policy.plugins if row.kind == "exit"]
+    acting = [row for row in asked if not row.shadow]
+    names = ", ".join(f"{row.name} {row.version}{' (shadow)' if row.shadow else ''}" for row in asked)
+    return Row(
+        id=CLOSE_RULE,
+        condition=f"an exit plug-in says so: {names or 'none is configured'}",
+        confirmation="at once",
+        action="close at market, or tighten the stop",
+        since="0.3",
+        on=bool(acting),
+        may_be_off=True,
+        parameters=tuple(
+            (f"{row.name}.{name}", getattr(row, name)) for row in asked for name in ("every_ms", "deadline_ms")
+        ),
+    )
 
 
 def _confirmation(rule: ExitRule, policy: Policy) -> str:

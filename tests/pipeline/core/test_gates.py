@@ -93,8 +93,14 @@ def no_reward(session: Session, _: Side) -> None:
     session.state.policy = msgspec.structs.replace(session.state.policy, target_min_permille_of_stop=2_000)
 
 
+def idle(session: Session, _: Side) -> None:
+    bars = session.state.bars.bars
+    bars[:] = [msgspec.structs.replace(bar, trades=34) for bar in bars]  # 288 of them make 9,792
+
+
 CASES: dict[str, Callable[[Session, Side], None]] = {
     "feeds": lost_feed,
+    "universe": idle,
     "position": held,
     "coverage": scored(coverage=599),
     "data_quality": late,
@@ -229,3 +235,19 @@ def test_a_crossed_or_empty_quote_is_no_spread() -> None:
     assert {"feeds", "spread", "levels", "data_quality"} <= set(gates.refusals(list(found.values())))
     session.state.quote = Quote(1, Ticks(0), Lots(0), Ticks(0), Lots(0), Milliseconds(0))
     assert gates.REFUSE == rows(session.state, Side.SELL)["spread"].verdict
+
+
+def test_the_day_of_the_universe_is_summed_from_closed_bars() -> None:
+    """5 M USDT and 10,000 trades in 288 bars, the newest ones; a shorter past speaks for the day."""
+    state = ready().state
+    bar = state.bars.bars[0]
+
+    def verdict(count: int, quote: int, trades: int) -> str:
+        told = msgspec.structs.replace(bar, quote_volume=E8(quote * ONE_E8), trades=trades)
+        old = msgspec.structs.replace(bar, quote_volume=E8(0), trades=0)
+        state.bars.bars[:] = [old] * 12 + [told] * count if count == 288 else [told] * count
+        return rows(state, Side.BUY)["universe"].verdict
+
+    assert [gates.PASS, gates.REFUSE] == [verdict(288, quote, 35) for quote in (17_362, 17_361)]
+    assert [gates.PASS, gates.REFUSE] == [verdict(200, 20_000, trades) for trades in (35, 34)]
+    assert gates.REFUSE == verdict(0, 0, 0)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.account_state import RiskRules
 from pipeline.core.account_words import AccountTicked, TiersTold
+from pipeline.core.bars import BAR_MS
 from pipeline.core.events import Side
 from pipeline.core.ranking import SILENT_MS
 from pipeline.core.units import Milliseconds
@@ -32,6 +33,11 @@ def ticked(account: Account, *, after_ms: int = 1) -> list[TiersTold]:
     """A tick; returns the tiers that it told."""
     account.fold(AccountTicked(), after_ms=after_ms)
     return account.tiers
+
+
+def after(bars: int) -> Milliseconds:
+    """The close of so many bars after the one that words speak of by default."""
+    return Milliseconds(signal("A").report.bar_ms + bars * BAR_MS)
 
 
 def tiers(told: list[TiersTold]) -> list[list[str]]:
@@ -66,6 +72,15 @@ def test_a_silent_or_uncovered_symbol_is_not_ranked() -> None:
     assert [[]] == tiers(ticked(account))
 
 
+def test_a_symbol_outside_the_universe_is_not_shortlisted() -> None:
+    """Too few trades or too little volume a day; refused by another gate it is watched all the same."""
+    account = desk(2)
+    account.fold(signal("A", refused=["universe"]))
+    account.fold(signal("B", refused=["spread"]))
+
+    assert [["B"]] == tiers(ticked(account))
+
+
 def test_nothing_is_ranked_without_a_word() -> None:
     """A tick without a new word costs nothing and says nothing."""
     account = desk(2)
@@ -79,7 +94,7 @@ def test_the_last_word_of_a_bar_ranks_at_once() -> None:
     """When every known symbol has spoken of the newer bar nobody waits for the tick; a new symbol waits for none."""
     account = desk(1)
     ranked(account, {"A": 50_000, "B": 40_000})
-    bar = Milliseconds(600_000)
+    bar = after(1)
     account.fold(signal("B", bar_ms=bar, score=60_000))
     account.fold(signal("C", bar_ms=bar, score=99_000))
     before = account.state.ranking.shortlisted
@@ -94,7 +109,7 @@ def test_who_has_gone_silent_is_waited_for_by_the_tick_alone() -> None:
     account = desk(1)
     ranked(account, {"A": 50_000, "B": 40_000, "C": 30_000})
     for number in (2, 3, 4):
-        bar = Milliseconds(number * 300_000)
+        bar = after(number)
         account.now += SILENT_MS // 2
         account.fold(signal("B", bar_ms=bar, score=10_000 * number))
         account.fold(signal("C", bar_ms=bar, score=5_000))

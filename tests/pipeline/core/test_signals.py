@@ -17,7 +17,7 @@ from pipeline.core.turn import Turn
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
 from tests.core_scores import scores
 from tests.core_signals import PRICE, ready, strong
-from tests.sessions.script import BAR_MS, START_MS, Session
+from tests.sessions.script import BAR_MS, INSTRUMENT, START_MS, Session
 
 SIDES = (Side.BUY, Side.SELL)
 
@@ -65,6 +65,33 @@ def test_prime_needs_two_strong_bars_of_three(side: Side) -> None:
     assert [("watch", False), ("watch", False), ("watch", False), ("watch", False)] == stages(
         ready(side), [(side, {}), (side, weak), (side, weak), (side, {})]
     )
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_prime_signal_says_what_it_proposes_and_no_other_does(side: Side) -> None:
+    """Domain section 5: entry band, stop, targets, their ratio, four hours; mirrored for a short."""
+    session, sign = ready(side), side.sign
+    weak, report = told(session, 1, side), told(session, 2, side)
+    assert weak is not None and report is not None and weak.plan is None
+    plan = report.plan
+    assert plan is not None
+    touch, limit = (plan.low, plan.high) if sign > 0 else (plan.high, plan.low)
+
+    assert report.price == touch and sign * (limit - touch) > 0
+    assert sign * (touch - plan.stop) > 0 and sign * (plan.last_target - plan.target) > 0
+    assert plan.ratio == abs(plan.target - touch) * 1_000 // abs(touch - plan.stop) >= 1_200
+    assert (plan.valid_until_ms - session.state.log_ms, plan.first_share) == (4 * 3_600_000, 500)
+    assert plan.swings == tuple((PRICE + away) * INSTRUMENT.tick_e8 for away in (-1_000, 1_000))
+
+
+def test_a_prime_signal_without_levels_proposes_nothing() -> None:
+    """A gate tells why; there is no half plan."""
+    session = ready()
+    told(session, 1)
+    session.state.policy = msgspec.structs.replace(session.state.policy, target_min_permille_of_stop=2_000)
+    report = told(session, 2)
+
+    assert report is not None and (report.stage, report.plan) == ("prime", None) and "levels" in report.refused
 
 
 def test_a_strong_bar_of_the_other_side_confirms_nothing() -> None:
@@ -125,7 +152,7 @@ def test_quiet_scores_are_ranked_all_the_same() -> None:
     report = told(ready(), 1, score=0)
 
     assert report is not None
-    assert ("none", False, 17) == (report.stage, report.fresh, len(report.gates))
+    assert ("none", False, 18) == (report.stage, report.fresh, len(report.gates))
 
 
 def entry(side: Side, now: int, **changes: Any) -> EntryAdmitted:

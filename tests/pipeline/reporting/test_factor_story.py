@@ -24,7 +24,7 @@ def published() -> FactorsRecord:
         cause="3/7/1",
         at_ms=Milliseconds(vector.at_ms),
         price=E8(6_000_012_000_000),
-        factors=factor_rows(vector),
+        factors=factor_rows(vector.factors),
         scores=scores_of(vector, factors, parameters=DEFAULT),
     )
 
@@ -44,6 +44,15 @@ def test_every_factor_has_its_line_and_a_missing_one_its_reason(record: FactorsR
     assert "no book yet" in lines[10] and "not ready" in lines[10]
     assert "quality 1.00" in lines[2] and "label" in lines[2]
     assert "swing high" in lines[13]
+
+
+def test_provisional_values_are_told_as_such(record: FactorsRecord) -> None:
+    """Of the forming bar, in a line of their own."""
+    early = {letter: record.factors[letter] for letter in "TMVC"}
+    text = told(msgspec.structs.replace(record, provisional=early))
+
+    assert f"if the forming bar closed now: T {early['T'].value:+.1f}" in text and "nothing decides on it" in text
+    assert "forming" not in told(record)
 
 
 @pytest.mark.parametrize(
