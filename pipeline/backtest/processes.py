@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import httpx
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -49,8 +51,13 @@ HOUR_MS: Final = 3_600_000
 AGO_MS: Final = 3 * HOUR_MS  # hastened time must not run into the broker's future: it refuses records of it
 BEGIN_MS: Final = (29 * 60 + 32) * 1_000  # past the hour, as in virtual time: 28 s before a bar closes
 START_PACE: Final = 0.3  # while the processes start: the market has begun, and the first bar must not miss them
+CAREFUL_PACE: Final = 3.0  # until a position is open: an entry that comes two seconds late is stale
+CAREFUL_MS: Final = 60_000  # but not for longer: then there will be none at this bar
 SECONDS: Final = 900.0  # of the machine, for one situation
-LOOK_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 0.1
+LAG_SECONDS: Final = 1.5  # of the market: decide further behind what was appended makes time slower
+SLOWER, FASTER, SLOWEST = 0.6, 1.1, 1.0
+LAG: Final = re.compile(r"^perpguard_fold_lag_seconds\{[^}]*\} (\S+)$", re.MULTILINE)
 SETTLED_MS: Final = 15_000
 QUIET_MS: Final = 120_000
 EXPLAIN_SECONDS: Final = 60.0
@@ -63,7 +70,7 @@ class Played(msgspec.Struct, frozen=True):
     verdict: Verdict
     machine_seconds: float
     market_seconds: float
-    pace: float
+    worst_lag_seconds: float
     held_seconds: float
     naked_by_episode: list[int]
     explained: list[str]
@@ -119,8 +126,9 @@ async def _play(
     pacer.start()
     try:
         async with set_stage(options, (SYMBOL,), view, around) as stage:
-            one = _Situation(name, stage, clock, pacer, began=began)
-            await one.play(begin_ms, pace)
+            async with httpx.AsyncClient() as metrics:
+                one = _Situation(name, stage, clock, pacer, metrics, began=began)
+                await one.play(begin_ms, pace)
             played = await one.judge(file)
             if played.verdict.holds and not keep:
                 stage.let_go()
@@ -147,14 +155,19 @@ async def make_topics(brokers: str, prefix: str) -> None:
 class _Situation:
     """One situation on a stage that is set."""
 
-    def __init__(self, name: str, stage: Stage, clock: SharedClock, pacer: Pacer, *, began: float) -> None:
+    def __init__(
+        self, name: str, stage: Stage, clock: SharedClock, pacer: Pacer, metrics: httpx.AsyncClient, *, began: float
+    ) -> None:
         self.name = name
         self.expected: Expected = EXPECTED[name]
         self.stage = stage
         self.clock = clock
         self.pacer = pacer
+        self.metrics = metrics
         self.began = began
         self.begin_ms = self.end_ms = 0
+        self.limit = CAREFUL_PACE
+        self.worst_lag = 0.0
 
     @property
     def now_ms(self) -> int:
@@ -166,28 +179,27 @@ class _Situation:
         stage, say = self.stage, self.stage.view.step
         await ready(stage)
         self.begin_ms = begin_ms
-        self.clock.set_pace(pace)
+        self.limit = min(CAREFUL_PACE, pace)
+        self.clock.set_pace(self.limit)
         began = (self.now_ms - begin_ms) / 1_000
         say(f"{self.name}: ready {began:.1f} s after the market began; now up to {pace:g} times as fast as real time")
         until_ms = self.begin_ms + self.expected.seconds * 1_000
         ended_ms = 0
         while self.now_ms < until_ms and not (ended_ms and self.now_ms > ended_ms + SETTLED_MS):
             await self._look()
-            if not ended_ms and await self._ended():
+            summary = await self.stage.exchange.summary()
+            if summary["episodes"] or self.now_ms > begin_ms + CAREFUL_MS:
+                self.limit = pace
+            if not ended_ms and summary["episodes"] and not open_episodes(summary):
                 ended_ms = self.now_ms
         await self._flatten()
         self.end_ms = self.now_ms
-        self.clock.set_pace(1.0)
+        await self._caught_up()
         say(f"{self.name}: {(self.end_ms - self.begin_ms) / 1_000:.0f} s of market are over, stopping")
         await asyncio.to_thread(self.stage.stop_pipeline)
         for part, slot in SLOTS.items():
             if part != "simulator":
                 self.clock.free(slot)
-
-    async def _ended(self) -> bool:
-        """A position was there, and none is."""
-        summary = await self.stage.exchange.summary()
-        return bool(summary["episodes"]) and not open_episodes(summary)
 
     async def _flatten(self) -> None:
         """What is still open is closed as by hand, and waited for: then the situation has not ended as expected."""
@@ -199,8 +211,12 @@ class _Situation:
             await self._look()
 
     async def _look(self) -> None:
-        """A moment later; raises PartFailed, BrokerDied, Stopped."""
+        """A moment later, time as fast as decide keeps up; raises PartFailed, BrokerDied, Stopped."""
         await asyncio.sleep(LOOK_SECONDS)
+        lag = await self._lag()
+        self.worst_lag = max(self.worst_lag, lag)
+        change = SLOWER if lag > LAG_SECONDS else FASTER
+        self.clock.set_pace(max(SLOWEST, min(self.limit, self.clock.pace * change)))
         self.stage.fleet.check()
         self.stage.kafka.check()
         if time.monotonic() - self.began > SECONDS:
@@ -210,6 +226,26 @@ class _Situation:
                 f"{self.name}: not over within {SECONDS:.0f} s; {passed:.0f} s of market passed"
                 + (f", time waits for {', '.join(waiting)}" if waiting else "")
             )
+
+    async def _lag(self) -> float:
+        """How far decide is behind the newest records, in seconds of the market: what queues in Kafka nobody sees."""
+        port = self.stage.fleet.parts["decide"].environment["PERPGUARD_METRICS_PORT"]
+        try:
+            answer = await self.metrics.get(f"http://127.0.0.1:{port}/metrics")
+        except httpx.TransportError:
+            return LAG_SECONDS  # too busy to say, or gone: the fleet's check tells
+        return max((float(lag) for lag in LAG.findall(answer.text)), default=0.0)
+
+    async def _caught_up(self) -> None:
+        """In real time, until decide has folded what was appended and account has heard of it."""
+        self.limit = 1.0
+        self.clock.set_pace(self.limit)
+        until_ms = self.now_ms + QUIET_MS
+        while await self._lag() > LAG_SECONDS and self.now_ms < until_ms:
+            await self._look()
+        until_ms = self.now_ms + 2_000
+        while self.now_ms < until_ms:
+            await self._look()
 
     async def judge(self, clock_file: Path) -> Played:
         """Replay, explain, and hold everything against what is expected."""
@@ -246,7 +282,7 @@ class _Situation:
             verdict=found,
             machine_seconds=round(time.monotonic() - self.began, 1),
             market_seconds=round((self.end_ms - self.begin_ms) / 1_000, 1),
-            pace=self.clock.pace,
+            worst_lag_seconds=round(self.worst_lag, 1),
             held_seconds=round(self.pacer.held_seconds, 1),
             naked_by_episode=naked,
             explained=[story.told(steps) for steps in stories],

@@ -21,7 +21,7 @@ from connectors.exchange_simulator.situations import SITUATIONS, SYMBOL, past_ba
 from connectors.exchange_simulator.synthetic import SyntheticMarket
 from pipeline.backtest.expected import EXPECTED, Expected
 from pipeline.backtest.run import Backtest, EntryRule, Market, Trace
-from pipeline.core.commands import Decision, ReportTrade
+from pipeline.core.commands import Alert, AnswerAdmission, Decision, Note, ReportTrade
 from pipeline.reporting import story
 from pipeline.reporting.ranking_view import RankingView, why_not
 from pipeline.reporting.words import outcome
@@ -158,7 +158,7 @@ def judge(name: str, trace: Trace, decided: list[Decision], steps: list[story.St
     told = story.told(steps) or why
     missing = _refused(expected, trade_count=len(trades), why=why) if expected.refused_by else _missing(expected, steps)
     promises = [
-        *([] if expected.refused_by else _ended(expected, trace, trades)),
+        *([] if expected.refused_by else _ended(expected, trace, trades, decided)),
         (expected.noticed in _words(decided), f"nobody noticed {expected.noticed!r}"),
         (trace.naked_ms < NAKED_MS, f"naked for {trace.naked_ms} ms"),
         (trace.equal, f"the second fold differs: {trace.difference}"),
@@ -184,13 +184,24 @@ def judge(name: str, trace: Trace, decided: list[Decision], steps: list[story.St
     )
 
 
-def _ended(expected: Expected, trace: Trace, trades: list[ReportTrade]) -> list[tuple[bool, str]]:
+def _nothing(decided: list[Decision]) -> str:
+    """Why an entry that was asked for opened nothing, in words; empty when none was."""
+    outputs = [output for decision in decided for output in decision.outputs]
+    answers = [one.reason for one in outputs if isinstance(one, AnswerAdmission) and not one.used]
+    notes = [one.text for one in outputs if isinstance(one, Note | Alert) and "entry" in one.code]
+    return "; ".join(answers + notes)
+
+
+def _ended(
+    expected: Expected, trace: Trace, trades: list[ReportTrade], decided: list[Decision]
+) -> list[tuple[bool, str]]:
     """A position from a signal, that ended as expected, by the rules expected."""
     first = trades[0] if trades else None
     signals = trace.rules.get("signal", 0)
-    declined = ", ".join(name for name in trace.rules if name.startswith("entry_declined"))
+    nothing = "" if trades else _nothing(decided)
     return [
-        (first is not None, f"no position was opened{' (' + declined + ')' if declined else ''}"),
+        (first is not None, "no position was opened"),
+        (not nothing, f"the entry came to nothing: {nothing}"),
         (signals >= len(trades) > 0, f"{len(trades)} positions, {signals} signals: not all from a signal"),
         (
             first is not None and (first.reason, first.outcome) == (expected.reason, expected.outcome),

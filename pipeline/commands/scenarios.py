@@ -90,6 +90,7 @@ def _figures(one: Played) -> dict[str, Any]:  # Any: JSON
         "machine_seconds": one.machine_seconds,
         "market_seconds": one.market_seconds,
         "held_seconds": one.held_seconds,
+        "worst_lag_seconds": one.worst_lag_seconds,
         "naked_ms_by_position": one.naked_by_episode,
         "memory_mb": one.memory_mb,
         "load_average": os.getloadavg()[0],

@@ -57,7 +57,7 @@ def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         verdict=GOOD,
         machine_seconds=40.0,
         market_seconds=560.0,
-        pace=30.0,
+        worst_lag_seconds=0.4,
         held_seconds=9.0,
         naked_by_episode=[20],
         explained=["a story"],
