@@ -129,6 +129,8 @@ class Execute:
             on_taken=self.outbox.begin,
             on_fault=partial(end_process, "execute"),
         )
+        if self._order_socket is not None:
+            self._order_socket.on_word = self.executor.desk.alert
         self.ready = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
 

@@ -202,6 +202,7 @@ class Session:
 
     async def listen(self) -> None:
         """Give every answer to whoever asked, until the connection ends; then nobody waits any more."""
+        reason = "its reader ended"
         try:
             while True:
                 frame = _frames.decode(await self._wire.receive())
@@ -215,11 +216,12 @@ class Session:
             reason = str(error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = f"a frame that is none: {error}"
-        self.retired.set()
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(WireCut(reason))
-        self._waiting.clear()
+        finally:  # however it ends, nobody may go on waiting for it
+            self.retired.set()
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(WireCut(reason))
+            self._waiting.clear()
         await self._wire.close()
 
     def _spoken_to(self, frame: _Frame) -> None:
@@ -260,7 +262,8 @@ class SocketVenue:
     """
     The venue with orders by socket and everything by REST that the socket does not carry.
 
-    *open_wire* makes a connection (raises WireCut, WireLimited); *now_ms* and *now_ns* are our clock.
+    *open_wire* makes a connection (raises WireCut, WireLimited); *now_ms* and *now_ns* are our clock. ``on_word`` is
+    called with (code, severity, text) of what people must hear.
     """
 
     def __init__(
@@ -276,6 +279,7 @@ class SocketVenue:
         self._key = key
         self._open_wire = open_wire
         self._now_ms, self._now_ns = now_ms, now_ns
+        self.on_word: Callable[[str, str, str], None] = lambda code, severity, text: None
         self._session: Session | None = None
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -293,7 +297,7 @@ class SocketVenue:
 
     def start(self, admit: Callable[[int], Awaitable[None]]) -> None:
         """Keep a socket logged on from now on; *admit* waits until so much request weight may be used."""
-        self._spawn(self._keep(admit))
+        self._spawn(self._stand(admit))
 
     async def close(self) -> None:
         """End every socket."""
@@ -340,6 +344,25 @@ class SocketVenue:
         )
 
     # ---- the socket
+
+    async def _stand(self, admit: Callable[[int], Awaitable[None]]) -> None:
+        """``_keep`` for ever: a fault of ours in it sends orders by REST, is told, and it begins anew in a minute."""
+        while True:
+            try:
+                await self._keep(admit)
+            except Exception as fault:
+                text = f"orders go by REST, the next try is in {LONGEST_WAIT_SECONDS:g} s: {fault!r}"
+                log.exception("order_socket_lost")
+                self.on_word("order_socket_lost", "critical", text)
+            else:
+                text = "orders go by REST until a restart: the venue refuses the key of the order socket"
+                self.on_word("order_socket_key_refused", "critical", text)
+                return
+            finally:
+                session, self._session = self._session, None
+                if session is not None:
+                    self._spawn(session.end())
+            await asyncio.sleep(LONGEST_WAIT_SECONDS)
 
     async def _keep(self, admit: Callable[[int], Awaitable[None]]) -> None:
         """One logged-on socket after another; the next one stands before an old one is given up."""
@@ -404,7 +427,13 @@ class SocketVenue:
         assert asyncio.iscoroutine(work)
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("order_socket_task_failed", fault=repr(fault))
+            self.on_word("order_socket_lost", "critical", f"a task of the order socket ended: {fault!r}")
 
 
 class WebSocketWire:

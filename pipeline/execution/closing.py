@@ -26,6 +26,7 @@ from pipeline.core.events import Leg, Side, Verdict
 from pipeline.core.rate_limits import Lane
 from pipeline.core.units import Lots, Milliseconds, NotADecimal, Ticks, parse_e8
 from pipeline.execution.cancelling import Canceller
+from pipeline.execution.cover import Cover
 from pipeline.execution.desk import Desk, Guarded, LiveOrder
 from pipeline.execution.in_doubt import Doubts, read_positions
 from pipeline.execution.sender import Purpose, Sender, Sent
@@ -77,7 +78,7 @@ class Closer:
         position a symbol. Without that mistake a close of an old position must never meet a new one.
         """
         for position in self._desk.of_symbol(symbol):
-            if position.let_go and not position.flat and position.side is side:
+            if position.let_go_by is not None and not position.flat and position.side is side:
                 return position
         return None
 
@@ -318,13 +319,39 @@ class Closer:
                 position.flat = False
                 text = f"{position.id}: asked to sweep, but the venue shows an open position; its stops stay"
                 desk.alert("sweep_refused", "critical", text, symbol)
-                position.let_go = True
+                position.let_go_by = record
                 desk.want_audit(symbol)
                 self._sender.refuse(self._purpose(position, record.id, 0), "position is not flat")
             else:
                 position.swept = True
                 desk.positions.pop(position.id, None)
         self._sender.settle(record.id, symbol=symbol, position=position.id, closed=stops_may_go)
+
+    def told(self, symbol: str, lots: int) -> None:
+        """The user stream states a quantity: a position that decide has let go of may be over now."""
+        for position in self._desk.of_symbol(symbol) if not lots else ():
+            self._sweep_later(position)
+
+    def judged(self, verdicts: tuple[Cover, ...]) -> None:
+        """A read of the auditor: what decide has let go of and the venue does not show any more is swept."""
+        shown = {verdict.symbol for verdict in verdicts}
+        for position in self._desk.positions.values():
+            if position.symbol not in shown:
+                self._sweep_later(position)
+
+    def _sweep_later(self, position: Guarded) -> None:
+        record = position.let_go_by
+        if record is not None and not position.closing and not position.swept:
+            self._desk.spawn(self._sweep_again(record, position), f"sweep again {record.id}")
+
+    async def _sweep_again(self, record: IntentRecord, position: Guarded) -> None:
+        """
+        Decide let go of a position that the venue still showed, so nobody sweeps its orders when it ends after all; and
+        a closePosition stop that stays would close the next one. Zero is believed from a second read a second later.
+        """
+        await asyncio.sleep(SECOND_READ_MS / 1_000)
+        if position.id in self._desk.positions and not position.swept and not position.closing:
+            await self.sweep(record, position)
 
     async def _cancel_legs(self, position: Guarded, legs: tuple[Leg, ...], intent: str) -> None:
         """Cancel what rests of these legs, side by side: one that nobody finds takes a second to be given up."""

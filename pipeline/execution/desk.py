@@ -85,7 +85,7 @@ class Guarded(msgspec.Struct):
     at_risk_e8: int = 0  # what a close of it saves, as decide sees it: of closes that wait, the largest goes first
     flat: bool = False
     swept: bool = False
-    let_go: bool = False  # decide has asked to sweep it while the venue shows it: nobody speaks for it any more
+    let_go_by: IntentRecord | None = None  # decide asked to sweep it while the venue shows it: nobody speaks for it now
 
     def live(self, leg: Leg, *, doubtful: bool = False) -> list[LiveOrder]:
         """Orders of a leg that are known to rest; with *doubtful* those that may, too."""

@@ -28,6 +28,7 @@ from pipeline.wire.records import Attempted, IntentRecord
 STALE_MS: Final = 1_000  # an entry whose cause is older is refused (architecture 2.3)
 MINUTE_MS: Final = 60_000
 GONE_KEPT: Final = 64
+PREPARED_MS: Final = 600_000  # then leverage and margin type are set again: somebody may have changed them by hand
 NO_NEED_TO_CHANGE: Final = -4046  # the margin type is as wanted already
 ENDED_STATUS: Final = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
 
@@ -40,7 +41,7 @@ class Entries:
         self._sender = sender
         self._doubts = doubts
         self._rails = rails
-        self._prepared: dict[str, int] = {}  # symbol → leverage set by this process, with isolated margin
+        self._prepared: dict[str, tuple[int, int]] = {}  # symbol → (leverage set with isolated margin, when)
         self._gone: dict[str, Guarded] = {}  # ended without a fill; should one come after all, it is guarded again
 
     async def open(self, record: IntentRecord) -> None:
@@ -194,9 +195,15 @@ class Entries:
         """
         Isolated margin and the leverage, set at the venue before the first entry of the symbol and whenever another
         leverage is wanted; "" when they are, else why the entry must not go. Both may be asked for twice. They go by
-        the lane of queries: in that of entries each would wait half a second, and the entry be stale by then.
+        the lane of queries: in that of entries each would wait half a second, and the entry be stale by then. What was
+        set holds for ten minutes, and until the user stream tells of a change (``configured``).
         """
-        if not leverage or self._prepared.get(symbol) == leverage:
+        now = self._desk.clock.now_ms()
+        known, since_ms = self._prepared.get(symbol, (0, 0))
+        if now - since_ms > PREPARED_MS:
+            known = 0
+            self._prepared.pop(symbol, None)
+        if not leverage or known == leverage:
             return ""
         try:
             if symbol not in self._prepared:
@@ -209,8 +216,18 @@ class Entries:
         except ReadFailed as error:
             self._prepared.pop(symbol, None)
             return f"venue: leverage {leverage} is not set: {error.args[0]}"
-        self._prepared[symbol] = leverage
+        self._prepared[symbol] = (leverage, now)
         return ""
+
+    def configured(self, symbol: str, leverage: int | None) -> None:
+        """
+        The user stream tells that leverage or margin type (None) of *symbol* was changed, "" of any: what this process
+        set by itself says the same again and changes nothing.
+        """
+        if not symbol:
+            self._prepared.clear()
+        elif leverage is None or self._prepared.get(symbol, (leverage, 0))[0] != leverage:
+            self._prepared.pop(symbol, None)
 
     def _late(self, record: IntentRecord, bracket: OpenBracket, *, ahead_ms: int = 0) -> str:
         now = self._desk.clock.now_ms() + ahead_ms

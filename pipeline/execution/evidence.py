@@ -57,10 +57,17 @@ class _Row(msgspec.Struct):
     s: str
     pa: str
     ps: str = "BOTH"
+    mt: str = ""
 
 
 class _Account(msgspec.Struct):
     P: list[_Row] = []
+    m: str = ""
+
+
+class _Setting(msgspec.Struct):
+    s: str = ""
+    l: int = 0  # noqa: E741 - the venue's name
 
 
 class _Frame(msgspec.Struct):
@@ -68,6 +75,7 @@ class _Frame(msgspec.Struct):
     E: int | str = 0
     o: _Order | None = None
     a: _Account | None = None
+    ac: _Setting | None = None
     s: str = ""
     c: str = ""
     l: str = "0"  # noqa: E741 - the venue's name
@@ -94,6 +102,7 @@ class Evidence:
         self.malformed = 0
         self.on_sighting: Callable[[Sighting], None] = _nothing
         self.on_position: Callable[[str, int, int], None] = _nothing
+        self.on_setting: Callable[[str, int | None], None] = _nothing  # leverage, or margin type (None), of a symbol
         self._lite: dict[str, dict[int, int]] = {}  # client id → trade id → lots
         self._waiters: dict[str, list[asyncio.Event]] = {}
         self._decoder = msgspec.json.Decoder(_Frame)
@@ -192,10 +201,14 @@ class Evidence:
         elif frame.e == "ACCOUNT_UPDATE" and frame.a is not None:
             for row in frame.a.P:
                 instrument = self._instruments.get(row.s)
+                if frame.a.m == "MARGIN_TYPE_CHANGE" and row.mt != "isolated":
+                    self.on_setting(row.s, None)
                 if instrument is not None and row.ps == "BOTH":
                     lots = instrument.whole_lots(row.pa)
                     self.positions[row.s] = (lots, event_ms)
                     self.on_position(row.s, lots, event_ms)
+        elif frame.e == "ACCOUNT_CONFIG_UPDATE" and frame.ac is not None and frame.ac.s:
+            self.on_setting(frame.ac.s, frame.ac.l)
 
 
 def _merged(before: Sighting, after: Sighting) -> Sighting:

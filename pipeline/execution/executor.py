@@ -38,6 +38,7 @@ from pipeline.execution.adoption import Adopter
 from pipeline.execution.auditor import Auditor
 from pipeline.execution.cancelling import Canceller
 from pipeline.execution.closing import Closer
+from pipeline.execution.cover import Cover
 from pipeline.execution.data import Data
 from pipeline.execution.desk import Desk, Limits, WantedRail
 from pipeline.execution.entries import Entries
@@ -126,11 +127,12 @@ class Executor:
         self.user_stream = UserStream(self.desk, self._sender, ws_url) if ws_url else None
         self._loops: list[asyncio.Task[None]] = []
         self._adopter = Adopter(self.desk, self._sender, policy=limits.foreign_positions)
-        self.desk.on_verdicts = self._adopter.judged
+        self.desk.on_verdicts = self._judged
         self._recovery: Recovery | None = None
         self._valid_until_ms = 0
         self.desk.evidence.on_sighting = self._sighted
         self.desk.evidence.on_position = self._position_told
+        self.desk.evidence.on_setting = self._entries.configured
         self.desk.on_bad_filters = self.data.doubt_filters
         self.desk.want_audit = self._want_audit
 
@@ -143,7 +145,8 @@ class Executor:
         self._loops.append(contact)
         for record in await desk.journal.read(desk.index.restore):
             desk.index.apply(record)
-        desk.entries_ms = list(desk.index.entries_ms)
+        desk.entries_ms = list(desk.index.entries_at.values())
+        desk.moves_ms = list(desk.index.moves_at.values())
         rate_limits.resume_day(self.lanes.window, desk.clock.now_ms(), *desk.index.day)
         self.lease.usage = lambda: (self.lanes.window.day, self.lanes.window.day_used)
         predecessor_ms = desk.index.lease_ms
@@ -376,8 +379,13 @@ class Executor:
             if intent_of(sighting.client_id) == position.id and leg_of(sighting.client_id) is Leg.ENTRY:
                 self._entries.seen(sighting, position)
 
+    def _judged(self, verdicts: tuple[Cover, ...]) -> None:
+        self._adopter.judged(verdicts)
+        self._closer.judged(verdicts)
+
     def _position_told(self, symbol: str, lots: int, event_ms: int) -> None:
         self._adopter.told(symbol, lots)
+        self._closer.told(symbol, lots)
         for position in self.desk.of_symbol(symbol):
             signed = lots * position.side.sign
             if signed > position.filled and not position.entry_over and self._entries.may_speak_of(position, event_ms):

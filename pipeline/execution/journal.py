@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.core.commands import OpenBracket
+from pipeline.core.commands import MoveStop, OpenBracket
 from pipeline.core.events import Leg, RequestEnded, Verdict
 from pipeline.core.identity import DIGITS, intent_of
 from pipeline.wire.records import (
@@ -116,7 +116,8 @@ class _Image(msgspec.Struct):
     outcomes: dict[str, list[AttemptEnded]]
     ordinals: dict[str, dict[Leg, int]]
     settled: list[str]
-    entries_ms: list[int] = []
+    entries_at: dict[str, int] = {}
+    moves_at: dict[str, int] = {}
     day: tuple[int, int] = (0, 0)
 
 
@@ -134,7 +135,8 @@ class JournalIndex:
         self.unsettled: dict[str, IntentRecord] = {}
         self.positions: dict[str, PositionJournal] = {}
         self.outcomes: dict[str, list[AttemptEnded]] = {}  # of unsettled intents, to be told again at a start
-        self.entries_ms: list[int] = []  # when entries of the last minute were written ahead
+        self.entries_at: dict[str, int] = {}  # intents of the last minute: when an entry was written ahead,
+        self.moves_at: dict[str, int] = {}  # and when a mere move of a stop was
         self.day = (0, 0)  # (day, used of the daily budget), as said last
         self._ordinals: dict[str, dict[Leg, int]] = {}  # intent → leg → last attempt number
         self._settled: dict[str, None] = {}
@@ -155,7 +157,8 @@ class JournalIndex:
                 outcomes=self.outcomes,
                 ordinals=self._ordinals,
                 settled=list(self._settled),
-                entries_ms=self.entries_ms,
+                entries_at=self.entries_at,
+                moves_at=self.moves_at,
                 day=self.day,
             )
         )
@@ -168,7 +171,7 @@ class JournalIndex:
         self.positions, self.outcomes = known.positions, known.outcomes
         self._ordinals = known.ordinals
         self._settled = dict.fromkeys(known.settled)
-        self.entries_ms, self.day = list(known.entries_ms), known.day
+        self.entries_at, self.moves_at, self.day = known.entries_at, known.moves_at, known.day
 
     def apply(self, record: AttemptRecord) -> None:
         """Take one record in the order of the log."""
@@ -220,7 +223,10 @@ class JournalIndex:
         if record.action != "place":
             return
         if record.leg is Leg.ENTRY:
-            self._count_entry(record.at_ms)
+            _count(self.entries_at, record)
+        whole = None if record.record is None else record.record.intent
+        if isinstance(whole, MoveStop) and whole.ratchet:
+            _count(self.moves_at, record)
         position = self.positions.get(record.position)
         if position is None and record.intent in self._settled:
             return  # an old record that comes again
@@ -232,13 +238,6 @@ class JournalIndex:
             for ended in self.outcomes.get(record.intent, ()):
                 if ended.outcome.client_id == record.client_id:
                     _end(placed, ended.outcome)
-
-    def _count_entry(self, at_ms: int) -> None:
-        """Entries of the newest minute, once each: records may come again behind an image."""
-        if at_ms not in self.entries_ms:
-            self.entries_ms.append(at_ms)
-        newest = max(self.entries_ms)
-        self.entries_ms = [known for known in self.entries_ms if known > newest - MINUTE_MS]
 
     def _ended(self, record: AttemptEnded) -> None:
         outcome = record.outcome
@@ -268,6 +267,14 @@ class JournalIndex:
             self._ordinals.pop(record.position, None)
             for placed in position.orders.values() if position is not None else ():
                 self._ordinals.pop(placed.attempted.intent, None)
+
+
+def _count(times: dict[str, int], record: Attempted) -> None:
+    """Intents of the newest minute, once each: records come again behind an image, and attempts under a new id."""
+    times.setdefault(record.intent, record.at_ms)
+    newest = max(times.values())
+    for intent in [known for known, at_ms in times.items() if at_ms <= newest - MINUTE_MS]:
+        del times[intent]
 
 
 def _end(placed: Placed, outcome: RequestEnded) -> None:

@@ -52,6 +52,7 @@ class UserStream:
                 ) as socket:
                     failures = 0
                     self.connected.set()
+                    self._desk.evidence.on_setting("", None)  # what was changed by hand meanwhile was not told
                     keeper = asyncio.create_task(self._keep_alive())
                     try:
                         async for frame in socket:

@@ -157,4 +157,5 @@ class SocketExecute(Execute):
 
     def made(self, executor: Executor) -> None:
         """Log on beside the start; the governor counts it."""
+        self.socket_venue.on_word = executor.desk.alert
         self.socket_venue.start(executor.lanes.weight)

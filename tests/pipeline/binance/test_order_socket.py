@@ -353,6 +353,49 @@ async def test_a_venue_that_limits_connections_is_left_alone(monkeypatch: pytest
     await world.venue.close()
 
 
+async def test_a_fault_in_the_keeper_sends_orders_by_rest_is_told_and_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever ends the task that keeps the socket is heard; a minute later it is tried again."""
+    monkeypatch.setattr(order_socket, "LONGEST_WAIT_SECONDS", 0.01)
+    world = World(ZeroDivisionError("ours"), accept)
+    told: list[tuple[str, str, str]] = []
+    world.venue.on_word = lambda *word: told.append(word)
+    world.venue.start(world._admit)
+    await world.until(lambda: bool(told))
+    await world.stop()
+    assert [("order_socket_lost", "critical")] == [word[:2] for word in told]
+    assert 1 == len(world.rest.asked)
+
+    await world.until(lambda: world.venue._session is not None)
+    assert 200 == (await world.stop()).status
+    assert 1 == len(world.rest.asked)
+    await world.venue.close()
+
+
+async def test_a_reader_that_dies_leaves_nobody_waiting() -> None:
+    """A fault in the task that reads answers puts what waits into doubt at once, and the next order goes by REST."""
+    world = World(accept, silent)
+    told: list[tuple[str, str, str]] = []
+    world.venue.on_word = lambda *word: told.append(word)
+    await world.up()
+    wire = world.wires[0]
+    wire.reply = silent
+    waiting = asyncio.create_task(world.stop())
+    await asyncio.sleep(0.01)
+
+    async def fails() -> bytes:
+        raise ZeroDivisionError("ours")
+
+    wire.receive = fails  # type: ignore[method-assign]
+    wire.say({"id": "nobody's", "status": 200, "result": {}})
+    with pytest.raises(NoAnswer):
+        await waiting
+    await world.until(lambda: bool(told))
+    assert [("order_socket_lost", "critical")] == [word[:2] for word in told]
+    await world.venue.close()
+
+
 def test_only_ed25519_in_pem_is_a_key() -> None:
     """Another curve, rubbish, nothing: refused with a reason."""
 

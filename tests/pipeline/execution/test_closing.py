@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pipeline.binance.requests import CancelAlgo, CancelRegular, Read, RegularOrder
+from pipeline.binance.requests import AlgoOrder, CancelAlgo, CancelRegular, Read, RegularOrder, Request
 from pipeline.core.commands import ClosePosition, PlaceTarget, ReducePosition, Sweep
 from pipeline.core.events import Leg, Side
 from pipeline.core.units import Lots, Ticks
@@ -17,6 +17,7 @@ from tests.pipeline.execution.fakes import (
     World,
     bracket,
     intent,
+    moved,
     once,
     opened,
     run_virtual,
@@ -341,3 +342,81 @@ def test_a_part_without_sense_is_refused(lots: tuple[int, int]) -> None:
         assert 10 == world.venue.positions[BTC]
 
     run_virtual(run())
+
+
+@scenario
+async def test_a_fallback_that_the_venue_does_not_execute_gives_way_to_the_market_again() -> None:
+    """Three tries of the conditional close, then market orders again: the ladder hangs at no step."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    fallbacks: list[str] = []
+
+    def fault(request: Request) -> str:
+        if isinstance(request, AlgoOrder):
+            fallbacks.append(request.client_id)
+            return "-1001"
+        return "code -4131" if isinstance(request, RegularOrder) and not fallbacks else ""
+
+    world.venue.fault = fault
+    close = intent(2, ClosePosition(record.id, Side.BUY, Lots(10), "X15"))
+    executor.submit(close)
+    await executor.desk.idle()
+
+    assert (3, 0) == (len(fallbacks), world.venue.positions[BTC])
+    assert 1 == len(set(world.outbox.verdicts(close.id)) & {"c:accepted"})
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by the stream", "by the auditor"])
+def test_what_decide_let_go_of_is_swept_once_the_venue_shows_it_flat(told: bool) -> None:
+    """A refused sweep is tried again when the position ends after all: its far rail must not close the next one."""
+
+    async def play() -> None:
+        world = World()
+        executor = await started(world)
+        record = await opened(world, executor)
+        executor.submit(intent(2, Sweep(record.id)))
+        await executor.desk.idle()
+        assert "sweep_refused" in [code for code, _ in world.outbox.alerts]
+        await asyncio.sleep(200)
+        assert [FAR, WORKING] == world.venue.rails(BTC)  # it is open: its stops stay
+        if told:
+            world.venue._fill(BTC, -world.venue.positions[BTC], "somebody")
+        else:
+            world.venue.positions[BTC] = 0
+        await asyncio.sleep(3 if told else 140)
+
+        assert [] == world.venue.rails(BTC)
+        assert record.id not in executor.desk.positions
+
+    run_virtual(play())
+
+
+@scenario
+async def test_a_stop_that_takes_effect_behind_its_sweep_is_cancelled() -> None:
+    """A placement in doubt reaches the venue after position and stops are gone: it must not stay for the next one."""
+    world = World()
+    executor = await started(world)
+    record = await opened(world, executor)
+    lost: list[AlgoOrder] = []
+
+    def fault(request: Request) -> str:
+        if isinstance(request, AlgoOrder) and not lost:
+            lost.append(request)
+            return "before"
+        return ""
+
+    world.venue.fault = fault
+    executor.submit(moved(2, record.id, 995_000))
+    await asyncio.sleep(0.75)  # in doubt
+    position = executor.desk.positions[record.id]
+    executor.submit(intent(3, ClosePosition(record.id, Side.BUY, Lots(10), "X15")))
+    await asyncio.sleep(0.1)
+    executor.submit(intent(4, Sweep(record.id)))
+    while not position.swept:  # noqa: ASYNC110 - a plain mark
+        await asyncio.sleep(0.001)
+    world.venue._execute(lost[0])
+    assert [lost[0].client_id] == list(world.venue.open_algos(BTC))
+    await executor.desk.idle()
+
+    assert {} == world.venue.open_algos(BTC)

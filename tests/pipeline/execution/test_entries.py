@@ -152,6 +152,45 @@ async def test_margin_type_and_leverage_are_set_before_the_first_entry_of_a_symb
     assert 3 == sum(sent)
 
 
+OWN = {"e": "ACCOUNT_CONFIG_UPDATE", "ac": {"s": BTC, "l": 3}}
+ANOTHER = {"e": "ACCOUNT_CONFIG_UPDATE", "ac": {"s": BTC, "l": 25}}
+ISOLATED = {"e": "ACCOUNT_UPDATE", "a": {"m": "MARGIN_TYPE_CHANGE", "P": [{"s": BTC, "pa": "0", "mt": "isolated"}]}}
+CROSSED = {"e": "ACCOUNT_UPDATE", "a": {"m": "MARGIN_TYPE_CHANGE", "P": [{"s": BTC, "pa": "0", "mt": "cross"}]}}
+ELSEWHERE = {"e": "ACCOUNT_CONFIG_UPDATE", "ac": {"s": "ETHUSDT", "l": 25}}
+
+
+@pytest.mark.parametrize(
+    ("frame", "seconds", "again"),
+    [
+        (OWN, 1, False),
+        (ISOLATED, 1, False),
+        (ELSEWHERE, 1, False),
+        (ANOTHER, 1, True),
+        (CROSSED, 1, True),
+        ({"e": "anything"}, 601, True),
+    ],
+)
+def test_what_was_set_is_set_again_when_somebody_may_have_changed_it(
+    frame: dict[str, Any], seconds: int, again: bool
+) -> None:
+    """Margin type and leverage changed by hand are noticed by the user stream, and after ten minutes without it."""
+
+    async def play() -> None:
+        world = World()
+        world.venue.fault = lambda request: "code -2019" if is_entry(request) else ""
+        executor = await started(world)
+        for number in (1, 2):
+            await executor.submit(intent(number, msgspec.structs.replace(bracket(), leverage=3)))
+            await executor.desk.idle()
+            world.venue.emit(frame)
+            await asyncio.sleep(seconds)
+
+        both = [(("symbol", BTC), ("marginType", "ISOLATED")), (("symbol", BTC), ("leverage", "3"))]
+        assert both * (2 if again else 1) == settings_asked(world)
+
+    run_virtual(play())
+
+
 @scenario
 async def test_isolated_already_is_as_good_as_set() -> None:
     """−4046: no need to change the margin type."""

@@ -7,9 +7,11 @@ import asyncio
 import msgspec
 import pytest
 
+from pipeline.core.commands import MoveStop
 from pipeline.core.events import Leg, Side
+from pipeline.core.units import Lots, Ticks
 from pipeline.execution.executor import Executor
-from pipeline.wire.records import LeaseRenewed
+from pipeline.wire.records import IntentRecord, LeaseRenewed
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
@@ -60,6 +62,40 @@ def test_entries_of_the_last_minute_count_after_a_restart(kept: bool) -> None:
         await second.submit(fourth)
         await second.desk.idle()
         assert "e:accepted" in world.outbox.verdicts(fourth.id)
+
+    run_virtual(play())
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["from records", "from an image"])
+def test_moves_of_the_last_minute_count_after_a_restart(kept: bool) -> None:
+    """Two ratchet moves a minute: a restart between them does not give a third; a minute later it is free again."""
+
+    async def play() -> None:
+        world = World()
+        first = await started(world)
+        record = await opened(world, first)
+
+        async def ratchet(executor: Executor, number: int) -> IntentRecord:
+            executor.desk.limits = msgspec.structs.replace(executor.desk.limits, moves_per_minute=2)
+            move = MoveStop(record.id, Leg.WORKING, Side.BUY, Ticks(990_000 + number), Lots(10), ratchet=True)
+            asked = intent(number, move)
+            await executor.submit(asked)
+            await executor.desk.idle()
+            return asked
+
+        await ratchet(first, 2)
+        await ratchet(first, 3)
+        if kept:
+            await first.desk.journal.keep(first.desk.index.image())
+        world.kill(first)
+        second = await started(world)
+        fourth = await ratchet(second, 4)
+        assert ["b:refused"] == world.outbox.verdicts(fourth.id)
+        assert "stop moves within a minute" in world.outbox.outcomes[-1][1].message
+
+        await asyncio.sleep(60)
+        fifth = await ratchet(second, 5)
+        assert ["b:accepted", "b:cancelled"] == world.outbox.verdicts(fifth.id)
 
     run_virtual(play())
 

@@ -6,7 +6,7 @@ import asyncio
 
 from pipeline.core.commands import RequestData
 from pipeline.core.units import Milliseconds
-from pipeline.wire.records import DataIntentRecord
+from pipeline.wire.records import DataIntentRecord, IntentSettled
 from tests.pipeline.execution.fakes import (
     BTC,
     FAR,
@@ -38,6 +38,25 @@ async def test_kafka_away_keeps_entries_out_and_protection_going() -> None:
     await executor.desk.idle()
 
     assert ["e:refused"] == world.outbox.verdicts(entry.id)
+
+
+@scenario
+async def test_who_was_taken_over_neither_refuses_nor_settles_what_is_the_other_s() -> None:
+    """An intent that reaches the old executor too late is the new one's: the old one's word would end it for decide."""
+    world = World()
+    old = await started(world)
+    new = await started(world)
+    assert old.lease.lost.is_set()
+    entry = intent(1, bracket())
+    old.submit(entry)
+    await asyncio.sleep(0.2)
+    assert ([], []) == (world.outbox.verdicts(entry.id), world.journal.of(IntentSettled))
+
+    await asyncio.sleep(9)  # the predecessor's lease and recvWindow
+    entry = intent(2, bracket())
+    await new.submit(entry)
+    await new.desk.idle()
+    assert "e:accepted" in world.outbox.verdicts(entry.id)
 
 
 @scenario
