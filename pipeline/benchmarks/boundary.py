@@ -107,6 +107,7 @@ async def measure(
     async with whole_pipeline(
         market, configuration=lambda symbols: _configuration(load_, symbols), progress=progress
     ) as whole:
+        await wait_until_warm(whole)  # else symbol after symbol is refused while its history is read
         held = await open_positions(whole, load_.positions, stop=STOP, first=ordered(whole.symbols))
         await wait_until_warm(whole)
         seconds = round((closes + burst_closes) * BETWEEN_SECONDS + MOVES_SECONDS)
