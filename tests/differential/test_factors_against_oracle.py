@@ -3,7 +3,9 @@ The only place where the core's factors are held against the oracle's, bar by ba
 
 The oracle (``tests/oracle``) was written from the specification by someone who has not seen the core, as batch
 computations in numpy. Every value, quality and named part must agree within 1e-9. ``PERPGUARD_ORACLE_DAYS`` (default
-24) says how many synthetic days, ``PERPGUARD_ORACLE_RECORDED`` (default 3) how many recorded days of how many symbols.
+24) says how many synthetic days, ``PERPGUARD_ORACLE_RECORDED`` (default 3) how many recorded days of how many symbols
+and how many tens of seconds of recorded quotes, ``PERPGUARD_ORACLE_TICK_HOURS`` (default 0.5) how many hours of quotes
+and of books in all.
 
 What is told how: prices in ticks, quantities in lots, all from the oracle's decimals. A mark price stands in for the
 mid (no quotes are told), funding prints are told as the oracle tells them, and Q is asked just before a bar's close,
@@ -34,11 +36,12 @@ from pipeline.core.factors.order_flow import OrderFlowParameters
 from pipeline.core.factors.parameters import DEFAULT, FactorParameters, weights
 from pipeline.core.units import E8, ONE_E8, Lots, Milliseconds, Ticks
 from tests.oracle import beyond, everything, factors, flow, machinery, markets
-from tests.oracle.markets import Market
+from tests.oracle.markets import Market, Quotes
 
 CLOSE = 1e-9
 DAYS = int(os.environ.get("PERPGUARD_ORACLE_DAYS", "24"))
 RECORDED = int(os.environ.get("PERPGUARD_ORACLE_RECORDED", "3"))
+TICK_HOURS = float(os.environ.get("PERPGUARD_ORACLE_TICK_HOURS", "0.5"))
 DAYS_A_MARKET = 2
 LETTERS = "TMSVCOBQIF"
 SYMBOL = "ANYUSDT"
@@ -342,11 +345,8 @@ def test_smoothing_of_books() -> None:
         _same(float(leans[index]), state.imbalance.value, ("OBI", index))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_order_flow(seed: int) -> None:
-    """OFI and its z at every second of ten minutes of quotes, and microprice and lean at every quote."""
-    of = markets.quotes(seed, seconds=600)
-    grid = markets.GRIDS[seed % len(markets.GRIDS)]
+def _flow_agrees(of: Quotes, *, tick: float, lot: float) -> int:
+    """OFI and its z at every second, microprice and lean at every quote; returns how many seconds were compared."""
     seconds = np.arange(of.time_ms[0] // 1000 + 1, of.time_ms[-1] // 1000 + 1) * 1000
     theirs = flow.order_flow_seconds(*of, at_ms=seconds)
     leans = flow.lean_bps(of.bid, of.bid_quantity, of.ask, of.ask_quantity)
@@ -357,17 +357,53 @@ def test_order_flow(seed: int) -> None:
             _same(float(theirs.value[place]), state.flow(int(seconds[place])), ("OFI", place))
             place += 1
         state.add(
-            bid=round(bid / grid.tick),
-            bid_lots=round(bid_quantity / grid.lot),
-            ask=round(ask / grid.tick),
-            ask_lots=round(ask_quantity / grid.lot),
+            bid=round(bid / tick),
+            bid_lots=round(bid_quantity / lot),
+            ask=round(ask / tick),
+            ask_lots=round(ask_quantity / lot),
             now_ms=at,
         )
         if place > 1:
             _same(float(theirs.z[place - 1]), state.z, ("z", place))
         _same(float(leans[index]), state.lean_bps, ("lean", index))
-
     assert len(seconds) - 1 <= state.moments.count
+    return place
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_order_flow(seed: int) -> None:
+    """OFI and its z at every second of the hours of quotes asked for, and microprice and lean at every quote."""
+    grid = markets.GRIDS[seed % len(markets.GRIDS)]
+    seconds = max(1, round(TICK_HOURS * 900))  # a quarter of them each
+    assert seconds - 2 <= _flow_agrees(markets.quotes(seed, seconds=seconds), tick=grid.tick, lot=grid.lot)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_liquidity_of_moving_books(seed: int) -> None:
+    """L and OBI, smoothed, of a book twice a second for the hours asked for, from their raw measures."""
+    grid = markets.GRIDS[seed]
+    random = np.random.Generator(np.random.PCG64([seed, 11]))
+    count = max(1, round(TICK_HOURS * 900 * 2))
+    times = 1_000_000 + np.cumsum(random.integers(500, 501 if seed % 2 else 900, count))
+    books = [markets.book(seed + 4 * (step % 199)) for step in range(count)]
+    leans = machinery.ew_irregular(times, np.array([flow.book_imbalance(*book) for book in books]), 3.0)
+    raw = [flow.liquidity(*book, imbalance=float(lean)).value for book, lean in zip(books, leans, strict=True)]
+    expected = machinery.ew_irregular(times, np.array(raw), 5.0)
+    state = liquidity.new(LiquidityParameters())
+    for index, (at, book) in enumerate(zip(times.tolist(), books, strict=True)):
+        bids, asks = (_levels(side, tick=grid.tick, lot=grid.lot) for side in book)
+        state.add(bids, asks, whole=True, tick=grid.tick, lot=grid.lot, now_ms=at, parameters=LiquidityParameters())
+        _same(float(expected[index]), state.score.value, ("L", index))
+        _same(float(leans[index]), state.imbalance.value, ("OBI", index))
+
+
+def _levels(side: machinery.Array, *, tick: float, lot: float) -> list[tuple[int, int]]:
+    return [(round(price / tick), round(quantity / lot)) for price, quantity in side.tolist()]
+
+
+def test_recorded_quotes() -> None:
+    """The recorded best quotes of BTCUSDT: order flow at every second, microprice at every quote."""
+    assert (_flow_agrees(markets.recorded_quotes(RECORDED * 10), tick=0.1, lot=0.001)) > RECORDED * 9
 
 
 @pytest.mark.parametrize("seed", range(4))

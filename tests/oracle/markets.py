@@ -7,6 +7,7 @@ that a venue's decimal text of each figure reads back as the same number.
 from __future__ import annotations
 
 import gzip
+import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -278,6 +279,23 @@ def quotes(seed: int, seconds: int = 3600, per_second: int = 3) -> Quotes:
         _on(ask * grid.tick, grid.price_decimals),
         sizes[1],
     )
+
+
+def recorded_quotes(seconds: int) -> Quotes:
+    """The first seconds of the recorded best quotes of BTCUSDT, by receipt; skips without the recording."""
+    rows: list[tuple[int, float, float, float, float]] = []
+    with gzip.open(require("hftbacktest/usdm_btcusdt_20240808.gz"), "rt") as told:
+        for line in told:
+            if "@bookTicker" not in line[:60]:
+                continue
+            at, text = line.split(" ", 1)
+            data = json.loads(text)["data"]
+            at_ms = int(at) // 1_000_000
+            if rows and at_ms >= rows[0][0] + seconds * 1_000:
+                break
+            rows.append((at_ms, *(float(data[name]) for name in ("b", "B", "a", "A"))))  # type: ignore[arg-type]
+    columns = np.array(rows, dtype=np.float64).T
+    return Quotes(columns[0].astype(np.int64), columns[1], columns[2], columns[3], columns[4])
 
 
 def book(seed: int, levels: int = 20) -> tuple[Array, Array]:
