@@ -20,6 +20,7 @@ from pipeline.core.identity import base62
 from pipeline.core.rate_limits import MINUTE_MS, Budget
 from pipeline.core.units import Milliseconds
 from pipeline.execution.desk import Limits
+from pipeline.execution.early import Early
 from pipeline.execution.executor import Executor
 from pipeline.execution.kafka_journal import KafkaJournal
 from pipeline.execution.ports import OutboxUnavailable, SystemClock
@@ -213,6 +214,13 @@ def register(app: WorkerApp, settings: Settings) -> Execute:
     role = Execute(settings)
     app.before_start.insert(0, role.start)  # before topics are checked: protection comes first
     app.before_stop.append(role.stop)
+    early = Early(role.executor.submit, role.ready.is_set)
+
+    def read(message: Any) -> None:  # Any: Faust's Message
+        with fatal("execute: intents"):
+            early.read(message.offset, message.value)
+
+    app.early[INTENTS.named(app.prefix)] = read
 
     @app.agent(source(app, INTENTS), name="execute.intents", concurrency=1)  # type: ignore[untyped-decorator]
     async def intents(stream: Any) -> None:  # Any: Faust's StreamT
@@ -224,10 +232,11 @@ def register(app: WorkerApp, settings: Settings) -> Execute:
                     record = decode_intent(event.value)
                 except msgspec.DecodeError as error:
                     await role.refuse(event.value, topic=INTENTS, offset=message.offset, reason=str(error))
+                    early.handled(message.offset)
                     message.ack(app.consumer)
                     continue
                 role.executor.submit(record).add_done_callback(partial(_acknowledge, app, message))
-                await asyncio.sleep(0)  # its road begins before Faust looks for the next one
+                early.handled(message.offset)
 
     @app.agent(source(app, DATA_INTENTS), name="execute.data", concurrency=1)  # type: ignore[untyped-decorator]
     async def data(stream: Any) -> None:  # Any: Faust's StreamT

@@ -65,6 +65,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # Faust has no types here (my
     before_stop: list[Callable[[], Awaitable[None]]]
     before_start: list[Callable[[], Awaitable[None]]]
     unfiltered: set[str]  # names of topics whose records come with every delivery: a guard judges them
+    early: dict[str, Callable[[Any], None]]  # name of a topic → who sees each record (Faust's Message) before its agent
 
     def __init__(self, identity: str, *, prefix: str, role: str, **options: Any) -> None:  # Any: Faust's settings
         super().__init__(identity, **options)
@@ -73,6 +74,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]  # Faust has no types here (my
         self.before_start = []
         self.before_stop = []
         self.unfiltered = set()
+        self.early = {}
 
     def _new_transport(self) -> Any:  # Any: Faust's TransportT
         return Transport(self.conf.broker_consumer, self)

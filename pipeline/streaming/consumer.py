@@ -101,6 +101,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if self._held_up(partition):
             await self.wait_first(self.callback(message), self.suspend_flow.wait())
         else:
+            early = self.app.early.get(partition.topic)
+            if early is not None:
+                early(message)
             await self.callback(message)
         self._read_offset[partition] = message.offset
 

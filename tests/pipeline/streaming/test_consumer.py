@@ -85,6 +85,24 @@ async def test_a_record_that_nothing_holds_up_gets_no_task(tmp_path: Path) -> No
     assert ([before], 5) == (tasks, consumer._read_offset[PLACE])
 
 
+async def test_who_asked_for_it_sees_a_record_before_its_agent(tmp_path: Path) -> None:
+    """Records of the topic that it named, once each; none while something holds them up."""
+    app = app_in(tmp_path)
+    consumer = running(app)
+    seen: list[Any] = []
+    app.early[PLACE.topic] = lambda record: seen.append(("early", record.offset))
+
+    async def callback(record: Any) -> None:
+        seen.append(("agent", record.offset))
+
+    consumer.callback = callback
+    await consumer._pass_on(PLACE, message(5))
+    await consumer._pass_on(PLACE, message(4))
+    app.early.clear()
+    await consumer._pass_on(PLACE, message(6))
+    assert [("early", 5), ("agent", 5), ("agent", 6)] == seen
+
+
 @pytest.mark.parametrize("held_by", ["flow", "buffer", "producer"])
 async def test_a_record_that_has_to_wait_does_not_hold_up_a_rebalance(held_by: str, tmp_path: Path) -> None:
     """While the flow is stopped, a channel is full or Faust's producer is behind: the end of the flow ends the wait."""
