@@ -118,10 +118,11 @@ async def measure(load_: Load, *, progress: Progress) -> Rides:
         await asyncio.sleep(BETWEEN_SECONDS)
         burst_ms = time.time_ns() // NANOSECONDS_PER_MS
         await _ride(whole, held, load_, orders=load_.burst_orders)
+        burst_end_ms = time.time_ns() // NANOSECONDS_PER_MS  # reading the log disturbs what still goes on
         memory = whole.memory_mb()
         async with open_log(whole.settings) as log:
             even, load = await _samples(log, even_ms, even_end_ms)
-            burst, _ = await _samples(log, burst_ms, time.time_ns() // NANOSECONDS_PER_MS)
+            burst, _ = await _samples(log, burst_ms, burst_end_ms)
         return Rides(even, burst, memory, load)
 
 
