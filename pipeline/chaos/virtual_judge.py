@@ -40,6 +40,16 @@ CLOCK_SLACK_MS: Final = 60  # how wrong an offset measured over the road can be
 NAKED_FAULTLESS_MS: Final = 2_000  # P3
 RAIL_MS: Final = 3_000  # of one rail, the other covering, where nothing disturbs
 DISTURBED_MS: Final = 6_000  # a fault's effect lasts so long at most
+START_COVER_MS: Final = 300  # from the epoch record to live stops, the venue answering at once
+LASTING: Final = ("broker", "slow", "unanswered", "cut execute", "connection_refused", "refuse", "429", "418", "hold")
+DEATHS: Final = (
+    "kill ",
+    "hunt ",
+    "stop ",
+    "twin ",
+    "freeze ",
+    "orphan ",
+)  # names of faults that leave venue and log alone
 NAKED_MS: Final = 5_000  # P3, with faults, beside the time in which nobody could act
 X2_MS: Final = 3_000  # domain 6.3, X2: TRIGGERING for longer is a failed rail
 ON_THE_ROAD_MS: Final = 40
@@ -102,6 +112,11 @@ def judge(traces: Traces, configured: Settings) -> list[Violation]:
     broken += nothing_left(traces, by_kind, refolded, configured)
     broken += never_naked(episodes, traces)
     broken += each_rail_when_undisturbed(episodes, traces)
+    broken += starts_protect(
+        episodes,
+        traces,
+        [r for r, a in zip(kafka.records(ATTEMPTS), attempts, strict=True) if isinstance(a, records.EpochStarted)],
+    )
     broken += no_late_entry(by_kind["order"], known)
     broken += leases_kept(by_kind["order"], attempts)
     broken += doubts_ended_rightly(by_kind, attempts)
@@ -232,10 +247,38 @@ def each_rail_when_undisturbed(episodes: Sequence[Json], traces: Traces) -> list
     for episode in episodes:
         for rail in ("close_position", "reduce_only"):
             for start, end in episode["naked"][rail]["intervals"]:
-                disturbed = any(start - DISTURBED_MS <= at <= end for at in traces.bitten_ms)
+                disturbed = any(start - DISTURBED_MS <= at <= end for at, _ in traces.bitten)
                 if end - start > RAIL_MS and not disturbed:
                     text = f"{episode['symbol']} had no {rail} stop for its quantity for {end - start} ms"
                     broken.append(Violation("P3", text, f"exchange {start} to {end}"))
+    return broken
+
+
+def starts_protect(episodes: Sequence[Json], traces: Traces, starts: Sequence[Stored]) -> list[Violation]:
+    """
+    P3: an executor that takes over covers what it finds open from the venue's word alone (architecture 2.4), whatever
+    decide says and when. Looked at where nothing bites just then and neither log nor venue is away.
+    """
+    broken = []
+    fired = {
+        (line["symbol"], line["at"])
+        for line in traces.ledger.lines
+        if line["kind"] == "algo" and line["state"] == "TRIGGERING"
+    }
+    lasting = [at for at, name in traces.bitten if name.startswith(LASTING)]
+    bitten = [at for at, name in traces.bitten if not name.startswith(DEATHS)]
+    for episode in episodes:
+        for start, end in episode["naked"]["any"]["intervals"]:
+            if (episode["symbol"], start) in fired:
+                continue  # a stop that has gone off covers for its venue: X2's
+            for took_over in (one.timestamp for one in starts if start < one.timestamp < end):
+                due = took_over + START_COVER_MS
+                if end <= due or overlap(traces.spells, took_over, due):
+                    continue
+                disturbed = any(took_over - DISTURBED_MS <= at <= due for at in lasting)
+                if not disturbed and not any(took_over <= at <= due for at in bitten):
+                    text = f"{episode['symbol']} was open without a stop for {end - took_over} ms behind a start"
+                    broken.append(Violation("P3", text, f"exchange {took_over} to {end}"))
     return broken
 
 

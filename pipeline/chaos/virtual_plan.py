@@ -43,8 +43,9 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     without acknowledgement), ``slow`` (readers of topic *target*), ``again`` (intents are delivered once more),
     ``late`` (the connection of an order breaks, the order arrives), ``image`` (the executor keeps an image of its
     journal), ``stick`` (triggers of *target* stay), ``skew`` (the executor's clock), ``jump`` (the price of *target*,
-    in bps), ``refuse`` (the venue takes no connections), ``hunt`` (a kill of *target* at the first of *places* that it
-    comes by: await points that few runs pass).
+    in bps), ``orphan`` (the executor dies at the place, and decide with it for *amount* ms: what is open has nobody
+    but the executor that starts), ``refuse`` (the venue takes no connections), ``hunt`` (a kill of *target* at the
+    first of *places* that it comes by: await points that few runs pass).
     """
 
     kind: str
@@ -296,6 +297,9 @@ _ROADS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 )
 
 
+_PLACING: Final = ("Rails._send", "Rails._drive")
+
+
 def _at(rng: random.Random) -> int:
     return rng.randint(FIRST_MS, TRADING_MS)
 
@@ -431,6 +435,14 @@ def _refuse(seed: int, rng: random.Random, sites: Sets) -> Fault:
     return Fault("refuse", _at(rng), milliseconds=rng.choice((50, 300, 1_500)))
 
 
+def _orphan(seed: int, rng: random.Random, sites: Sets) -> Fault:
+    rails = [site for site in sites.execute if site[0] == "execution/rails.py" and site[1] in _PLACING]
+    place = Place(*choose(seed, f"{rng.random()}", rails or sites.execute), passes=rng.choice((0, 0, 1)))
+    return Fault(
+        "orphan", _at(rng) // 2, "execute", rng.randint(150, 900), amount=rng.randint(3_000, 4_500), place=place
+    )
+
+
 class Sets(msgspec.Struct, frozen=True):
     """
     Await points: of the executor, of the account, those of the executor between a check and a write, and those of both
@@ -469,6 +481,7 @@ _GENERATORS: Final[tuple[tuple[float, Generator], ...]] = (
     (0.10, _skew),
     (0.15, _jump),
     (0.08, _refuse),
+    (0.10, _orphan),
 )
 
 

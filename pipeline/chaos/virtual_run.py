@@ -74,7 +74,7 @@ class Traces(msgspec.Struct):
     spells: list[Spell] = []
     reached: list[Site] = []  # await points at which something was killed or frozen
     takeovers: int = 0
-    bitten_ms: list[int] = []
+    bitten: list[tuple[int, str]] = []  # (exchange ms, which fault)
     ledger_start_ms: int = START_MS
 
 
@@ -170,7 +170,7 @@ class Run:
             self._spells,
             self._reached,
             self._takeovers,
-            self.venue.bitten_ms,
+            self.venue.bitten,
         )
 
     @property
@@ -275,6 +275,18 @@ class Run:
             self._restart[fault.target] = self.now_ms + fault.milliseconds
             if fault.target == "execute":
                 self._absent()
+
+    def _orphan(self, fault: Fault) -> None:
+        """The executor dies where it places rails, and decide with it, for longer."""
+
+        def kill(worker: Worker) -> None:
+            self._killed(fault, worker)
+            decide = self.running["decide"]
+            if not decide.process.dead:
+                decide.process.kill()
+                self._restart["decide"] = self.now_ms + fault.amount
+
+        self._at_place(fault, kill)
 
     def _hunt(self, fault: Fault) -> None:
         """Kill at the first of some places; the others are waited for no longer."""

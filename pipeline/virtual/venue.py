@@ -58,7 +58,7 @@ class VirtualVenue:
     The exchange at one end of the roads. *random* draws the roads, *tick_ms* is how often cadences are looked at
     (100 is what the exchange itself uses; marks move once a second whatever it is).
 
-    ``bites`` counts what every kind of fault did, ``bitten_ms`` says when.
+    ``bites`` counts what every kind of fault did, ``bitten`` says when each bit.
     """
 
     def __init__(self, loop: VirtualLoop, venue: Venue, source: Source, *, random: Random, tick_ms: int = 100) -> None:
@@ -68,7 +68,7 @@ class VirtualVenue:
         self.source = source
         self.faults = FaultPlan()
         self.bites: dict[str, int] = {}
-        self.bitten_ms: list[int] = []
+        self.bitten: list[tuple[int, str]] = []
         self.refusing_until = 0.0  # nothing is answered but "the connection was refused"
         self.late_requests = 0  # so many of the next orders: the connection breaks, the request arrives all the same …
         self.late_ms = 0  # … this much later
@@ -170,7 +170,7 @@ class VirtualVenue:
     def bite(self, kind: str) -> None:
         """Count a fault that did something."""
         self.bites[kind] = self.bites.get(kind, 0) + 1
-        self.bitten_ms.append(self._clock.now_ms())
+        self.bitten.append((self._clock.now_ms(), kind))
 
     # -------------------------------------------------------------------------------------------- requests
 

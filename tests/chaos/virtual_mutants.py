@@ -34,7 +34,9 @@ from pipeline.execution.closing import Closer
 from pipeline.execution.desk import Desk, Guarded, WantedRail
 from pipeline.execution.entries import Entries
 from pipeline.execution.executor import Executor
+from pipeline.execution.first_reads import Reads
 from pipeline.execution.in_doubt import Miss
+from pipeline.execution.journal import PositionJournal
 from pipeline.execution.lanes import Lanes
 from pipeline.execution.lease import Lease
 from pipeline.execution.rails import Rails
@@ -258,6 +260,25 @@ def a_sweep_does_not_ask_the_venue(stack: contextlib.ExitStack) -> None:
         return {}
 
     replace(stack, closing, "read_positions", flat)
+
+
+@mutant
+def a_start_protects_nothing(stack: contextlib.ExitStack) -> None:
+    """What is found open at a start keeps the stops it has, if any, until decide asks for some."""
+    restore, protect = Recovery._restore, Rails.protect
+    found: set[str] = set()
+
+    def take_up(self: Recovery, journal: PositionJournal, reads: Reads) -> Guarded:
+        found.add(journal.id)
+        return restore(self, journal, reads)
+
+    def arm(self: Rails, position: Guarded) -> None:
+        if position.id not in found:
+            protect(self, position)
+
+    replace(stack, Recovery, "_restore", take_up)
+    replace(stack, Recovery, "_protect", lambda self, position, journal, lots: None)
+    replace(stack, Rails, "protect", arm)
 
 
 @mutant

@@ -12,6 +12,7 @@ from pipeline.chaos.virtual_run import Spell
 from pipeline.core.commands import OpenBracket
 from pipeline.core.events import Leg, RequestEnded, Side, Verdict
 from pipeline.core.units import Lots, Milliseconds, Ticks
+from pipeline.virtual.log import Stored
 from pipeline.wire.records import Attempted, AttemptEnded, EpochEnded, EpochStarted, IntentRecord, LeaseRenewed
 
 INTENT = "abcdefg.01.0.tagg0"
@@ -87,6 +88,28 @@ def test_naked_time_counts_from_when_a_stop_that_went_off_has_failed(
     episode = {"symbol": "BTCUSDT", "naked": {"any": {"intervals": [(1_000, end_ms)]}}}
 
     assert broken == len(judges.never_naked([episode], traces))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("end_ms", "bitten", "spells", "broken"),
+    [
+        (2_300, [], [], 0),
+        (2_400, [], [], 1),
+        (2_400, [(1_900, "kill execute")], [], 1),
+        (2_400, [(2_010, "503_internal")], [], 0),
+        (2_400, [(1_000, "broker")], [], 0),
+        (2_400, [], [Spell(2_100, 2_200)], 0),
+    ],
+)
+def test_a_start_covers_what_it_finds_open(
+    end_ms: int, bitten: list[tuple[int, str]], spells: list[Spell], broken: int
+) -> None:
+    """Within 300 ms of its epoch record, unless something bites just then, or it dies again."""
+    traces = SimpleNamespace(bitten=bitten, spells=spells, ledger=SimpleNamespace(lines=[]))
+    episode = {"symbol": "BTCUSDT", "naked": {"any": {"intervals": [(1_000, end_ms)]}}}
+    start = Stored("attempts", 0, 0, 2_000, b"", b"")
+
+    assert broken == len(judges.starts_protect([episode], traces, [start]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("at_ms", "broken"), [(3_800, 0), (5_000, 1)])
