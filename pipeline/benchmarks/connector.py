@@ -31,13 +31,14 @@ from websockets.asyncio.server import ServerConnection, serve
 from connectors.binance_futures.client import Connector
 from connectors.binance_futures.publisher import COMPRESSION, Publisher
 from connectors.binance_futures.routing import ALL_MARKET_STREAMS
-from connectors.binance_futures.subscriptions import PER_SYMBOL, Subscriptions, plan
+from connectors.binance_futures.subscriptions import Subscriptions, plan
 from pipeline.benchmarks.report import Figure, Measured, Options
 from pipeline.embedded_kafka import EmbeddedKafka
 from pipeline.streaming.topics_admin import ensure_topics
 from pipeline.wire.topics import INPUTS, Topic
 
 SYMBOLS: Final = 200
+MANY_SYMBOLS: Final = 500
 FRAMES: Final = 400_000
 LATENCY_SECONDS: Final = 8.0
 RATES: Final = (1_000, 20_000)
@@ -181,11 +182,21 @@ class MeasuringPublisher(Publisher):
             self.ages_ms += [(self.last_ns - int(sent)) / 1e6 for sent in _SENT.findall(value)]
 
 
+def _names(symbols: int) -> list[str]:
+    return [f"S{number:03}USDT" for number in range(symbols)]
+
+
 async def _run(
-    brokers: str, *, rate: int, frames: int, seconds: float, compression: str | None = COMPRESSION
+    brokers: str,
+    *,
+    rate: int,
+    frames: int,
+    seconds: float,
+    compression: str | None = COMPRESSION,
+    symbols: int = SYMBOLS,
 ) -> dict[str, float]:
     """One run of the connector against a feed of its own; returns what was seen."""
-    subscriptions = Subscriptions([f"S{number:03}USDT" for number in range(SYMBOLS)])
+    subscriptions = Subscriptions(_names(symbols))
     groups = tuple(subscriptions.groups)
     here, there = multiprocessing.Pipe()
     feed = multiprocessing.get_context("spawn").Process(
@@ -217,7 +228,10 @@ async def _run(
                 "p99_ms": ages[len(ages) * 99 // 100],
                 "frames_per_second": len(ages) / seconds,
             }
-        return await _throughput(publisher, frames // len(groups) * len(groups))
+        # Lost lines say that the connector has started: one of each stream, of all-market ones to each symbol.
+        streams = [stream for group in groups for stream in group.streams if stream not in ALL_MARKET_STREAMS]
+        told = len(streams) + len(ALL_MARKET_STREAMS) * symbols
+        return await _throughput(publisher, frames // len(groups) * len(groups) + told)
     finally:
         connector.stop()
         await running
@@ -228,8 +242,6 @@ async def _run(
 
 
 async def _throughput(publisher: MeasuringPublisher, expected: int) -> dict[str, float]:
-    # Lost lines say that the connector has started: one of each stream, of all-market ones to each symbol.
-    expected += (len(PER_SYMBOL) + len(ALL_MARKET_STREAMS)) * SYMBOLS
     while publisher.lines == 0:  # noqa: ASYNC110  # counters have no event
         await asyncio.sleep(0.001)
     began_ns, began_cpu = time.time_ns(), time.process_time()
@@ -288,12 +300,14 @@ def run(
     repetitions: int = 3,
     frames: int = FRAMES,
     seconds: float = LATENCY_SECONDS,
+    symbols: int = SYMBOLS,
+    rates: tuple[int, ...] = RATES,
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:  # Any: the JSON of architecture section 7
     """Measure everything; takes about two minutes with the defaults."""
     control = {"loopback_p50_us_before": round(loopback_p50_us(), 2)}
     flood: list[dict[str, float]] = []
-    paced: dict[int, list[dict[str, float]]] = {rate: [] for rate in RATES}
+    paced: dict[int, list[dict[str, float]]] = {rate: [] for rate in rates}
     with (
         tempfile.TemporaryDirectory() as directory,
         EmbeddedKafka(directory=Path(directory), profile="bench") as kafka,
@@ -302,9 +316,10 @@ def run(
         runner.run(ensure_topics(kafka.bootstrap, PREFIX))
         for number in range(repetitions):
             progress(f"connector: run {number + 1} of {repetitions}")
-            flood.append(runner.run(_run(kafka.bootstrap, rate=0, frames=frames, seconds=0)))
-            for rate in RATES:
-                paced[rate].append(runner.run(_run(kafka.bootstrap, rate=rate, frames=0, seconds=seconds)))
+            flood.append(runner.run(_run(kafka.bootstrap, rate=0, frames=frames, seconds=0, symbols=symbols)))
+            for rate in rates:
+                pace = _run(kafka.bootstrap, rate=rate, frames=0, seconds=seconds, symbols=symbols)
+                paced[rate].append(runner.run(pace))
     control["loopback_p50_us_after"] = round(loopback_p50_us(), 2)
     totals: Counter[str] = Counter()
     for result in flood:
@@ -317,15 +332,15 @@ def run(
             "lines_per_record": _figure([r["lines_per_record"] for r in flood], "lines", None, None),
             **{
                 f"added_{name}_at_{rate // 1_000}k": _figure([r[name] for r in paced[rate]], "ms", None, None)
-                for rate in RATES
+                for rate in rates
                 for name in ("p50_ms", "p99_ms")
             },
             "rss_mb": _figure([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024], "MB", 120, None),
         },
         "control": control,
         "conditions": {
-            "symbols": SYMBOLS,
-            "sockets": len(plan([f"S{number:03}USDT" for number in range(SYMBOLS)])),
+            "symbols": symbols,
+            "sockets": len(plan(_names(symbols))),
             "frames": frames,
             "mix": MIX,
             "depth_levels_each_side": DEPTH_LEVELS,
@@ -337,14 +352,22 @@ def run(
     }
 
 
-def connector(options: Options) -> Measured:
+def connector(options: Options, *, symbols: int = SYMBOLS, rates: tuple[int, ...] = RATES) -> Measured:
     """``perpguard bench connector``."""
     small = {"frames": 20_000, "seconds": 1.0} if options.quick else {}
-    result = run(repetitions=options.repetitions, **small)  # type: ignore[arg-type]  # two keywords of two types
+    result = run(repetitions=options.repetitions, symbols=symbols, rates=rates, **small)  # type: ignore[arg-type]  # two types
     figures = {name: Figure(**figure) for name, figure in result["figures"].items()}
     plain = {name: value for name, value in result["conditions"].items() if not isinstance(value, dict)}
     mix = " ".join(f"{kind} {weight}" for kind, weight in MIX.items())
     return Measured(figures=figures, conditions=plain | {"mix": mix})
+
+
+def connector_500(options: Options) -> Measured:
+    """
+    ``perpguard bench connector_500``: the same with 500 symbols, of which the first 200 have a book. Not at 1,000 a
+    second: their mark prices alone are 500, so that most streams would rightly count as silent.
+    """
+    return connector(options, symbols=MANY_SYMBOLS, rates=RATES[1:])
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ BENCHMARKS: Final = MappingProxyType(
     {
         "boundary": "pipeline.benchmarks.boundary:boundary_benchmark",
         "connector": "pipeline.benchmarks.connector:connector",
+        "connector_500": "pipeline.benchmarks.connector:connector_500",
         "core": "pipeline.benchmarks.core:core",
         "latency": "pipeline.benchmarks.latency:latency",
         "rest": "pipeline.backtest.steady:rest",
@@ -89,6 +90,7 @@ SUMMARIES: Final = MappingProxyType(
         "latency": "market frame received to order on the wire; the whole pipeline, real Kafka, simulated exchange",
         "boundary": "200 bars close at once while five positions are guarded; the whole pipeline, 64 closes, 8 minutes",
         "connector": "frames from sockets into acknowledged Kafka, latency added, memory with 200 symbols; real Kafka",
+        "connector_500": "the same with 500 symbols",
         "core": "decode and step of one frame of each kind, one exit evaluation; in process",
         "executor": "intent acknowledged in Kafka to order on the wire; execute worker, real Kafka, simulated exchange",
         "governor": "one decision of the governor, an exit in a flood of 1,000 background requests; in process",

@@ -52,7 +52,7 @@ RESYNC_LEVELS: Final = 500
 OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held, 600 s shortlisted, none for the rest
 OPEN_INTEREST_SHORTLISTED_MS: Final = 600_000
 # A newly shortlisted symbol is read once it has kept its place through the next ranking: the streams are there at once,
-# what is read of the past costs three requests, and half of the newcomers are gone again by then (docs/adr/0015).
+# what is read of the past costs three requests, and a newcomer that is gone again by then costs none (docs/adr/0015).
 SETTLED_MS: Final = BAR_MS + 30_000
 HISTORY_FIRST_MS: Final = 120_000  # the past also states the present: it is polled only when the past did not come
 HURRIED_AUDIT_MS: Final = 5_000  # while an entry or a close is unanswered

@@ -70,19 +70,24 @@ async def played(exchange: SimulatorProcess, symbols: tuple[str, ...], directory
     return await recording
 
 
-def check(path: Path, symbols: tuple[str, ...], *, speed: str, directory: Path) -> dict[str, list[str]]:
-    """Play one recording; what differs from its expected books, by symbol."""
+def check(
+    path: Path, symbols: tuple[str, ...], *, speed: str, directory: Path
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Play one recording; what differs from its expected books, by symbol, and how many levels each ended with."""
     options = ("--recording", str(path), "--speed", speed, "--begin", "admin", "--port", "0")
     with simulator_process(*options) as exchange:
         uvloop.run(played(exchange, symbols, directory))
     states = folded(directory)
     found: dict[str, list[str]] = {}
+    levels: dict[str, str] = {}
     for symbol in symbols:
         expected = expectation_beside(path, symbol)
         assert expected is not None, f"nothing beside {path} says how the book of {symbol} must end"
         state = states.get(symbol)
         found[symbol] = ["no line of it was recorded"] if state is None else differences(state, expected)
-    return found
+        if state is not None:
+            levels[symbol] = f"{len(state.book.bids)} + {len(state.book.asks)} levels"
+    return found, levels
 
 
 def main() -> int:
@@ -94,7 +99,7 @@ def main() -> int:
         path = data_directory() / name
         with tempfile.TemporaryDirectory() as directory:
             began = time.monotonic()
-            found = check(path, symbols, speed=speed, directory=Path(directory))
+            found, levels = check(path, symbols, speed=speed, directory=Path(directory))
             seconds = time.monotonic() - began
             worth = verify(Path(directory))
         frames = sum(stream.frames for stream in worth.streams)
@@ -103,7 +108,7 @@ def main() -> int:
         bad += bool(wrong or unmarked or worth.missing)
         print(
             f"{name} at {speed}: {frames} frames in {worth.lines} lines, {unmarked} unmarked gaps, {worth.missing} "
-            f"numbers missing, {seconds:.0f} s; books of {', '.join(symbols)}: {wrong or 'as expected'}",
+            f"numbers missing, {seconds:.0f} s; books of {levels}: {wrong or 'as expected'}",
             flush=True,
         )
     return 1 if bad else 0
