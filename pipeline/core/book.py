@@ -59,6 +59,7 @@ class BookImage(msgspec.Struct, frozen=True):
     buffer: list[DepthDiff]
     known_bid: int = 0
     known_ask: int = 0
+    heard: int = 0
 
 
 class Book:
@@ -67,7 +68,8 @@ class Book:
 
     The dicts are the book; ``bid_prices`` and ``ask_prices`` only make best and top cheap and are never stored.
     ``known_bid`` and ``known_ask`` are the last prices of the snapshot: beyond them a level without an entry may hold
-    orders that no diff has touched yet (0: no snapshot). ``changed``, never stored: whether the diff or snapshot just
+    orders that no diff has touched yet (0: no snapshot). ``heard`` is the last update of the levels or the buffer that
+    were dropped last: what ends there or before is a second connection's repeat, not news. ``changed``, never stored: whether the diff or snapshot just
     folded did anything at all.
     """
 
@@ -79,6 +81,7 @@ class Book:
         "buffer",
         "changed",
         "event_ms",
+        "heard",
         "known_ask",
         "known_bid",
         "last_update_id",
@@ -91,6 +94,7 @@ class Book:
         self.last_update_id = 0
         self.event_ms = 0
         self.resyncs = 0
+        self.heard = 0
         self.known_bid = 0
         self.known_ask = 0
         self.bids: dict[int, int] = {}
@@ -138,6 +142,7 @@ class Book:
             buffer=self.buffer,
             known_bid=self.known_bid,
             known_ask=self.known_ask,
+            heard=self.heard,
         )
 
     @classmethod
@@ -155,6 +160,7 @@ class Book:
         book.buffer = list(image.buffer)
         book.known_bid = image.known_bid
         book.known_ask = image.known_ask
+        book.heard = image.heard
         return book
 
 
@@ -249,8 +255,14 @@ def _rule_6_too_old(diff: DepthDiff, *, last_update_id: int) -> bool:
 
 
 def _buffer(book: Book, diff: DepthDiff) -> bool:
-    """Rule 1: keep diffs that chain; one that does not makes those before it useless. False for one that is there."""
-    if book.buffer:
+    """
+    Rule 1: keep diffs that chain; one that does not makes those before it useless. False for one that is there, or
+    that was before the book was dropped.
+    """
+    if not book.buffer:
+        if diff.final_update_id <= book.heard:
+            return False
+    else:
         last = book.buffer[-1]
         if diff.final_update_id <= last.final_update_id:
             return False
@@ -301,6 +313,10 @@ def _unless_crossed(book: Book) -> BookOutcome:
 
 def _drop(book: Book) -> None:
     book.status = BookStatus.WAITING
+    if book.buffer:
+        book.heard = book.buffer[-1].final_update_id
+    elif book.last_update_id:
+        book.heard = book.last_update_id
     book.resyncs += 1
     book.last_update_id = 0
     book.known_bid = 0

@@ -134,6 +134,39 @@ def test_a_diff_seen_again_changes_nothing() -> None:
     assert book.whole
 
 
+@pytest.mark.parametrize("drops", [1, 2])
+def test_a_diff_seen_again_after_the_book_was_dropped_changes_nothing(drops: int) -> None:
+    """
+    What the other connection repeats behind a loss was applied before it: it is neither buffered nor counted as a look
+    (factor L counts looks; two connectors side by side showed it).
+    """
+    book = synced()
+    applied = [diff(11, 20, 10, bids=[(98, 2)]), diff(21, 30, 20, bids=[(97, 2)])]
+    for one in applied:
+        apply_diff(book, one)
+    for _ in range(drops):
+        lose(book)
+    before = book.image()
+
+    assert [BookOutcome.STALE] * 2 == [apply_diff(book, one) for one in applied]
+    assert (before, False) == (book.image(), book.changed)
+    assert BookOutcome.BUFFERED is apply_diff(book, diff(31, 40, 30))
+    assert BookOutcome.STALE is apply_diff(Book.from_image(before), applied[-1])
+
+
+def test_a_venue_that_counts_anew_is_believed_by_its_next_snapshot() -> None:
+    """Ids that went back are taken for repeats until a snapshot says where the venue is; one gap later all is whole."""
+    book = synced()
+    lose(book)
+
+    assert BookOutcome.STALE is apply_diff(book, diff(2, 2, 1))
+    assert BookOutcome.APPLIED is apply_snapshot(book, snapshot(3))
+    assert BookOutcome.GAP is apply_diff(book, diff(5, 5, 4))
+    assert BookOutcome.APPLIED is apply_snapshot(book, snapshot(5))
+    assert BookOutcome.APPLIED is apply_diff(book, diff(6, 6, 5))
+    assert book.whole
+
+
 def test_rule_6_a_snapshot_older_than_the_buffer_is_asked_for_again() -> None:
     """The oldest buffered diff begins behind the snapshot."""
     book = Book()
