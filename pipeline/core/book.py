@@ -69,8 +69,8 @@ class Book:
     The dicts are the book; ``bid_prices`` and ``ask_prices`` only make best and top cheap and are never stored.
     ``known_bid`` and ``known_ask`` are the last prices of the snapshot: beyond them a level without an entry may hold
     orders that no diff has touched yet (0: no snapshot). ``heard`` is the last update of the levels or the buffer that
-    were dropped last: what ends there or before is a second connection's repeat, not news. ``changed``, never stored: whether the diff or snapshot just
-    folded did anything at all.
+    were dropped last: what ends there or before is a second connection's repeat, not news. ``changed``, never stored:
+    whether the diff or snapshot just folded did anything at all.
     """
 
     __slots__ = (

