@@ -25,7 +25,7 @@ CAUGHT_BY: dict[str, tuple[int, ...]] = {
     "cancel_before_new": (4, 5),
     "no_epoch": (4, 5),
     "no_wait_for_the_old_lease": (4, 21),
-    "the_timestamp_is_taken_after_the_pause": (188, 218),
+    "the_timestamp_is_taken_after_the_pause": (712,),
     "no_wait_for_the_receive_window": (13, 106),
     "not_found_is_believed_at_once": (13, 26),
     "the_budget_blocks_exits": (34,),
