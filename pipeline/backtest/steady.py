@@ -29,6 +29,7 @@ from pipeline.audit.fold_digest import fold_digest
 from pipeline.benchmarks.report import Measured, Options, figure
 from pipeline.binance.requests import DATA_PATHS
 from pipeline.core import state as core_state
+from pipeline.core.data_requests import basis_past_bars
 from pipeline.core.events import Side
 from pipeline.core.units import ONE_E8
 from pipeline.settings import load
@@ -69,7 +70,7 @@ class Counted(msgspec.Struct):
     audits: int
     longest_audit_gap_ms: int
     quality: list[int]  # per mille, of open interest of every held symbol, once a minute
-    shortlisted_quality: list[int]  # of every shortlisted symbol that is not held, once in five minutes
+    shortlisted_quality: list[int]  # of every shortlisted symbol that is not held, once a minute
     warm_minutes: float
     faults: list[str]
 
@@ -150,8 +151,7 @@ class Steady:
         for minute in range(self._minutes):
             await asyncio.sleep(60)
             quality += self._qualities(self.held())
-            if minute % 5 == 4:
-                shortlisted += self._qualities(self.shortlisted())
+            shortlisted += self._qualities(self.shortlisted())
             self._say(f"counted minute {minute + 1} of {self._minutes}")
         await self.end()
         counted = count(self.requests, begin_ms=begin_ms, minutes=self._minutes)
@@ -164,12 +164,12 @@ class Steady:
         if line["kind"] == "request":
             self.requests.append(line)
 
-    async def warm(self, loop: VirtualLoop) -> float:
-        """Until every symbol has its book and its history."""
+    async def warm(self, loop: VirtualLoop, *, past: bool = True) -> float:
+        """Until every symbol has its book and bars, with *past* also what is read once of basis and funding."""
         cold = list(self.names)
         while True:
             await asyncio.sleep(LOOK_S)
-            cold = [name for name in cold if not _is_warm(self._decide.state(name))]
+            cold = [name for name in cold if not _is_warm(self._decide.state(name), past=past)]
             warm = len(self.names) - len(cold)
             self._say(f"{warm} of {len(self.names)} symbols are warm after {loop.time() / 60:.1f} simulated minutes")
             if not cold:
@@ -233,8 +233,12 @@ class Steady:
                 self._emptied[partition] = last
 
 
-def _is_warm(state: core_state.SymbolState | None) -> bool:
-    return state is not None and state.instrument is not None and state.book.whole and state.bars.ready
+def _is_warm(state: core_state.SymbolState | None, *, past: bool) -> bool:
+    if state is None or state.instrument is None or state.factors is None:
+        return False
+    basis = state.factors.basis
+    read = not past or (basis.moments.count >= basis_past_bars(state) and bool(basis.prints))
+    return state.book.whole and state.bars.ready and read
 
 
 def count(lines: list[Json], *, begin_ms: int, minutes: int) -> Counted:
@@ -297,14 +301,21 @@ def rest(options: Options) -> Measured:
     found = measure(symbols=symbols, minutes=minutes, settle_minutes=settle, say=say)
     figures = {
         "requests_per_minute": figure([statistics.fmean(found.requests)], "1/min", must=11, aim=None),
+        "between_stop_moves_per_minute": figure(
+            [statistics.fmean(found.requests) - statistics.fmean(found.orders)], "1/min", must=11, aim=None
+        ),
         "requests_in_the_worst_minute": figure([max(found.requests)], "1/min"),
         "of_these_orders_per_minute": figure([statistics.fmean(found.orders)], "1/min"),
         "data_requests_per_minute": figure([statistics.fmean(found.data)], "1/min", must=6.9, aim=None),
         "weight_per_minute": figure([statistics.fmean(found.weight)], "1/min"),
         "audits": figure([found.audits], "", must=minutes, aim=None),
         "longest_audit_gap_s": figure([found.longest_audit_gap_ms / 1_000], "s", must=65, aim=None),
-        "least_quality_of_polled_inputs": figure([min(found.quality, default=0) / 1_000], "", must=0.9, aim=None),
+        "least_quality_of_held": figure([min(found.quality, default=0) / 1_000], "", must=0.9, aim=None),
+        "least_quality_of_shortlisted": figure(
+            [min(found.shortlisted_quality, default=0) / 1_000], "", must=0.9, aim=None
+        ),
         "shortlisted_with_quality_from_0.9": figure([_share_from(found.shortlisted_quality, 900)], ""),
+        "shortlisted_looked_at": figure([len(found.shortlisted_quality)], ""),
         "warm_up_minutes": figure([found.warm_minutes], "min"),
     }
     paths = ", ".join(f"{path} {number}" for path, number in found.paths.items())

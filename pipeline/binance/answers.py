@@ -19,6 +19,7 @@ from pipeline.binance.numbers import (
     Refused,
     SymbolNumbers,
     amount_e8,
+    floored_lots,
     positive_e8,
     require_one_way,
     require_symbol,
@@ -176,8 +177,7 @@ def _open_interest_history_answer(numbers: SymbolNumbers, raw: bytes, _: int) ->
     rows: list[tuple[int, int]] = []
     for row in _open_interest_periods(raw):
         require_symbol(row.symbol, numbers.symbol, "symbol")
-        lots = positive_e8(row.sum_open_interest, "sumOpenInterest") // numbers.instrument.step_e8
-        rows.append((row.timestamp, lots))
+        rows.append((row.timestamp, floored_lots(numbers.instrument, row.sum_open_interest, "sumOpenInterest")))
     if any(earlier >= later for (earlier, _), (later, _) in pairwise(rows)):
         raise Refused("timestamp: the rows are not in the order of time")
     return OpenInterestHistory(rows=rows)

@@ -101,6 +101,19 @@ def signed_lots(instrument: Instrument, text: str, name: str) -> Lots:
     return lots
 
 
+def floored_lots(instrument: Instrument, text: str, name: str) -> Lots:
+    """
+    A sum of many quantities, above zero and rounded down to lots.
+
+    Only the lots must fit the stored form: coins that cost a millionth are counted by the hundred thousand million.
+    """
+    value = parse_e8(text)
+    lots = value // instrument.step_e8
+    if value <= 0 or lots > GRID_MAX:
+        raise Refused(f"{name}: {text} is no quantity that can be open")
+    return Lots(lots)
+
+
 _SIDES: Final = {side.value: side for side in Side}
 
 

@@ -38,8 +38,9 @@ PACES: Final[dict[str, Pace]] = {
     "premium_index": Pace(wait_ms=5_000, longest_ms=5_000, valid_ms=5_000),
     "book_ticker": Pace(wait_ms=5_000, longest_ms=5_000, valid_ms=5_000),
     "open_interest": Pace(wait_ms=75_000, longest_ms=600_000, valid_ms=30_000),
-    "basis_history": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000, limit=864),
-    "funding_history": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000, limit=31),
+    # Of every symbol, once (domain 4.14): they wait behind everything else of the warm-up, so they may wait for long.
+    "basis_history": Pace(wait_ms=1_900_000, longest_ms=14_400_000, valid_ms=1_800_000, limit=864),
+    "funding_history": Pace(wait_ms=1_900_000, longest_ms=14_400_000, valid_ms=1_800_000, limit=31),
     "funding_info": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000),
     "leverage_brackets": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000),
     "open_interest_history": Pace(wait_ms=3_600_000, longest_ms=14_400_000, valid_ms=120_000, limit=500),
@@ -51,9 +52,6 @@ QUOTE_SILENT_MS: Final = 10_000  # a thin book may rightly stand still for longe
 RESYNC_LEVELS: Final = 500
 OPEN_INTEREST_HELD_MS: Final = 75_000  # clarifications 3: OI 75 s held, 600 s shortlisted, none for the rest
 OPEN_INTEREST_SHORTLISTED_MS: Final = 600_000
-# A newly shortlisted symbol is read once it has kept its place through the next ranking: the streams are there at once,
-# what is read of the past costs three requests, and a newcomer that is gone again by then costs none (docs/adr/0015).
-SETTLED_MS: Final = BAR_MS + 30_000
 HISTORY_FIRST_MS: Final = 120_000  # the past also states the present: it is polled only when the past did not come
 HURRIED_AUDIT_MS: Final = 5_000  # while an entry or a close is unanswered
 BAR_LATE_MS: Final = 5_000  # venue sheet 2.6: no x:true within 2–5 s of the close, fetch the row
@@ -111,8 +109,8 @@ def ask_what_is_missing(turn: Turn) -> None:
         state.wake_ms = state.asks["exchange_info"].next_ms
         return
     wake = NEVER_MS
-    settles = _settles_ms(state, turn.now)
-    read = _open_interest_read(state) and not settles
+    read = _open_interest_read(state)
+    past = read or _kept_up(state)
     for kind, wanted, due_ms in (
         ("exchange_info", INSTRUMENT in state.feeds, 0),
         ("depth", state.book.wants_snapshot, 0),
@@ -121,11 +119,11 @@ def ask_what_is_missing(turn: Turn) -> None:
         ("premium_index", _mark_silent(state, turn.now), _mark_silent_ms(state)),
         ("book_ticker", _quote_silent(state, turn.now), _quote_silent_ms(state)),
         ("open_interest", _open_interest_wanted(state, turn.now), _next_open_interest_ms(state)),
-        ("basis_history", read and _basis_history_wanted(state), settles),
-        ("funding_history", read and _funding_history_wanted(state), settles),
-        ("funding_info", read and _funding_info_wanted(state), settles),
-        ("leverage_brackets", read and not state.brackets, settles),
-        ("open_interest_history", read and _open_interest_history_wanted(state), settles),
+        ("basis_history", past and _basis_history_wanted(state), 0),
+        ("funding_history", past and _funding_history_wanted(state), 0),
+        ("funding_info", read and _funding_info_wanted(state), 0),
+        ("leverage_brackets", read and not state.brackets, 0),
+        ("open_interest_history", read and _interest_past_wanted(state), 0),
     ):
         at_ms = due_ms
         if wanted:
@@ -210,14 +208,6 @@ def open_interest_poll_ms(state: SymbolState) -> int:
     return OPEN_INTEREST_SHORTLISTED_MS if state.position is None else OPEN_INTEREST_HELD_MS
 
 
-def _settles_ms(state: SymbolState, now: int) -> int:
-    """When a newly shortlisted symbol is settled; 0: it is, or it is none."""
-    if state.position is not None or not state.shortlisted:
-        return 0
-    settles_ms = state.listed_ms + SETTLED_MS
-    return settles_ms if now < settles_ms else 0
-
-
 def _open_interest_wanted(state: SymbolState, now: int) -> bool:
     return _open_interest_read(state) and now >= _next_open_interest_ms(state)
 
@@ -228,24 +218,42 @@ def _next_open_interest_ms(state: SymbolState) -> int:
         return due_ms
     if not state.shortlisted:
         return 0
-    unknown = state.factors is not None and not state.factors.interest.moments.ready
-    return max(due_ms, state.listed_ms + SETTLED_MS + (HISTORY_FIRST_MS if unknown else 0))
+    return max(due_ms, state.listed_ms + HISTORY_FIRST_MS) if _interest_past_wanted(state) else due_ms
 
 
-def _open_interest_history_wanted(state: SymbolState) -> bool:
-    """The past is asked for when a symbol begins to be read: else O says nothing for its first eight hours."""
+def _interest_past_wanted(state: SymbolState) -> bool:
+    """
+    The past is asked for when a symbol begins to be read, and when it comes back after its samples of an hour ago have
+    gone: else O says nothing for its first eight hours, or for one.
+    """
     factors = state.factors
-    return factors is not None and not factors.hole and not factors.interest.moments.ready
+    if factors is None or factors.hole:
+        return False
+    return not (factors.interest.moments.ready and factors.interest.known)
+
+
+def _kept_up(state: SymbolState) -> bool:
+    """
+    The past of basis and funding is read once of every symbol (domain 4.14): once all that is urgent stands and the
+    stream of marks, which keeps both up from then on, has given a second sample at a bar's close.
+    """
+    factors = state.factors
+    return factors is not None and factors.basis.moments.count > 1 and state.bars.ready and state.book.whole
+
+
+def basis_past_bars(state: SymbolState) -> int:
+    """How many bars of the past B needs before it says anything: a third of three days (domain 4.14)."""
+    return state.factors.basis.moments.period // 3 if state.factors is not None else 0
 
 
 def _basis_history_wanted(state: SymbolState) -> bool:
-    """B needs a third of three days of bars before it says anything: the past is read instead (domain 4.14)."""
+    """The past is read instead of waited for."""
     factors = state.factors
     return (
         factors is not None
         and not factors.hole
         and factors.bar_close_ms > 0
-        and factors.basis.moments.count < factors.basis.moments.period // 3
+        and factors.basis.moments.count < basis_past_bars(state)
     )
 
 

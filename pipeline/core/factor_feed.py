@@ -97,6 +97,8 @@ def score(state: SymbolState) -> bool:
         return False
     known = state.scores
     parameters = parameters_of(state.factors.overrides)
+    if state.position is None:  # one that was held is polled more seldom from now on: its last poll is not old by that
+        state.factors.interest.poll_ms = open_interest_poll_ms(state)
     found = state.scores = scores.refreshed(known, state.factors, now_ms=state.log_ms, parameters=parameters)
     price = _price_e8(state)
     if scores.is_news(state.shown, found, price_e8=price, moved_bps=state.policy.factor_publish_bps):

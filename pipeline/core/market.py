@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.core.bars import add_closed, backfill
+from pipeline.core.bars import BAR_MS, add_closed, backfill
 from pipeline.core.book import BookOutcome, apply_diff, apply_snapshot
-from pipeline.core.data_requests import answered, ask, ask_what_is_missing
+from pipeline.core.data_requests import answered, ask, ask_what_is_missing, basis_past_bars
 from pipeline.core.events import (
     Bar,
     Bars,
@@ -160,8 +160,8 @@ def open_interest(turn: Turn, event: OpenInterest) -> None:
 
 
 def basis_history(turn: Turn, event: BasisHistory) -> None:
-    """Note that the past came; only the factors read it."""
-    answered(turn.state, "basis_history", useful=bool(event.rows))
+    """Note that the past came; only the factors read it. A coin too young for B is asked for ever more seldom."""
+    answered(turn.state, "basis_history", useful=len(event.rows) > basis_past_bars(turn.state) > 0)
     turn.state.wake_ms = 0
 
 
@@ -186,13 +186,17 @@ def leverage_brackets(turn: Turn, event: LeverageBrackets) -> None:
 
 
 def open_interest_history(turn: Turn, event: OpenInterestHistory) -> None:
-    """The past also says what is open at its end; the rest of it only the factors read."""
+    """
+    The past also says what is open at its end; the rest of it only the factors read.
+
+    A row counts from one period after its end on (domain 4.6), so the next poll is due one interval after that.
+    """
     state = turn.state
     answered(state, "open_interest_history", useful=bool(event.rows))
     if event.rows:
         end_ms, lots = event.rows[-1]
         if 0 < lots and state.open_interest_ms < end_ms <= turn.now:
-            state.open_interest_lots, state.open_interest_ms = lots, end_ms
+            state.open_interest_lots, state.open_interest_ms = lots, min(turn.now, end_ms + BAR_MS)
     turn.state.wake_ms = 0
 
 

@@ -8,6 +8,7 @@ Rules, and where they come from:
 * Lanes in order protect > cancel > close > query > entry > data. 30 % of every venue limit is for the first four.
 * The design document's own budget (60 a minute, half a second apart, 5 at once, 25 % of the weight, 10,000 a day) binds
   entry and data only: an exit is never refused by a limit of ours (promise P4, domain 6.7).
+* What may wait, waits while the requests of the last ten minutes, of all lanes, leave no room for it (``crowded``).
 * 429 and −1003 stop every lane for their window, −1015 stops placing orders, 418 stops everything until the ban ends.
 """
 
@@ -26,6 +27,7 @@ ROAD_MS: Final = 1_000  # a request may be counted this much later than we sent 
 MINUTE_MS: Final = 60_000
 TEN_SECONDS_MS: Final = 10_000
 DAY_MS: Final = 86_400_000
+LATELY_MS: Final = 600_000  # the interval of the polls that may wait
 
 
 class Lane(IntEnum):
@@ -57,6 +59,8 @@ class Budget(msgspec.Struct, frozen=True):
     The venue's limits (exchangeInfo) and our own; shares in permille.
 
     ``background_*`` bind the lanes entry and data. ``alarm_permille`` of the day's budget raises a word for people.
+    ``steady_per_minute`` binds nobody: above it polls that can wait are stretched, so that all stay at 11 a minute
+    (architecture section 8) with room for a burst.
     """
 
     weight_per_minute: int = 2_400
@@ -69,6 +73,7 @@ class Budget(msgspec.Struct, frozen=True):
     background_concurrent: int = 5
     background_per_day: int = 10_000
     alarm_permille: int = 800
+    steady_per_minute: int = 10
 
 
 class Rolling:
@@ -115,6 +120,7 @@ class Window:
         "day",
         "day_used",
         "in_flight",
+        "lately",
         "next_background_ms",
         "now_ms",
         "orders_1m",
@@ -130,6 +136,7 @@ class Window:
         self.weight = Rolling(MINUTE_MS + ROAD_MS)
         self.orders_10s = Rolling(TEN_SECONDS_MS + ROAD_MS)
         self.orders_1m = Rolling(MINUTE_MS + ROAD_MS)
+        self.lately = Rolling(LATELY_MS)  # requests
         self.background = Rolling(MINUTE_MS)
         self.background_weight = Rolling(MINUTE_MS + ROAD_MS)
         self.next_background_ms = 0
@@ -143,6 +150,11 @@ class Window:
     def alarmed(self) -> bool:
         """True from 80 % of the day's own budget on."""
         return self.day_used * 1_000 >= self.budget.background_per_day * self.budget.alarm_permille
+
+    def crowded(self, now: int) -> bool:
+        """True at *now* (ms) while more was asked lately than the steady state allows: what may wait, waits."""
+        self.lately.advance(max(now, self.now_ms))
+        return self.lately.used * MINUTE_MS >= self.budget.steady_per_minute * LATELY_MS
 
 
 class Admit(msgspec.Struct, frozen=True, gc=False):
@@ -165,7 +177,14 @@ class Chosen(msgspec.Struct, frozen=True, gc=False):
 def _advance(window: Window, now: int) -> int:
     now = max(now, window.now_ms)  # a clock that steps back never gives budget back
     window.now_ms = now
-    for rolling in (window.weight, window.orders_10s, window.orders_1m, window.background, window.background_weight):
+    for rolling in (
+        window.weight,
+        window.lately,
+        window.orders_10s,
+        window.orders_1m,
+        window.background,
+        window.background_weight,
+    ):
         rolling.advance(now)
     if now // DAY_MS != window.day:
         window.day, window.day_used = now // DAY_MS, 0
@@ -225,6 +244,7 @@ def admit(window: Window, cost: Cost, now: int) -> Admit | WaitUntil:
     if at > now:
         return WaitUntil(Milliseconds(at), reason)
     window.weight.add(now, cost.weight)
+    window.lately.add(now, 1)
     window.orders_10s.add(now, cost.orders)
     window.orders_1m.add(now, cost.orders)
     if cost.lane.background:

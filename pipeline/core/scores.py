@@ -25,6 +25,7 @@ from pipeline.core.factors.parameters import FactorParameters
 
 MILLI: Final = 1_000
 MILLION: Final = 1_000_000
+GOOD: Final = 900  # per mille of quality
 _LARGEST: Final = 1e15  # beyond it nothing we estimate is a measure of anything
 
 
@@ -154,8 +155,13 @@ def vector_of(factors: FactorState, *, now_ms: int, parameters: FactorParameters
 
 
 def is_due(known: Scores | None, factors: FactorState, *, now_ms: int, serve_ms: int) -> bool:
-    """True when a symbol without a position wants a turn: a bar closed, a hole opened, or the scores grew old."""
-    return known is None or known.key[0] != factors.versions.bar or now_ms - known.at_ms >= serve_ms
+    """
+    True when a symbol without a position wants a turn: a bar closed, a hole opened, the scores grew old, or open
+    interest came while O had little to say (a newly shortlisted symbol is read at once and is to be judged by it).
+    """
+    if known is None or known.key[0] != factors.versions.bar or now_ms - known.at_ms >= serve_ms:
+        return True
+    return known.key[3] != factors.versions.interest and known.factors["O"].quality < GOOD
 
 
 def refreshed(known: Scores | None, factors: FactorState, *, now_ms: int, parameters: FactorParameters) -> Scores:

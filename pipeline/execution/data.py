@@ -44,8 +44,9 @@ GATHER_SECONDS: Final = 0.02  # audits asked for within this time share one
 # read every few seconds answers them all. With a position open nobody waits.
 IDLE_AUDIT_SECONDS: Final = 5.0
 DEFAULT_VALID_MS: Final = 10_000
-# Domain 7: 80 % of the day's budget stretch polling. A shortlisted symbol that nobody holds asks again 75, 225, 525 s
-# after the refusal of its 600 s: the last of these is served, and O is still whole (its age is below two polls).
+# The cadence follows the budget: 80 % of the day's (domain 7) or more than the steady state's of the last ten minutes
+# stretch polling. A shortlisted symbol that nobody holds asks again 75, 225, 525 s after the refusal of its 600 s: the
+# last of these is served, and O is still whole (its age is below two polls, domain 3.3).
 STRETCHED_MS: Final = 1_080_000
 
 
@@ -107,7 +108,7 @@ class Data:
             self._say(record, error=f"unknown kind {kind}")
         elif kind == "open_interest" and self._stretched(record):
             self.shed += 1
-            self._say(record, error="the day's budget is nearly used: polled half as often")
+            self._say(record, error="the budget has no room: polled up to half as often")
         else:
             key = (kind, symbol, record.request.limit)
             if key not in self._queued:
@@ -135,11 +136,12 @@ class Data:
             self._queued.pop(key, None)
 
     def _stretched(self, record: DataIntentRecord) -> bool:
-        """True when the poll of a symbol that nobody holds must wait for the sake of the day's budget."""
-        if record.request.held or not self._desk.lanes.window.alarmed:
+        """True when the poll of a symbol that nobody holds must wait for the sake of the budget."""
+        window, now = self._desk.lanes.window, self._desk.clock.now_ms()
+        if record.request.held or not (window.alarmed or window.crowded(now)):
             return False
         last_ms = self._interest_ms.get(record.symbol)
-        return last_ms is not None and self._desk.clock.now_ms() - last_ms < STRETCHED_MS
+        return last_ms is not None and now - last_ms < STRETCHED_MS
 
     async def _read_bulk(self, read: Read, record: DataIntentRecord) -> bytes:
         async with asyncio.timeout(self._valid_ms(record) / 1_000):
@@ -321,11 +323,15 @@ class Data:
             log.warning("account_not_told", error=str(error))
 
 
+_BEHIND: Final = {"klines": 2, "basis_history": 3, "funding_history": 3}
+
+
 def _urgency(request: RequestData) -> int:
-    """Held symbols first; then what closes entries (a book), then history: 200 symbols' candles starved the books."""
-    if request.held:
-        return 0
-    return 2 if request.kind == "klines" else 1
+    """
+    Held symbols first; then what closes entries (a book), then candles (200 symbols' starved the books), then the past
+    that is read once of every symbol.
+    """
+    return 0 if request.held else _BEHIND.get(request.kind, 1)
 
 
 def _answer(kind: str, request: str, body: bytes) -> lines.Answer:

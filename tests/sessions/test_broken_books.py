@@ -20,7 +20,7 @@ async def broken_at_once(loop: VirtualLoop, disk: Path) -> tuple[list[str], dict
     """Cut the market socket under fifty whole books; when each was whole again, and the weight spent meanwhile."""
     world = Steady(SYMBOLS, 0, 0, lambda text: None)
     world.begin(loop, disk)
-    await world.warm(loop)
+    await world.warm(loop, past=False)
     await world.open(1)
     await asyncio.sleep(30)
     held = world.held()

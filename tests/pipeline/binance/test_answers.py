@@ -126,6 +126,8 @@ def test_a_history_of_open_interest_is_in_lots_and_in_order() -> None:
     expected = events.OpenInterestHistory(rows=[(1790770800000, 104_298_112), (1790771100000, 104_299_000)])
 
     assert expected == answer("open_interest_history", rows)
+    many = answer("open_interest_history", [PERIOD | {"sumOpenInterest": "135436241610.00000000"}])
+    assert many == events.OpenInterestHistory(rows=[(1790770800000, 135_436_241_610_000)])  # more than 2**62 in E8
     backwards = answer("open_interest_history", rows[::-1])
     assert isinstance(backwards, events.DataFailed) and "order of time" in backwards.reason
 
@@ -226,6 +228,8 @@ REFUSED = [
     ("open_interest", OPEN_INTEREST | {"openInterest": "-1"}, "-1 is too small"),
     ("open_interest_history", [PERIOD | {"timestamp": "x"}], "Expected `int`, got `str`"),
     ("open_interest_history", [PERIOD | {"symbol": "A"}], "symbol: 'A'"),
+    ("open_interest_history", [PERIOD | {"sumOpenInterest": "0"}], "sumOpenInterest: 0 is no quantity"),
+    ("open_interest_history", [PERIOD | {"sumOpenInterest": "9" * 20}], f"sumOpenInterest: {'9' * 20} is no quantity"),
     ("exchange_info", EXCHANGE_INFO | {"symbol": "ETHUSDT"}, "symbol: 'ETHUSDT' in a line of BTCUSDT"),
     ("exchange_info", EXCHANGE_INFO | {"filters": []}, "filters: PRICE_FILTER or LOT_SIZE is missing"),
     ("weather", {}, "unknown kind of answer 'weather'"),

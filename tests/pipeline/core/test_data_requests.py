@@ -8,11 +8,13 @@ import msgspec
 
 from pipeline.core.book import BookStatus
 from pipeline.core.commands import RequestData
-from pipeline.core.data_requests import HISTORY_FIRST_MS, SETTLED_MS
+from pipeline.core.data_requests import HISTORY_FIRST_MS
 from pipeline.core.events import (
+    BasisHistory,
     DataFailed,
     DepthDiff,
     FeedLost,
+    FundingHistory,
     InstrumentChanged,
     LeverageBrackets,
     OpenInterest,
@@ -137,30 +139,56 @@ def test_the_past_of_open_interest_is_asked_for_once_when_a_symbol_begins_to_be_
     assert 2 <= len(asked(listed, "open_interest")) <= 6  # unanswered here: the wait doubles up to 600 s
 
 
-def test_a_newly_shortlisted_symbol_is_read_once_it_has_kept_its_place() -> None:
-    """One that is gone at the next ranking costs no request; a settled one states its interest by its past."""
-    listed, gone = Session(), Session()
-    for session in (listed, gone):
-        session.ready()
-        session.state.open_interest_ms = 0
-        session.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("BTCUSDT",)))
-        session.wait(SETTLED_MS - 500)
-    gone.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("ETHUSDT",)))
-    gone.wait(700_000)
-    kinds = ("basis_history", "funding_history", "funding_info", "leverage_brackets", "open_interest_history")
-    every = (*kinds, "open_interest")
-    assert {0} == {len(asked(session, kind)) for session in (listed, gone) for kind in every}
+def test_a_newly_shortlisted_symbol_is_read_at_once_and_states_its_interest_by_its_past() -> None:
+    """One request says past and present: it is polled one interval after the newest row counts (domain 4.6)."""
+    listed = Session()
+    listed.ready()
+    listed.state.open_interest_ms = 0
+    listed.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("BTCUSDT",)))
+    listed.wait(500)
+    every = ("funding_info", "leverage_brackets", "open_interest_history", "open_interest")
+    assert [1, 1, 1, 0] == [len(asked(listed, kind)) for kind in every]
 
-    listed.wait(1_000)
-    assert [1, 1, 1, 1, 1, 0] == [len(asked(listed, kind)) for kind in every]
-    end_ms = listed.now - 200_000
+    end_ms = listed.now - BAR_MS - 200_000
     past = [(end_ms - BAR_MS * back, 700) for back in reversed(range(500))]
     listed.say(OpenInterestHistory(rows=past))
-    assert (700, end_ms) == (listed.state.open_interest_lots, listed.state.open_interest_ms)
+    assert (700, listed.now - 200_000) == (listed.state.open_interest_lots, listed.state.open_interest_ms)
     listed.wait(399_000)
     assert [] == asked(listed, "open_interest")
     listed.wait(1_500)
     assert 1 == len(asked(listed, "open_interest"))
+
+
+def test_a_row_that_may_not_yet_be_published_states_the_present_and_no_later_time() -> None:
+    """Its publication lies ahead: what was read now is of now."""
+    session = Session()
+    session.ready()
+    session.state.open_interest_ms = 0
+    session.say(OpenInterestHistory(rows=[(session.now - 1_000, 700)]))
+
+    assert (700, session.now) == (session.state.open_interest_lots, session.state.open_interest_ms)
+
+
+def test_a_symbol_that_comes_back_after_its_samples_have_gone_asks_for_its_past_again() -> None:
+    """Else O, which compares with an hour ago, would say nothing for an hour; one that never left asks no more."""
+    session = Session()
+    session.ready()
+    session.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("BTCUSDT",)))
+    session.wait(500)
+    close_ms = session.state.bars.last_close_ms
+    rows = [(close_ms - BAR_MS * back, 700) for back in reversed(range(500))]
+    session.say(OpenInterestHistory(rows=rows))
+    factors = session.state.factors
+    assert factors is not None and factors.interest.known and factors.interest.moments.ready
+    session.wait(3_700_000, tick_ms=10_000)
+    assert 1 == len(asked(session, "open_interest_history"))
+
+    session.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=()))
+    factors.interest.known = False  # fifty minutes unread: an hour ago nothing was sampled
+    session.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("BTCUSDT",)))
+    before = len(asked(session, "open_interest"))
+    session.wait(1_000)
+    assert (2, before) == (len(asked(session, "open_interest_history")), len(asked(session, "open_interest")))
 
 
 def test_a_past_that_does_not_come_or_lies_ahead_leaves_the_present_to_the_poll() -> None:
@@ -169,7 +197,7 @@ def test_a_past_that_does_not_come_or_lies_ahead_leaves_the_present_to_the_poll(
     session.ready()
     session.state.open_interest_ms = 0
     session.say(TradingStateSet(TradingMode.ACTIVE, "", shortlisted=("BTCUSDT",)))
-    session.wait(SETTLED_MS + 500)
+    session.wait(500)
     session.say(OpenInterestHistory(rows=[]))
     session.say(OpenInterestHistory(rows=[(session.now + 1, 5)]))
     session.say(OpenInterestHistory(rows=[(session.now - 1, 0)]))
@@ -178,9 +206,9 @@ def test_a_past_that_does_not_come_or_lies_ahead_leaves_the_present_to_the_poll(
     assert 1 == len(asked(session, "open_interest"))
 
 
-def test_basis_funding_and_brackets_are_asked_for_once_and_only_of_symbols_that_are_read() -> None:
+def test_terms_are_asked_for_once_and_only_of_symbols_that_are_read() -> None:
     """A shortlisted symbol asks for each once an hour until it is answered; known brackets are not asked for."""
-    kinds = ("basis_history", "funding_history", "funding_info", "leverage_brackets")
+    kinds = ("funding_info", "leverage_brackets")
     idle, listed = Session(), Session()
     for session in (idle, listed):
         session.ready()
@@ -189,12 +217,41 @@ def test_basis_funding_and_brackets_are_asked_for_once_and_only_of_symbols_that_
     for session in (idle, listed):
         session.wait(60_000)
 
-    assert [[], [], [], []] == [asked(idle, kind) for kind in kinds]
-    assert [1, 1, 1, 1] == [len(asked(listed, kind)) for kind in kinds]
+    assert [[], []] == [asked(idle, kind) for kind in kinds]
+    assert [1, 1] == [len(asked(listed, kind)) for kind in kinds]
     listed.say(LeverageBrackets([(20, 10**15, 10_000)]))
     listed.wait(4_000_000, tick_ms=10_000)
-    assert [2, 2, 2, 1] == [len(asked(listed, kind)) for kind in kinds]
+    assert [2, 1] == [len(asked(listed, kind)) for kind in kinds]
     assert [Bracket(20, 10**15, 10_000)] == listed.state.brackets
+
+
+def test_the_past_of_basis_and_funding_is_read_once_of_every_symbol_behind_what_is_urgent() -> None:
+    """Streams keep it up afterwards (domain 4.14). Without an answer, or of a young coin, ever more seldom."""
+    kinds = ("basis_history", "funding_history")
+    answers = Session(), Session(), Session()
+    told, young, silent = answers
+    for session in answers:
+        session.ready()
+        session.wait(60_000)
+        session.state.book.status, session.state.wake_ms = BookStatus.SYNCED, 0
+        session.wait(60_000)
+        assert [0, 0] == [len(asked(session, kind)) for kind in kinds]  # nothing has kept them up yet
+        assert session.state.factors is not None
+        for _ in range(2):
+            session.state.factors.basis.moments.add(1.0)
+        session.state.wake_ms = 0
+        session.wait(1_000)
+        assert [1, 1] == [len(asked(session, kind)) for kind in kinds]
+        close_ms = session.state.bars.last_close_ms
+        rows = 864 if session is told else 20
+        if session is not silent:
+            session.say(BasisHistory(rows=[(close_ms - BAR_MS * back, 1_000) for back in reversed(range(rows))]))
+            session.say(FundingHistory(rows=[(close_ms - 8 * 3_600_000, 10_000)]))
+        session.wait(3_600_000, tick_ms=10_000)
+
+    assert [1, 1] == [len(asked(told, kind)) for kind in kinds]
+    assert [2, 1] == [len(asked(young, kind)) for kind in kinds]  # after 1,900 s; 3,800 s; …
+    assert [2, 2] == [len(asked(silent, kind)) for kind in kinds]
 
 
 def test_questions_expire_in_log_time() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.core import engine, factor_feed
 from pipeline.core.bars import BAR_MS
+from pipeline.core.data_requests import OPEN_INTEREST_HELD_MS, OPEN_INTEREST_SHORTLISTED_MS
 from pipeline.core.events import (
     Bar,
     Bars,
@@ -216,6 +217,21 @@ def test_a_history_of_open_interest_makes_o_ready_at_once_and_never_looks_ahead(
     assert float(rows[-2][1]) == interest.past.back(0)  # the newest period is not published when its bar closes
     assert 2_000_000.0 == interest.lots
     assert [] == [value for value in interest.past.values if not value]
+
+
+def test_the_last_poll_of_a_symbol_that_was_held_is_not_old_by_the_pace_of_held_ones() -> None:
+    """Polled every 75 s while held, every 600 s afterwards: an age of 400 s is none then."""
+    symbol = Symbol()
+    close_ms = BARS[-1].open_ms + BAR_MS
+    symbol.tell(Bars(BARS), close_ms)
+    rows = [(close_ms - back * BAR_MS, 1_000_000 + 7_919 * back % 40_000) for back in range(399, -1, -1)]
+    symbol.tell(OpenInterestHistory(rows), close_ms)
+    symbol.known.interest.poll_ms = OPEN_INTEREST_HELD_MS
+    symbol.tell(Ticked(compute=True), close_ms + 400_000)
+    assert symbol.state.scores is not None
+
+    assert OPEN_INTEREST_SHORTLISTED_MS == symbol.known.interest.poll_ms
+    assert 1_000 == symbol.state.scores.factors["O"].quality
 
 
 @pytest.mark.parametrize("rows", [[], [(START_MS, 0)], [(START_MS, -5)], [(START_MS, 1 << 60)]])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.rate_limits import (
     DAY_MS,
+    LATELY_MS,
     Admit,
     Budget,
     Chosen,
@@ -158,6 +159,18 @@ def test_exits_are_never_refused_by_our_own_budgets() -> None:
     assert window.alarmed
     for lane in (Lane.PROTECT, Lane.CANCEL, Lane.CLOSE, Lane.QUERY):
         assert Admit() == admit(window, Cost(lane, 1, 1), NOW)
+
+
+def test_more_than_ten_requests_a_minute_for_ten_minutes_are_a_crowd_until_they_are_old() -> None:
+    """Whatever their lane; it binds nobody, and a clock that steps back ends nothing."""
+    window = Window(Budget())
+    for number in range(100):
+        assert not window.crowded(NOW)
+        assert Admit() == admit(window, Cost(Lane.QUERY), NOW + number)
+
+    assert window.crowded(NOW + LATELY_MS - 1)
+    assert not window.crowded(NOW + LATELY_MS)
+    assert not window.crowded(NOW)
 
 
 def test_thirty_percent_are_kept_for_exits() -> None:

@@ -11,7 +11,7 @@ from pipeline.core import factor_set, factor_values
 from pipeline.core.factor_set import FactorState
 from pipeline.core.factor_values import values
 from pipeline.core.factors.parameters import DEFAULT
-from pipeline.core.scores import Scores, is_due, refreshed, scores_of, whole
+from pipeline.core.scores import FactorScore, Scores, is_due, refreshed, scores_of, whole
 from tests.factor_market import PRICE, START_MS, fold_all, mirrored, quote, walk
 
 BARS = walk(180, seed=71)
@@ -97,6 +97,25 @@ def test_a_symbol_is_due_after_a_closed_bar_and_when_its_scores_grew_old() -> No
 
     assert [True, False, True] == due
     assert is_due(known, factors, now_ms=now_ms, serve_ms=60_000)
+
+
+def test_open_interest_that_comes_while_o_is_missing_or_old_makes_its_symbol_due() -> None:
+    """A newly shortlisted symbol is judged by what was read of it at once; later polls wait for the next turn."""
+    factors = fold_all(BARS)
+    now_ms = factors.bar_close_ms
+    known = computed(factors)
+    stale, good = (
+        msgspec.structs.replace(
+            known, factors=known.factors | {"O": FactorScore(value=1, quality=quality, ready=True, as_of_ms=now_ms)}
+        )
+        for quality in (899, 900)
+    )
+    assert not known.factors["O"].ready
+    factors.versions.interest += 1
+
+    assert [True, True, False] == [
+        is_due(scores, factors, now_ms=now_ms, serve_ms=60_000) for scores in (known, stale, good)
+    ]
 
 
 def test_unchanged_inputs_keep_the_vector_and_renew_the_companions(monkeypatch: pytest.MonkeyPatch) -> None:

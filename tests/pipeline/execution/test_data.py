@@ -108,3 +108,24 @@ async def test_from_eighty_percent_of_the_day_on_open_interest_is_polled_half_as
         executor.lanes.window.day_used = max(8_000, executor.lanes.window.day_used)
         found.append(await poll("SOLUSDT"))
     assert [False, False, False, True] == found
+
+
+@scenario
+async def test_more_requests_than_the_steady_state_has_delay_polls_of_what_nobody_holds() -> None:
+    """The cadence follows the budget of all lanes: refused while ten minutes held 100 requests, held ones never."""
+    world = World()
+    executor = await started(world)
+    clock = VirtualClock()
+
+    async def poll(*, held: bool = False) -> bool:
+        request = RequestData("open_interest", held=held, expires_ms=Milliseconds(clock.now_ms() + 10_000))
+        executor.submit_data(DataIntentRecord(f"oi {clock.now_ms()}", "ETHUSDT", Milliseconds(clock.now_ms()), request))
+        await executor.desk.idle()
+        return not world.outbox.answers[-1][1].error
+
+    assert await poll()
+    await asyncio.sleep(600)
+    executor.lanes.window.lately.add(clock.now_ms(), 100)
+    assert [False, True] == [await poll(), await poll(held=True)]
+    await asyncio.sleep(600)
+    assert await poll()
