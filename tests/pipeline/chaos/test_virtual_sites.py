@@ -8,7 +8,8 @@ from pathlib import Path
 from pipeline.chaos.virtual_sites import ACCOUNT_WATCH, EXECUTE, EXECUTE_WATCH, sites, unreachable
 
 ROOT = Path(__file__).resolve().parents[3]
-WITH_A_SOCKET = {"pipeline.execution.user_stream"}  # virtual time has a stream of its own in its place
+# Virtual time has its own in their place: a user stream, and a producer without the express of aiokafka's parts.
+WITH_A_SOCKET = {"pipeline.execution.user_stream", "pipeline.execution.express"}
 SUSPENDS = (ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 
