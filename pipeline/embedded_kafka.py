@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import secrets
 import signal
 import socket
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,8 +204,10 @@ class EmbeddedKafka:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freeze the broker (SIGSTOP): it keeps its connections and answers nothing."""
+        """Freeze the broker (SIGSTOP) and wait until it stands: it keeps its connections and answers nothing."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None and sys.platform == "linux":  # a stop of many threads takes its time
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a frozen broker go on (SIGCONT)."""

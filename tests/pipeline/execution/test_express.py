@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -166,17 +164,16 @@ async def test_a_broker_that_stands_still_is_left_to_the_file(kafka: EmbeddedKaf
     """A rail's record is in the file after its patience although requests are under way; later all is in the log."""
     topic = await new_topic(kafka)
     spill = tmp_path / "a" / "attempts.jsonl"
-    assert kafka.pid is not None
     async with journal(kafka, topic, spill) as made:
         await made.append(record(0))
         await made.append(record(1))
-        os.kill(kafka.pid, signal.SIGSTOP)
+        kafka.pause()
         try:
             async with asyncio.timeout(DEADLINE_S):
                 await asyncio.gather(*(made.append(record(n), spill=True) for n in range(2, 8)))
             assert 6 == made.spilled
         finally:
-            os.kill(kafka.pid, signal.SIGCONT)
+            kafka.resume()
         async with asyncio.timeout(DEADLINE_S):
             await made.append(record(8))
             while spill.exists():  # noqa: ASYNC110 - a file
