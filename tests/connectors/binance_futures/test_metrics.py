@@ -36,8 +36,8 @@ async def test_a_scrape_shows_counters_and_one_gauge_per_group() -> None:
     assert len(text.splitlines()) < 80
 
 
-async def test_readiness_is_every_stream_proven_and_not_the_process_up() -> None:
-    """GET /ready answers 503 before the first frames; /metrics answers on the same port."""
+def served() -> tuple[Connector, int]:
+    """A connector of one symbol that reaches no venue, and the port of its pages."""
     connector = Connector(
         ws_url="ws://127.0.0.1:1",
         subscriptions=Subscriptions(["S1USDT"]),
@@ -45,7 +45,12 @@ async def test_readiness_is_every_stream_proven_and_not_the_process_up() -> None
         incarnation="i",
         draw=lambda: 0.5,
     )
-    port = serve(connector, 0, "127.0.0.1")
+    return connector, serve(connector, 0, "127.0.0.1")
+
+
+async def test_readiness_is_every_stream_proven_and_not_the_process_up() -> None:
+    """GET /ready answers 503 before the first frames; /metrics answers on the same port."""
+    _, port = served()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         ready, metrics = await client.get("/ready"), await client.get("/metrics")
         told = msgspec.json.decode((await client.get("/status")).content, type=Status)
@@ -58,14 +63,7 @@ async def test_readiness_is_every_stream_proven_and_not_the_process_up() -> None
 
 async def test_a_loop_that_stands_still_is_not_ready() -> None:
     """The pages are looked at where the connector lives: a thread of their own would say what was true before."""
-    connector = Connector(
-        ws_url="ws://127.0.0.1:1",
-        subscriptions=Subscriptions(["S1USDT"]),
-        publisher=Publisher(arguments={}, prefix="p.", incarnation="i"),
-        incarnation="i",
-        draw=lambda: 0.5,
-    )
-    port = serve(connector, 0, "127.0.0.1")
+    _, port = served()
 
     def ask(page: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{port}{page}", trust_env=False, timeout=30)

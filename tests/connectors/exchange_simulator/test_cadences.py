@@ -66,20 +66,26 @@ def test_at_most_one_force_order_a_second_the_largest() -> None:
     assert [] == [payload for stream, payload in bench.venue.frames if stream == "!forceOrder@arr"]
 
 
+def mark_times(bench: Bench, span_ms: int) -> dict[str, list[int]]:
+    """When each mark price came within *span_ms* behind a whole second, in steps of 10 ms."""
+    bench.wait(2_000 - START % 1_000)
+    bench.venue.frames.clear()
+    came: dict[str, list[int]] = {}
+    for at in range(10, span_ms + 10, 10):
+        bench.wait(10)
+        for stream, _ in bench.venue.frames:
+            if stream.endswith("@markPrice@1s"):
+                came.setdefault(stream, []).append(at)
+        bench.venue.frames.clear()
+    return came
+
+
 def test_spread_marks_come_once_a_second_each_at_its_own_instant() -> None:
     """With ``spread_marks`` neighbours of the list are apart, and nobody's mark price comes twice or not at all."""
     bench = Bench(VenueSettings(spread_marks=True, mark_noise_ppm=0), rows=(BTC, ETH, default_instrument("SOLUSDT")))
     for symbol in ("ETHUSDT", "SOLUSDT"):
         bench.book(MIDDLE, symbol=symbol)
-    bench.wait(2_000 - START % 1_000)
-    bench.venue.frames.clear()
-    came: dict[str, list[int]] = {}
-    for step in range(300):
-        bench.wait(10)
-        for stream, _ in bench.venue.frames:
-            if stream.endswith("@markPrice@1s"):
-                came.setdefault(stream, []).append(step * 10)
-        bench.venue.frames.clear()
+    came = mark_times(bench, 3_000)
     assert [3, 3, 3] == [len(times) for times in came.values()]
     assert [1_000] * 6 == [later - sooner for times in came.values() for sooner, later in itertools.pairwise(times)]
     assert 3 == len({times[0] for times in came.values()})
@@ -90,15 +96,7 @@ def test_a_mark_price_comes_at_the_phase_that_was_asked_for() -> None:
     bench = Bench(VenueSettings(spread_marks=True, mark_noise_ppm=0), rows=(BTC, ETH))
     bench.book(MIDDLE, symbol="ETHUSDT")
     bench.venue.cadences.mark_phases = {"BTCUSDT": 940, "ETHUSDT": 950}
-    bench.wait(2_000 - START % 1_000)
-    bench.venue.frames.clear()
-    came: dict[str, list[int]] = {}
-    for step in range(200):
-        bench.wait(10)
-        for stream, _ in bench.venue.frames:
-            if stream.endswith("@markPrice@1s"):
-                came.setdefault(stream, []).append(step * 10 + 10)
-        bench.venue.frames.clear()
+    came = mark_times(bench, 2_000)
     assert {"btcusdt@markPrice@1s": [940, 1_940], "ethusdt@markPrice@1s": [950, 1_950]} == came
 
 

@@ -564,6 +564,15 @@ async def opened(world: World, executor: Executor, number: int = 1, side: Side =
     return record
 
 
+async def bereft(world: World) -> None:
+    """A position of ours whose executor is dead and whose rails the venue has let expire."""
+    first = await started(world)
+    await opened(world, first)
+    world.kill(first)
+    for algo in world.venue.algos.values():
+        algo["algoStatus"] = "EXPIRED"
+
+
 def moved(number: int, position: str, trigger: int, *, leg: Leg = Leg.WORKING, lots: int = 10) -> IntentRecord:
     """A stop move."""
     return intent(number, MoveStop(position, leg, Side.BUY, Ticks(trigger), Lots(lots)))

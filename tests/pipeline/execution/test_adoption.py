@@ -13,7 +13,7 @@ from pipeline.binance.requests import AlgoOrder, Read
 from pipeline.core.units import E8
 from pipeline.execution.adoption import atr_of, distance_e8
 from pipeline.execution.cover import Cover
-from tests.pipeline.execution.fakes import BTC, FakeVenue, World, opened, run_virtual, scenario, started
+from tests.pipeline.execution.fakes import BTC, FakeVenue, World, bereft, opened, run_virtual, scenario, started
 
 SOL = "SOLUSDT"
 
@@ -142,11 +142,7 @@ def test_while_a_start_cannot_read_the_venue_nothing_is_taken_for_foreign(symbol
 
     async def play() -> None:
         world = World()
-        first = await started(world)
-        await opened(world, first)
-        world.kill(first)
-        for algo in world.venue.algos.values():
-            algo["algoStatus"] = "EXPIRED"
+        await bereft(world)
         world.venue.fault = lambda r: (
             "-1001" if isinstance(r, Read) and r.path.endswith(("positionRisk", "account")) and not r.query else ""
         )

@@ -9,7 +9,7 @@ import pytest
 from pipeline.binance.errors import ReadFailed
 from pipeline.binance.requests import Read, Request
 from pipeline.execution.first_reads import AGAIN_MS, PATIENCE_MS, SAID_AFTER, insist
-from tests.pipeline.execution.fakes import BTC, FAR, WORKING, World, opened, run_virtual, scenario, started
+from tests.pipeline.execution.fakes import BTC, FAR, WORKING, World, bereft, opened, run_virtual, scenario, started
 
 
 def is_read(request: Request, *paths: str) -> bool:
@@ -33,11 +33,7 @@ def test_a_start_protects_although_a_read_fails(action: str, path: str, within_m
 
     async def play() -> None:
         world = World()
-        first = await started(world)
-        await opened(world, first)
-        world.kill(first)
-        for algo in world.venue.algos.values():
-            algo["algoStatus"] = "EXPIRED"
+        await bereft(world)
         left = 5 if path != "positionRisk" else 1_000
 
         def fault(request: Request) -> str:
